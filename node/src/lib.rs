@@ -1,0 +1,1 @@
+//! The assay node: the binary and its services.

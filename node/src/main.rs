@@ -1,0 +1,2 @@
+//! The binary `assay`.
+fn main() {}

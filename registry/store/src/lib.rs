@@ -1,0 +1,1 @@
+//! Content-addressed artifact store: import, verify on read, index.

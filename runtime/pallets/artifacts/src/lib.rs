@@ -1,0 +1,1 @@
+//! Registers models and datasets, and the lineage edges between them.

@@ -1,0 +1,1 @@
+//! Applies the job protocol to escrow, bonds and deadlines.

@@ -1,0 +1,1 @@
+//! Stake, offers and keys of the sellers of compute.

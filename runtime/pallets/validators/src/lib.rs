@@ -1,0 +1,1 @@
+//! The validator set, its randomness beacon and its hand-over hash.

@@ -1,0 +1,1 @@
+//! What everyone agrees on: the composed runtime and its native executor.

@@ -1,0 +1,1 @@
+//! Numeric kernels of the exact class; the scalar reference defines the results.

@@ -1,0 +1,1 @@
+//! The job protocol: phases, commitments, draw, settlement and receipts.
