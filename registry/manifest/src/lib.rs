@@ -12,6 +12,8 @@ pub mod hash;
 pub mod ids;
 pub mod merkle;
 pub mod encoding;
+pub mod name;
+pub mod lineage;
 pub mod log;
 
 pub use hash::{Digest32, ParseDigestError, TaggedHash, sha256};
