@@ -1,0 +1,197 @@
+//! The public record of a request: every field of a job that the ledger holds.
+
+use assay_manifest::{Digest32, JobId, ModelId, SpecId, TaggedHash};
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use scale_info::TypeInfo;
+use serde::{Deserialize, Serialize};
+
+use crate::params::VERIFIERS_HIGH;
+use crate::party::AccountBytes;
+use crate::units::{Height, Price, Tokens};
+
+/// The first version of the job's rules and encodings.
+pub const PROTOCOL_VERSION: u8 = 1;
+
+/// How results of a job are compared.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Class {
+    /// Bit for bit.
+    #[codec(index = 0)]
+    Exact,
+    /// By documented bounds; never slashed for a value (clause J9).
+    #[codec(index = 1)]
+    Tolerance,
+}
+
+/// How much redundancy a request buys.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Policy {
+    /// One execution, re-executed by this many verifiers drawn after it had committed.
+    #[codec(index = 0)]
+    Verified {
+        /// Two or four.
+        verifiers: u8,
+    },
+    /// This many executions in all, at least one of them by a drawn verifier (clause J2).
+    #[codec(index = 1)]
+    Replicated {
+        /// Executions in all.
+        executions: u8,
+    },
+}
+
+impl Policy {
+    /// Verifier seats that must commit.
+    pub const fn verifiers(self) -> u8 {
+        match self {
+            Self::Verified { verifiers } => verifiers,
+            Self::Replicated { executions } if executions > 1 => executions.saturating_sub(1),
+            Self::Replicated { .. } => 1,
+        }
+    }
+
+    /// Whether the number of seats is one that the rules allow.
+    pub const fn is_allowed(self) -> bool {
+        match self {
+            Self::Verified { verifiers } => verifiers == 2 || verifiers == VERIFIERS_HIGH,
+            Self::Replicated { executions } => executions >= 1 && executions <= VERIFIERS_HIGH + 1,
+        }
+    }
+}
+
+/// The caps of a request, in base units per million model tokens; offers within them take part.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Prices {
+    /// For a prompt token; what the executor is paid.
+    pub input: Price,
+    /// For a generated token; what the executor is paid.
+    pub output: Price,
+    /// The most for a verified token.
+    pub verify_max: Price,
+}
+
+/// Positions of a job's parent that this job covers; sessions continue one another by it.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerifiedRange {
+    /// First position.
+    pub from: u32,
+    /// Position after the last.
+    pub to: u32,
+}
+
+/// Every on-chain field of a request; `job_id` is a hash over all of them.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PublicRecord {
+    /// [`PROTOCOL_VERSION`].
+    pub version: u8,
+    /// How results are compared.
+    pub class: Class,
+    /// The exact model.
+    pub model_id: ModelId,
+    /// The definitions of the operations that it uses.
+    pub spec_id: SpecId,
+    /// Commitment to the request.
+    pub input_commit: Digest32,
+    /// Tokens of the prompt.
+    pub n_in: Tokens,
+    /// The most tokens to generate.
+    pub n_max: Tokens,
+    /// Redundancy.
+    pub policy: Policy,
+    /// What the requester pays.
+    pub prices: Prices,
+    /// The request counts only up to this height, so that a delayed one does not surprise.
+    pub valid_until: Height,
+    /// The most parties that may see the input; 0 for the default of the rules.
+    pub max_eyes: u16,
+    /// The executor that the requester chose, for no score; absent, it is drawn.
+    #[serde(with = "crate::hex_bytes::option")]
+    pub direct_executor: Option<AccountBytes>,
+    /// The job that this one continues.
+    pub parent: Option<JobId>,
+    /// The part of the parent that is covered.
+    pub verified_range: Option<VerifiedRange>,
+}
+
+impl PublicRecord {
+    /// The job's id: no two requests of any chain, account or nonce share one.
+    pub fn job_id(&self, genesis: &Digest32, requester: &AccountBytes, nonce: u64) -> JobId {
+        JobId::from_digest(
+            TaggedHash::new("assay/job/1")
+                .fixed(genesis.as_bytes())
+                .fixed(requester)
+                .u64(nonce)
+                .var(&self.encode())
+                .finish(),
+        )
+    }
+}
