@@ -15,6 +15,7 @@ pub mod encoding;
 pub mod name;
 pub mod lineage;
 pub mod log;
+pub mod formats;
 
 pub use hash::{Digest32, ParseDigestError, TaggedHash, sha256};
 pub use ids::{ArtifactId, ConfigId, JobId, ModelId, ModelParts, SpecId, TemplateId, TokenizerId, WeightsId};
