@@ -5,6 +5,7 @@
 
 pub mod dtype;
 pub mod gguf;
+pub mod safetensors;
 
 pub use dtype::DType;
 
