@@ -21,4 +21,7 @@ pub mod signature;
 pub mod draw;
 pub mod fees;
 pub mod job;
+pub mod certificate;
+pub mod header;
+pub mod receipt;
 mod hex_bytes;

@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn fields_out_of_range_are_refused() {
-        let cases: [(&str, fn(&mut Request)); 7] = [
+        type Change = fn(&mut Request);
+        let cases: [(&str, Change); 7] = [
             ("version", |r| r.version = 9),
             ("no tokens", |r| r.max_tokens = 0),
             ("empty stop", |r| r.stop.push(String::new())),

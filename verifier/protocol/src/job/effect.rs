@@ -1,6 +1,7 @@
 //! What the ledger carries out after a transition.
 
-use crate::party::AccountBytes;
+use crate::draw::Candidate;
+use crate::party::{AccountBytes, Role};
 use crate::units::Amount;
 
 use super::settlement::SettlementRecord;
@@ -27,6 +28,13 @@ pub struct Payment {
 /// One thing for the ledger to do; a transition's effects are carried out in order, all or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// A draw took place among these; publish them, so that anyone can repeat it.
+    Drawn {
+        /// For which seats.
+        role: Role,
+        /// Everyone who could be drawn.
+        candidates: Vec<Candidate>,
+    },
     /// Lock a bond within the provider's stake.
     LockBond {
         /// Whose.

@@ -155,6 +155,7 @@ impl Run<'_> {
         let drawn = draw::draw(&seed, &candidates, if role == Role::Executor { 1 } else { free_seats });
         let in_order: Vec<&Contender> =
             drawn.iter().filter_map(|d| fitting.iter().find(|c| c.candidate == *d).copied()).collect();
+        self.effects.push(Effect::Drawn { role, candidates });
         match role {
             Role::Executor => self.seat_executor(facts, in_order.first().copied()),
             Role::Verifier => self.seat_verifiers(facts, &in_order),

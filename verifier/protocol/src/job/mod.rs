@@ -9,7 +9,7 @@ mod machine;
 mod settlement;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use effect::{Effect, Payee, Payment, Transition};
 pub use input::{Contender, Input, Refusal};

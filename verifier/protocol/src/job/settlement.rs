@@ -1,5 +1,6 @@
 //! The end of a job: who is paid, who forfeits, and the record that the log keeps.
 
+use assay_manifest::log::{ENTRY_VERSION, SETTLEMENT_KIND};
 use assay_manifest::{Digest32, JobId};
 use bounded_collections::{BoundedVec, ConstU32};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -457,11 +458,8 @@ pub(super) struct Settled {
 impl SettlementRecord {
     /// The canonical leaf: version, kind of entry, SCALE of the record.
     pub fn to_leaf(&self) -> Vec<u8> {
-        let mut leaf = vec![crate::record::PROTOCOL_VERSION, SETTLEMENT_LEAF_KIND];
+        let mut leaf = vec![ENTRY_VERSION, SETTLEMENT_KIND];
         self.encode_to(&mut leaf);
         leaf
     }
 }
-
-/// The byte by which a settlement is told from registrations in the log.
-pub const SETTLEMENT_LEAF_KIND: u8 = 0x10;

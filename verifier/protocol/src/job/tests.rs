@@ -19,7 +19,7 @@ const REQUESTER: AccountBytes = [0xaa; 32];
 const STAKE: u128 = 1_000_000_000_000_000;
 
 /// A job with books beside it: what is locked, held and burned must always add up.
-struct World {
+pub(crate) struct World {
     params: Params,
     now: Height,
     job: Job,
@@ -32,9 +32,10 @@ struct World {
     pot: u128,
     misses: Vec<AccountBytes>,
     faults: Vec<AccountBytes>,
-    record: Option<SettlementRecord>,
+    pub(crate) record: Option<SettlementRecord>,
     closed: bool,
     providers: u8,
+    pub(crate) drawn: Vec<(Role, Height, Vec<Candidate>)>,
 }
 
 fn key(provider: u8) -> schnorrkel::Keypair {
@@ -47,7 +48,7 @@ fn account(provider: u8) -> AccountBytes {
     [provider; 32]
 }
 
-fn record(policy: Policy) -> PublicRecord {
+pub(crate) fn record(policy: Policy) -> PublicRecord {
     PublicRecord {
         version: PROTOCOL_VERSION,
         class: Class::Exact,
@@ -71,11 +72,11 @@ fn record(policy: Policy) -> PublicRecord {
 }
 
 impl World {
-    fn new(providers: u8) -> Self {
+    pub(crate) fn new(providers: u8) -> Self {
         Self::with(providers, record(Policy::Verified { verifiers: 2 }))
     }
 
-    fn with(providers: u8, record: PublicRecord) -> Self {
+    pub(crate) fn with(providers: u8, record: PublicRecord) -> Self {
         let params = Params::MAIN;
         let quote = fees::quote(&record, &params, 1).unwrap();
         let now = Height::new(10);
@@ -97,6 +98,7 @@ impl World {
             record: None,
             closed: false,
             providers,
+            drawn: vec![],
         }
     }
 
@@ -135,6 +137,7 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
+            Effect::Drawn { role, candidates } => self.drawn.push((role, self.now, candidates)),
             Effect::LockBond { provider, amount } => {
                 *self.locked.entry(provider).or_default() += amount.get()
             }
@@ -193,7 +196,7 @@ impl World {
         self.step(Input::Deadline);
     }
 
-    fn to_accepted(&mut self) {
+    fn reach_accepted(&mut self) {
         self.draw();
         let seat = self.job.executor().unwrap().index;
         self.step(Input::Accept { seat });
@@ -224,8 +227,8 @@ impl World {
         SignedCommitment { commitment, signature: Signature(signature.to_bytes()) }
     }
 
-    fn to_verifying(&mut self) {
-        self.to_accepted();
+    fn reach_verifying(&mut self) {
+        self.reach_accepted();
         let seat = self.job.executor().unwrap().index;
         self.commit(seat, &right());
         self.draw();
@@ -236,8 +239,8 @@ impl World {
     }
 
     /// Executor commits to `values[0]`, verifiers to the others.
-    fn to_revealing(&mut self, values: &[Opening]) {
-        self.to_accepted();
+    pub(crate) fn reach_revealing(&mut self, values: &[Opening]) {
+        self.reach_accepted();
         let seat = self.job.executor().unwrap().index;
         self.commit(seat, &values[0]);
         self.draw();
@@ -246,7 +249,7 @@ impl World {
         }
     }
 
-    fn reveal(&mut self, opening: Opening) {
+    pub(crate) fn reveal(&mut self, opening: Opening) {
         self.step(Input::Reveal { opening });
     }
 
@@ -283,7 +286,7 @@ fn opening(kind: ValueKind, mark: u8) -> Opening {
     Opening { kind, position: 0, code, blind }
 }
 
-fn right() -> Opening {
+pub(crate) fn right() -> Opening {
     opening(ValueKind::Ok, 1)
 }
 
@@ -301,7 +304,7 @@ const BOND: u128 = 10 * F_MAX;
 #[test]
 fn an_honest_job_pays_everyone_to_the_unit() {
     let mut world = World::new(6);
-    world.to_revealing(&[right(), right(), right()]);
+    world.reach_revealing(&[right(), right(), right()]);
     let steps = 5;
     world.reveal(right());
     let record = world.record.clone().unwrap();
@@ -323,7 +326,7 @@ fn an_honest_job_pays_everyone_to_the_unit() {
 fn a_failing_computation_is_an_agreed_value_and_pays() {
     let fail = opening(ValueKind::Fail, 3);
     let mut world = World::new(6);
-    world.to_revealing(&[fail; 3]);
+    world.reach_revealing(&[fail; 3]);
     world.reveal(fail);
     assert_eq!(world.record.clone().unwrap().payments.executor, Amount::new(F));
     world.close();
@@ -358,7 +361,7 @@ fn a_decline_before_acceptance_draws_another_without_fault() {
 #[test]
 fn an_executor_silent_before_its_commitment_is_fined_and_replaced() {
     let mut world = World::new(6);
-    world.to_accepted();
+    world.reach_accepted();
     let first = world.provider_of(0);
     world.timeout();
     assert_eq!(world.loss(first), F_MAX / 10);
@@ -368,7 +371,7 @@ fn an_executor_silent_before_its_commitment_is_fined_and_replaced() {
     let seat = world.job.executor().unwrap().index;
     world.step(Input::Accept { seat });
     world.timeout();
-    world.to_accepted();
+    world.reach_accepted();
     world.timeout();
     assert_eq!(world.job.phase, Phase::Expired);
     world.close();
@@ -379,7 +382,7 @@ fn an_executor_silent_before_its_commitment_is_fined_and_replaced() {
 #[test]
 fn a_declining_verifier_pays_half_a_fee_and_a_silent_one_a_whole() {
     let mut world = World::new(6);
-    world.to_verifying();
+    world.reach_verifying();
     let [first, second] = world.verifiers()[..] else { panic!("two seats") };
     world.step(Input::Decline { seat: first });
     assert_eq!(world.loss(world.provider_of(first)), A / 2);
@@ -398,7 +401,7 @@ fn a_declining_verifier_pays_half_a_fee_and_a_silent_one_a_whole() {
 #[test]
 fn standby_seats_exhausted_end_without_a_verdict() {
     let mut world = World::new(4);
-    world.to_verifying();
+    world.reach_verifying();
     while world.job.phase == Phase::Verifying {
         world.timeout();
     }
@@ -411,7 +414,7 @@ fn standby_seats_exhausted_end_without_a_verdict() {
 #[test]
 fn no_reveal_before_every_counted_seat_has_committed() {
     let mut world = World::new(6);
-    world.to_verifying();
+    world.reach_verifying();
     let seat = world.verifiers()[0];
     world.commit(seat, &right());
     assert_eq!(world.try_step(Input::Reveal { opening: right() }), Err(Refusal::WrongPhase));
@@ -420,7 +423,7 @@ fn no_reveal_before_every_counted_seat_has_committed() {
 #[test]
 fn one_honest_reveal_opens_every_seat_that_holds_it_and_no_other() {
     let mut world = World::new(6);
-    world.to_revealing(&[reject(), right(), right()]);
+    world.reach_revealing(&[reject(), right(), right()]);
     assert_eq!(
         world.try_step(Input::Reveal { opening: opening(ValueKind::Ok, 77) }),
         Err(Refusal::OpensNothing)
@@ -435,7 +438,7 @@ fn one_honest_reveal_opens_every_seat_that_holds_it_and_no_other() {
 #[test]
 fn a_value_that_nobody_opens_counts_as_different() {
     let mut world = World::new(6);
-    world.to_revealing(&[reject(), right(), right()]);
+    world.reach_revealing(&[reject(), right(), right()]);
     world.reveal(right());
     world.timeout();
     assert!(matches!(world.job.phase, Phase::Disputed { .. }));
@@ -444,7 +447,7 @@ fn a_value_that_nobody_opens_counts_as_different() {
 #[test]
 fn an_executor_that_concedes_loses_half_its_bond() {
     let mut world = World::new(6);
-    world.to_revealing(&[right(), reject(), reject()]);
+    world.reach_revealing(&[right(), reject(), reject()]);
     world.reveal(right());
     world.reveal(reject());
     world.step(Input::Concede { seat: 0 });
@@ -463,7 +466,7 @@ fn an_executor_that_concedes_loses_half_its_bond() {
 #[test]
 fn a_verifier_that_concedes_loses_a_quarter() {
     let mut world = World::new(6);
-    world.to_revealing(&[right(), right(), reject()]);
+    world.reach_revealing(&[right(), right(), reject()]);
     world.reveal(right());
     world.reveal(reject());
     world.step(Input::Concede { seat: 2 });
@@ -476,7 +479,7 @@ fn a_verifier_that_concedes_loses_a_quarter() {
 #[test]
 fn the_referee_takes_the_whole_bond_of_every_wrong_seat() {
     let mut world = World::new(6);
-    world.to_revealing(&[reject(), right(), reject()]);
+    world.reach_revealing(&[reject(), right(), reject()]);
     world.reveal(right());
     world.timeout();
     world.timeout();
@@ -495,7 +498,7 @@ fn the_referee_takes_the_whole_bond_of_every_wrong_seat() {
 fn without_a_verdict_nobody_is_slashed() {
     for verdict in [Some(Input::Verdict { opening: None }), None] {
         let mut world = World::new(6);
-        world.to_revealing(&[reject(), right(), right()]);
+        world.reach_revealing(&[reject(), right(), right()]);
         world.timeout();
         world.timeout();
         match verdict {
@@ -511,7 +514,7 @@ fn without_a_verdict_nobody_is_slashed() {
 #[test]
 fn everybody_conceding_ends_without_a_verdict_but_not_without_loss() {
     let mut world = World::new(6);
-    world.to_revealing(&[right(), reject(), reject()]);
+    world.reach_revealing(&[right(), reject(), reject()]);
     world.timeout();
     for seat in 0..3 {
         world.step(Input::Concede { seat });
@@ -525,7 +528,7 @@ fn everybody_conceding_ends_without_a_verdict_but_not_without_loss() {
 #[test]
 fn two_commitments_for_one_seat_convict_it() {
     let mut world = World::new(6);
-    world.to_verifying();
+    world.reach_verifying();
     let seat = world.verifiers()[0];
     world.commit(seat, &right());
     let held = world.job.seats.iter().find(|s| s.index == seat).unwrap().clone();
@@ -548,7 +551,7 @@ fn two_commitments_for_one_seat_convict_it() {
 #[test]
 fn an_equivocating_executor_ends_the_job() {
     let mut world = World::new(6);
-    world.to_verifying();
+    world.reach_verifying();
     let held = world.job.executor().unwrap().clone();
     let claim = Some(World::claim());
     let other = world.sign(&held, Digest32::from_bytes([7; 32]), claim);
@@ -576,7 +579,7 @@ fn deadlines_are_inclusive_and_exact() {
 fn the_requester_and_seated_providers_are_never_drawn() {
     let mut world = World::new(6);
     world.job.requester = account(1);
-    world.to_verifying();
+    world.reach_verifying();
     let drawn: Vec<_> = world.job.seats.iter().map(|s| s.provider).collect();
     assert!(!drawn.contains(&account(1)));
     let mut unique = drawn.clone();
@@ -600,7 +603,7 @@ fn a_chosen_executor_is_the_only_candidate() {
 fn a_replicated_request_gets_a_drawn_verifier() {
     for executions in [1, 2] {
         let mut world = World::with(6, record(Policy::Replicated { executions }));
-        world.to_verifying();
+        world.reach_verifying();
         assert_eq!(world.verifiers().len(), 1);
     }
 }
@@ -608,7 +611,7 @@ fn a_replicated_request_gets_a_drawn_verifier() {
 #[test]
 fn a_claim_beyond_the_request_is_refused() {
     let mut world = World::new(6);
-    world.to_accepted();
+    world.reach_accepted();
     let commitment = SignedCommitment { commitment: Digest32::ZERO, signature: Signature([0; 64]) };
     for claim in
         [None, Some(Claim { n_out: 51, ..World::claim() }), Some(Claim { n_out: 0, ..World::claim() })]
