@@ -1,5 +1,6 @@
 //! Element types of tensors, those of ggml and of safetensors in one table.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::fmt;
 use std::str::FromStr;
 
@@ -129,6 +130,18 @@ impl FromStr for DType {
 
     fn from_str(name: &str) -> Result<Self, UnknownDType> {
         Self::ALL.iter().copied().find(|dtype| dtype.name() == name).ok_or(UnknownDType)
+    }
+}
+
+impl Serialize for DType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for DType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -54,6 +54,13 @@ pub struct TensorInfo {
     pub nbytes: u64,
 }
 
+impl TensorInfo {
+    /// Dimensions, outermost first, as other formats and manifests have them.
+    pub fn shape(&self) -> Vec<u64> {
+        self.dims.iter().rev().copied().collect()
+    }
+}
+
 /// Alignment of files that state none.
 const DEFAULT_ALIGNMENT: u64 = 32;
 const ALIGNMENT_KEY: &str = "general.alignment";

@@ -44,6 +44,7 @@ fn metadata_and_tensors_are_found() {
     let norm = gguf.tensor("output_norm.weight").unwrap();
     assert_eq!((norm.offset - gguf.data_offset, norm.nbytes, norm.dims.as_slice()), (96, 8, [2].as_slice()));
     let embeddings = &gguf.tensors[0];
+    assert_eq!(embeddings.shape(), [2, 32]);
     let start = usize::try_from(embeddings.offset).unwrap();
     assert_eq!(&bytes[start..start + 68], [7; 68]);
     assert_eq!(bytes.len() as u64, gguf.data_offset + 96 + 32);
