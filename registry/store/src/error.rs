@@ -1,0 +1,112 @@
+//! What can go wrong in the store.
+
+use assay_manifest::canonical::CanonicalError;
+use assay_manifest::formats::gguf::GgufError;
+use assay_manifest::formats::safetensors::SafetensorsError;
+use assay_manifest::manifest::ManifestError;
+use assay_manifest::path::PathError;
+use assay_manifest::{ArtifactId, ArtifactName, Digest32};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A failed operation of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process, or another part of this one, has the store open.
+    #[error("opening the store {0}: it is open elsewhere")]
+    Locked(PathBuf),
+    /// The file system failed.
+    #[error("{doing} {path}: {source}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The index failed; opening the store again repairs it.
+    #[error("using the index: {0}")]
+    Index(#[from] sled::Error),
+    /// A symbolic link, which could point outside of what is imported.
+    #[error("importing {0}: symbolic links are not followed, give the file that it points to")]
+    Symlink(PathBuf),
+    /// A device, pipe or socket.
+    #[error("importing {0}: neither a file nor a directory")]
+    SpecialFile(PathBuf),
+    /// Directories nested beyond the limit.
+    #[error("importing {0}: directories are nested too deeply")]
+    TooDeep(PathBuf),
+    /// More files than a manifest may have.
+    #[error("importing {0}: too many files")]
+    TooManyFiles(PathBuf),
+    /// A path that does not mean one file everywhere.
+    #[error("importing {path}: {source}")]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PathError,
+    },
+    /// A file changed while it was read.
+    #[error("importing {0}: it changed while it was read")]
+    SourceChanged(PathBuf),
+    /// A configuration file is too large to be one.
+    #[error("importing {0}: too large for a configuration file")]
+    PartTooLarge(PathBuf),
+    /// A GGUF file was refused.
+    #[error("importing {path}: {source}")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: GgufError,
+    },
+    /// A safetensors file was refused.
+    #[error("importing {path}: {source}")]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SafetensorsError,
+    },
+    /// A configuration file was refused.
+    #[error("importing a model: {0}")]
+    Canonical(#[from] CanonicalError),
+    /// The directory holds more than one model.
+    #[error("importing a model: the directory holds several; import them one by one")]
+    SeveralModels,
+    /// The entries do not make a manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The same files are stored as the other kind of artifact.
+    #[error("importing {0}: it is stored as another kind of artifact, remove it first")]
+    OtherKind(ArtifactId),
+    /// No such artifact.
+    #[error("looking up artifact {0}: not in the store")]
+    UnknownArtifact(ArtifactId),
+    /// No such name.
+    #[error("looking up the name {0}: not in the store")]
+    UnknownName(ArtifactName),
+    /// No such blob.
+    #[error("reading blob {0}: not in the store")]
+    UnknownBlob(Digest32),
+    /// A blob's content is not what its name says.
+    #[error("reading blob {expected}: its content has the hash {found}; import the artifact again")]
+    CorruptBlob {
+        /// Its name.
+        expected: Digest32,
+        /// The hash of what was read.
+        found: Digest32,
+    },
+    /// A manifest is damaged.
+    #[error("reading the manifest of {0}: it is damaged; import the artifact again")]
+    CorruptManifest(ArtifactId),
+}
+
+impl StoreError {
+    /// For `map_err`: wraps what the file system says.
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, path: path.to_owned(), source }
+    }
+}
