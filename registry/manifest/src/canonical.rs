@@ -39,7 +39,7 @@ pub struct TransformersFiles<'a> {
 /// Why a file has no canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CanonicalError {
-    /// Not JSON.
+    /// Not JSON, or a key appears twice in one object.
     #[error("reading {file}: {message}")]
     Json {
         /// The file.
@@ -47,9 +47,9 @@ pub enum CanonicalError {
         /// What the JSON parser says.
         message: String,
     },
-    /// JSON nested too deeply, or a key twice in one object.
-    #[error("reading {file}: nested too deeply, or a key appears twice")]
-    Form {
+    /// JSON nested too deeply.
+    #[error("reading {file}: nested too deeply")]
+    TooDeep {
         /// The file.
         file: &'static str,
     },
@@ -77,11 +77,10 @@ pub fn gguf_part_ids(metadata: &Metadata) -> PartIds {
     };
     let config =
         metadata.iter().filter(|(key, _)| *key == ARCHITECTURE_KEY || key.starts_with(&architecture));
-    let tokenizer =
-        metadata.iter().filter(|(key, _)| key.starts_with(TOKENIZER_PREFIX) && !is_template_key(key));
-    let templates = metadata.iter().filter_map(|(key, value)| match value {
-        Value::String(text) => Some((template_name(key)?, text.as_str())),
-        _ => None,
+    let templates = metadata.iter().filter_map(|(key, value)| named_template(key, value));
+    let tokenizer = metadata.iter().filter(|(key, value)| {
+        let is_template = *key == TEMPLATE_NAMES_KEY || named_template(key, value).is_some();
+        key.starts_with(TOKENIZER_PREFIX) && !is_template
     });
     let tokenizer = keyed_values(tokenizer).map(|bytes| hash("assay/tokenizer/1", "gguf", &bytes).finish());
     PartIds {
@@ -106,9 +105,10 @@ pub fn transformers_part_ids(files: &TransformersFiles<'_>) -> Result<PartIds, C
     let config = object("tokenizer_config.json", files.tokenizer_config.unwrap_or(b"{}"))?;
     if let Some(tokenizer) = files.tokenizer {
         let bytes = canonical_json("tokenizer.json", tokenizer)?;
-        let settings = config.iter().filter(|(key, _)| key.as_str() != "chat_template");
-        let settings = canonical_object("tokenizer_config.json", settings, JSON_DEPTH_MAX)?;
-        let hash = hash("assay/tokenizer/1", "transformers", &bytes).var(&settings);
+        let mut settings = config.clone();
+        settings.remove("chat_template");
+        let settings = write_object("tokenizer_config.json", &settings, JSON_DEPTH_MAX, Writer::new())?;
+        let hash = hash("assay/tokenizer/1", "transformers", &bytes).var(&settings.finish());
         ids.tokenizer_id = TokenizerId::from_digest(hash.finish());
     }
     ids.template_id = match (files.chat_template, config.get("chat_template")) {
@@ -163,14 +163,15 @@ fn template_id(mut templates: Vec<(&str, &str)>) -> TemplateId {
     TemplateId::from_digest(TaggedHash::new("assay/template/1").var(&bytes).finish())
 }
 
-fn is_template_key(key: &str) -> bool {
-    key == TEMPLATE_NAMES_KEY || template_name(key).is_some()
-}
-
-fn template_name(key: &str) -> Option<&str> {
-    match key.strip_prefix(TEMPLATE_KEY)? {
-        "" => Some(""),
-        named => named.strip_prefix('.'),
+/// Name and text of a template; the default one's name is empty.
+fn named_template<'a>(key: &'a str, value: &'a Value) -> Option<(&'a str, &'a str)> {
+    let name = match key.strip_prefix(TEMPLATE_KEY)? {
+        "" => "",
+        named => named.strip_prefix('.')?,
+    };
+    match value {
+        Value::String(text) => Some((name, text)),
+        _ => None,
     }
 }
 
@@ -237,42 +238,43 @@ fn unique_object<'a>(file: &'static str, json: &'a str) -> Result<Object<'a>, Ca
 fn canonical_json(file: &'static str, json: &[u8]) -> Result<Vec<u8>, CanonicalError> {
     let text = std::str::from_utf8(json).map_err(|_| CanonicalError::NotUtf8 { file })?;
     let value: &RawValue = serde_json::from_str(text).map_err(|error| json_error(file, &error))?;
-    canonical_value(file, value, JSON_DEPTH_MAX)
+    write_json(file, value, JSON_DEPTH_MAX, Writer::new()).map(Writer::finish)
 }
 
-/// A value's bytes: a letter for its type, then its content; `depth` levels may follow.
-fn canonical_value(file: &'static str, value: &RawValue, depth: usize) -> Result<Vec<u8>, CanonicalError> {
-    let depth = depth.checked_sub(1).ok_or(CanonicalError::Form { file })?;
+/// Writes a letter for the value's type, then its content; so many levels may follow.
+fn write_json(
+    file: &'static str,
+    value: &RawValue,
+    levels: usize,
+    writer: Writer,
+) -> Result<Writer, CanonicalError> {
+    let levels = levels.checked_sub(1).ok_or(CanonicalError::TooDeep { file })?;
     let text = value.get();
-    let writer = Writer::new();
-    Ok(match text.as_bytes().first() {
-        Some(b'{') => canonical_object(file, unique_object(file, text)?.iter(), depth)?,
+    match text.as_bytes().first() {
+        Some(b'{') => write_object(file, &unique_object(file, text)?, levels, writer),
         Some(b'[') => {
             let items: Vec<&RawValue> =
                 serde_json::from_str(text).map_err(|error| json_error(file, &error))?;
-            let items = items.into_iter().map(|item| canonical_value(file, item, depth));
-            let items = items.collect::<Result<Vec<_>, _>>()?;
-            writer.u8(b'a').list(&items, |writer, item| writer.var(item)).finish()
+            let writer = writer.u8(b'a').count(items.len());
+            items.into_iter().try_fold(writer, |writer, item| write_json(file, item, levels, writer))
         }
         Some(b'"') => {
             let string: String = serde_json::from_str(text).map_err(|error| json_error(file, &error))?;
-            writer.u8(b's').str(&string).finish()
+            Ok(writer.u8(b's').str(&string))
         }
-        _ => writer.u8(b'l').str(text).finish(),
-    })
+        // A number, true, false or null: as it stands.
+        _ => Ok(writer.u8(b'l').str(text)),
+    }
 }
 
-fn canonical_object<'a>(
+fn write_object(
     file: &'static str,
-    entries: impl Iterator<Item = (&'a String, &'a &'a RawValue)>,
-    depth: usize,
-) -> Result<Vec<u8>, CanonicalError> {
-    let mut items = Vec::new();
-    for (key, value) in entries {
-        items.push((key, canonical_value(file, value, depth)?));
-    }
-    let writer = Writer::new().u8(b'o');
-    Ok(writer.list(&items, |writer, (key, value)| writer.str(key).var(value)).finish())
+    object: &Object<'_>,
+    levels: usize,
+    writer: Writer,
+) -> Result<Writer, CanonicalError> {
+    let writer = writer.u8(b'o').count(object.len());
+    object.iter().try_fold(writer, |writer, (key, value)| write_json(file, value, levels, writer.str(key)))
 }
 
 /// A JSON object in which no key appears twice.
@@ -307,6 +309,7 @@ impl<'de> Deserialize<'de> for UniqueKeys<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn metadata() -> Metadata {
         let text = |text: &str| Value::String(text.to_owned());
@@ -340,6 +343,7 @@ mod tests {
         assert_eq!(with(TEMPLATE_KEY, Value::String("{{y}}".to_owned())), (false, false, true));
         let named = "tokenizer.chat_template.tool_use";
         assert_eq!(with(named, Value::String("{{y}}".to_owned())), (false, false, true));
+        assert_eq!(with(named, Value::U32(0)), (false, true, false));
         assert_eq!(gguf_part_ids(&Metadata::new()), PartIds::default());
     }
 
@@ -361,6 +365,7 @@ mod tests {
             assert_ne!(config_id(other).unwrap(), base, "{other}");
         }
         assert_ne!(config_id(r#"{"a":"1"}"#), config_id(r#"{"a":1}"#));
+        assert_ne!(config_id(r#"{"a":[[1],2]}"#), config_id(r#"{"a":[[1,2]]}"#));
         assert_ne!(config_id(r#"{"a":[]}"#), config_id(r#"{"a":{}}"#));
     }
 
@@ -370,7 +375,7 @@ mod tests {
         assert!(matches!(config_id(r#"{"a":1,"a":1}"#), Err(CanonicalError::Json { .. })));
         assert!(matches!(config_id(r#"{"b":{"a":1,"a":1}}"#), Err(CanonicalError::Json { .. })));
         let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
-        assert_eq!(config_id(&deep), Err(CanonicalError::Form { file: "config.json" }));
+        assert_eq!(config_id(&deep), Err(CanonicalError::TooDeep { file: "config.json" }));
     }
 
     #[test]
@@ -389,5 +394,18 @@ mod tests {
         assert_eq!(id(r#"{"chat_template":"other"}"#, Some("{{x}}")), expected);
         assert_eq!(id(r#"{"chat_template":null}"#, None), TemplateId::ZERO);
         assert_eq!(id("{}", None), TemplateId::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_json_is_read_or_refused_without_panic(text in r#"[\[\]{}",:a1\\ ]{0,40}"#) {
+            let files = TransformersFiles {
+                config: Some(text.as_bytes()),
+                tokenizer_config: Some(text.as_bytes()),
+                ..Default::default()
+            };
+            let read = transformers_part_ids(&files).is_ok();
+            prop_assert!(!read || serde_json::from_str::<serde_json::Value>(&text).is_ok());
+        }
     }
 }

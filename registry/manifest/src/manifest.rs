@@ -374,6 +374,7 @@ impl TryFrom<Json> for Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn file(path: &str) -> FileEntry {
         let digest = sha256(path.as_bytes());
@@ -503,5 +504,21 @@ mod tests {
         let manifest = Manifest::dataset(vec![entry("b", b"2"), entry("a", b"1")]).unwrap();
         let expected = sha256(&[*sha256(b"1").as_bytes(), *sha256(b"2").as_bytes()].concat());
         assert_eq!(manifest.oms_digest(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_are_refused_or_canonical(
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut bytes = model(&["a", "b"], &["x", "y"]).unwrap().to_bytes();
+            for (at, value) in flips {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if let Ok(manifest) = Manifest::from_bytes(&bytes) {
+                prop_assert_eq!(manifest.to_bytes(), bytes);
+            }
+        }
     }
 }

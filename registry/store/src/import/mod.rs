@@ -31,7 +31,7 @@ pub struct Progress<'a> {
 const PART_FILES: [&str; 4] =
     ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 /// Largest of these files; the largest known `tokenizer.json` has 35 MB.
-const PART_BYTES_MAX: u64 = 256 << 20;
+const PART_BYTES_MAX: u64 = 64 << 20;
 
 pub(crate) fn import(
     layout: &Layout,
