@@ -32,7 +32,7 @@ pub struct Validator {
 }
 
 /// The validators of a height.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ValidatorSet {
     validators: Vec<Validator>,

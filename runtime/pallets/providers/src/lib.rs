@@ -1,1 +1,204 @@
-//! Stake, offers and keys of the sellers of compute.
+//! Sellers of compute: stake that stands for their answers, offers, keys and score.
+//!
+//! Stake is held on the account and slashable while it is locked by a seat. An offer and every change of
+//! it take effect after a delay, so that a price rise never surprises a buyer. `docs/PROTOCOL.md` says how
+//! stake is drawn and forfeited; this pallet only keeps the books.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod book;
+mod offers;
+mod score;
+mod stake;
+mod types;
+pub mod weights;
+
+pub use pallet::*;
+pub use types::{HardwareClass, ModelOffer, Offer, PendingOffer, Provider, Unbonding};
+pub use weights::WeightInfo;
+
+/// Calls, storage and events.
+#[frame_support::pallet]
+#[allow(clippy::expect_used, missing_docs)] // inside the macro's own code
+pub mod pallet {
+    use super::{Offer, PendingOffer, Provider, WeightInfo};
+    use assay_manifest::{Digest32, ModelId};
+    use assay_protocol::params::{CANDIDATES_MAX, Params};
+    use assay_protocol::signature::WorkKey;
+    use frame_support::pallet_prelude::*;
+    use frame_support::traits::fungible::{InspectHold, Mutate, MutateHold};
+    use frame_system::pallet_prelude::*;
+
+    /// Offers that take effect in one block; more are put off to the next.
+    pub const OFFERS_PER_BLOCK_MAX: u32 = 64;
+
+    #[pallet::config]
+    pub trait Config:
+        frame_system::Config<AccountId = sp_runtime::AccountId32, RuntimeEvent: From<Event<Self>>>
+    {
+        /// The token in which stake is held.
+        type Currency: MutateHold<Self::AccountId, Reason = Self::RuntimeHoldReason, Balance = u128>
+            + InspectHold<Self::AccountId>
+            + Mutate<Self::AccountId>;
+        /// The composed hold reason.
+        type RuntimeHoldReason: From<HoldReason>;
+        /// The chain's protocol parameters.
+        type Params: Get<Params>;
+        /// Measured weights.
+        type WeightInfo: WeightInfo;
+    }
+
+    #[pallet::pallet]
+    pub struct Pallet<T>(_);
+
+    #[pallet::composite_enum]
+    pub enum HoldReason {
+        /// Stake of a provider, locked or free.
+        Stake,
+    }
+
+    /// Every provider. Keyed by accounts, which their owners cannot choose freely: hashed with the key kept.
+    #[pallet::storage]
+    pub type Providers<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, Provider<BlockNumberFor<T>>, OptionQuery>;
+
+    /// The offer in force.
+    #[pallet::storage]
+    pub type Offers<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, Offer, OptionQuery>;
+
+    /// The offer that will be in force.
+    #[pallet::storage]
+    pub type PendingOffers<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, PendingOffer<BlockNumberFor<T>>, OptionQuery>;
+
+    /// Accounts whose pending offer takes effect at a height.
+    #[pallet::storage]
+    pub type OfferQueue<T: Config> = StorageMap<
+        _,
+        Twox64Concat,
+        BlockNumberFor<T>,
+        BoundedVec<T::AccountId, ConstU32<OFFERS_PER_BLOCK_MAX>>,
+        ValueQuery,
+    >;
+
+    /// Who serves a model: the contenders of its draws.
+    #[pallet::storage]
+    pub type Serving<T: Config> = StorageMap<
+        _,
+        Blake2_128Concat,
+        ModelId,
+        BoundedVec<T::AccountId, ConstU32<CANDIDATES_MAX>>,
+        ValueQuery,
+    >;
+
+    /// Stake of all providers, without what is unbonding.
+    #[pallet::storage]
+    pub type TotalStake<T: Config> = StorageValue<_, u128, ValueQuery>;
+
+    #[pallet::event]
+    #[pallet::generate_deposit(pub(super) fn deposit_event)]
+    pub enum Event<T: Config> {
+        /// Stake was added.
+        Staked { provider: T::AccountId, amount: u128, total: u128 },
+        /// Stake began to unbond.
+        Unstaked { provider: T::AccountId, amount: u128, release_at: BlockNumberFor<T> },
+        /// Unbonded stake was returned.
+        Withdrawn { provider: T::AccountId, amount: u128 },
+        /// Keys were set.
+        KeysSet { provider: T::AccountId, work_key: WorkKey, encryption_key: Digest32 },
+        /// An offer was announced.
+        OfferAnnounced { provider: T::AccountId, effective_at: BlockNumberFor<T> },
+        /// An announced offer is in force; with no models, the provider serves nothing.
+        OfferEffective { provider: T::AccountId },
+        /// Locked stake was taken.
+        Forfeited { provider: T::AccountId, amount: u128, burned: u128 },
+        /// A score shrank for silence or a concession.
+        Missed { provider: T::AccountId },
+        /// A score fell to zero for a proven fault.
+        Faulted { provider: T::AccountId, barred_until: BlockNumberFor<T> },
+    }
+
+    #[pallet::error]
+    pub enum Error<T> {
+        /// The account has no stake.
+        NotAProvider,
+        /// The stake would be under the chain's minimum.
+        StakeTooSmall,
+        /// More than the free stake was asked for.
+        NotFree,
+        /// Too many portions of stake are unbonding; withdraw first.
+        TooManyUnbonding,
+        /// Nothing has finished unbonding.
+        NothingToWithdraw,
+        /// An offer names a model twice.
+        DuplicateModel,
+        /// The model has as many providers as a draw may have.
+        ModelFull,
+        /// Too many offers take effect around that height.
+        QueueFull,
+        /// A number left its range.
+        OutOfRange,
+        /// Books and holds differ; this is a bug.
+        Inconsistent,
+    }
+
+    #[pallet::hooks]
+    impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+        fn on_initialize(now: BlockNumberFor<T>) -> Weight {
+            let offers = Self::put_offers_in_force(now);
+            T::WeightInfo::on_initialize(offers)
+        }
+    }
+
+    #[pallet::call]
+    impl<T: Config> Pallet<T> {
+        /// Hold `amount` more as stake and set the keys.
+        #[pallet::call_index(0)]
+        #[pallet::weight(T::WeightInfo::stake())]
+        pub fn stake(
+            origin: OriginFor<T>,
+            amount: u128,
+            work_key: WorkKey,
+            encryption_key: Digest32,
+        ) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_stake(who, amount, work_key, encryption_key)
+        }
+
+        /// Begin to unbond free stake; it is released after the unbonding window.
+        #[pallet::call_index(1)]
+        #[pallet::weight(T::WeightInfo::unstake())]
+        pub fn unstake(origin: OriginFor<T>, amount: u128) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_unstake(who, amount)
+        }
+
+        /// Take back what has finished unbonding.
+        #[pallet::call_index(2)]
+        #[pallet::weight(T::WeightInfo::withdraw())]
+        pub fn withdraw(origin: OriginFor<T>) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_withdraw(who)
+        }
+
+        /// Announce an offer; it replaces the one in force after the offer delay. No models: serve nothing.
+        #[pallet::call_index(3)]
+        #[pallet::weight(T::WeightInfo::set_offer(offer.models.len() as u32))]
+        pub fn set_offer(origin: OriginFor<T>, offer: Offer) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_announce(who, offer)
+        }
+
+        /// Replace the keys; seats drawn before keep the old work key.
+        #[pallet::call_index(4)]
+        #[pallet::weight(T::WeightInfo::set_keys())]
+        pub fn set_keys(origin: OriginFor<T>, work_key: WorkKey, encryption_key: Digest32) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_set_keys(who, work_key, encryption_key)
+        }
+    }
+}

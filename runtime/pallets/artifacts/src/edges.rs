@@ -1,0 +1,40 @@
+//! Stating and withdrawing lineage edges.
+
+use assay_manifest::lineage::Edge;
+use assay_manifest::log::{Derivation, LogAppend};
+use assay_manifest::{ArtifactId, Digest32};
+use frame_support::dispatch::DispatchResult;
+use frame_support::ensure;
+use frame_support::traits::fungible::MutateHold;
+use frame_support::traits::tokens::Precision;
+use sp_runtime::SaturatedConversion;
+
+use crate::{Config, Edges, Error, Event, HoldReason, Pallet, Registrations, StatedEdge};
+
+impl<T: Config> Pallet<T> {
+    pub(crate) fn do_state_edge(who: T::AccountId, edge: Edge) -> DispatchResult {
+        edge.check().map_err(|_| Error::<T>::BadEdge)?;
+        ensure!(Registrations::<T>::contains_key(edge.child, &who), Error::<T>::NotRegistered);
+        let id = edge.id();
+        ensure!(!Edges::<T>::contains_key(edge.child, id), Error::<T>::EdgeExists);
+        let deposit = Self::deposit(0);
+        T::Currency::hold(&HoldReason::Registration.into(), &who, deposit)?;
+        let at = frame_system::Pallet::<T>::block_number();
+        let entry = Derivation { account: who.clone().into(), height: at.saturated_into(), edge };
+        let log_index = T::Log::append(&entry.to_bytes());
+        let stated = StatedEdge { edge, account: who.clone(), deposit, at, log_index };
+        Edges::<T>::insert(edge.child, id, stated);
+        Self::deposit_event(Event::EdgeStated { edge, id, account: who, log_index });
+        Ok(())
+    }
+
+    pub(crate) fn do_withdraw_edge(who: T::AccountId, child: ArtifactId, id: Digest32) -> DispatchResult {
+        let stated = Edges::<T>::get(child, id).filter(|stated| stated.account == who);
+        let stated = stated.ok_or(Error::<T>::NoSuchEdge)?;
+        let reason = HoldReason::Registration.into();
+        T::Currency::release(&reason, &who, stated.deposit, Precision::Exact)?;
+        Edges::<T>::remove(child, id);
+        Self::deposit_event(Event::EdgeWithdrawn { child, id, account: who });
+        Ok(())
+    }
+}

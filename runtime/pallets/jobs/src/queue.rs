@@ -1,0 +1,61 @@
+//! Deadlines: a bounded queue a height, and what happens when one comes.
+
+use assay_manifest::JobId;
+use assay_protocol::job::{Input, Job};
+use frame_support::storage::with_storage_layer;
+use frame_system::pallet_prelude::BlockNumberFor;
+use sp_runtime::DispatchError;
+
+use crate::{Beacon, Config, Due, Error, Event, Jobs, Pallet, ProviderBook};
+
+/// Heights after a full one that are tried before `poke` must do it.
+const QUEUE_TRIES: u32 = 64;
+
+impl<T: Config> Pallet<T> {
+    /// Puts the job into the queue of its next deadline.
+    pub(crate) fn schedule(job: &Job) -> Result<(), Error<T>> {
+        let Some(due) = job.due() else { return Ok(()) };
+        let first = due.max(Self::now().plus(assay_protocol::units::Height::new(1)).unwrap_or(due));
+        for offset in 0..QUEUE_TRIES {
+            let height: BlockNumberFor<T> = first.get().saturating_add(offset).into();
+            if Due::<T>::try_mutate(height, |queue| queue.try_push(job.id)).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(Error::<T>::QueueFull)
+    }
+
+    /// Advances every job that is due; answers how many entries there were.
+    pub(crate) fn advance_due(now: BlockNumberFor<T>) -> u32 {
+        let mut count = 0u32;
+        for id in Due::<T>::take(now) {
+            count = count.saturating_add(1);
+            if Jobs::<T>::get(id).and_then(|job| job.due()).is_none_or(|due| due > Self::now()) {
+                continue;
+            }
+            // Each job in a layer of its own: one that fails must not hold up the others.
+            if with_storage_layer(|| Self::advance(id)).is_err() {
+                Self::deposit_event(Event::Stuck { job: id });
+            }
+        }
+        count
+    }
+
+    /// The automatic step of a job: its draw, or its deadline.
+    pub(crate) fn advance(id: JobId) -> Result<(), DispatchError> {
+        let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
+        let due = job.due().ok_or(Error::<T>::NotDue)?;
+        if due > Self::now() {
+            return Err(Error::<T>::NotDue.into());
+        }
+        let input = match job.awaits_draw() {
+            Some(_) => Input::Draw {
+                randomness: T::Beacon::randomness_at(Self::now().get()).ok_or(Error::<T>::NotDue)?,
+                contenders: T::Providers::contenders(&job.record.model_id),
+                total_stake: T::Providers::total_stake(),
+            },
+            None => Input::Deadline,
+        };
+        Self::apply(&job, input)
+    }
+}

@@ -1,0 +1,179 @@
+//! Feeless steps: who may take them, and that they change something now.
+
+use assay_manifest::{Digest32, JobId};
+use assay_protocol::certificate::ValidatorSignature;
+use assay_protocol::commitment::{Claim, Opening};
+use assay_protocol::job::{Input, Job, SignedCommitment};
+use assay_protocol::signature::{SeatStep, Signature};
+use codec::Encode;
+use frame_support::dispatch::DispatchResult;
+use frame_support::pallet_prelude::{
+    InvalidTransaction, TransactionValidityWithRefund, ValidTransaction, Weight,
+};
+use sp_runtime::transaction_validity::TransactionPriority;
+
+use crate::{Config, Error, Jobs, Pallet, Referees};
+
+/// Above every paid call, so that deadlines do not depend on fees.
+const STEP_PRIORITY: TransactionPriority = 1 << 62;
+/// Blocks for which a pool keeps a step before it asks again.
+const STEP_LONGEVITY: u64 = 64;
+
+impl<T: Config> Pallet<T> {
+    pub(crate) fn authorize_step(
+        id: &JobId,
+        round: u8,
+        seat: u8,
+        step: &SeatStep,
+        signature: &Signature,
+    ) -> TransactionValidityWithRefund {
+        Self::signed_step(id, round, seat, step, signature)
+            .and_then(|(job, input)| Self::try_apply(&job, input))
+            .map_err(|_| InvalidTransaction::Stale)?;
+        let phase = match step {
+            SeatStep::Accept => 0u8,
+            SeatStep::Decline => 1,
+            SeatStep::Commit { .. } => 2,
+            SeatStep::Concede => 3,
+        };
+        valid(("assay/step", id, round, seat, phase).encode())
+    }
+
+    pub(crate) fn do_step(
+        id: JobId,
+        round: u8,
+        seat: u8,
+        step: SeatStep,
+        signature: Signature,
+    ) -> DispatchResult {
+        let (job, input) = Self::signed_step(&id, round, seat, &step, &signature)?;
+        Self::apply(&job, input)
+    }
+
+    fn signed_step(
+        id: &JobId,
+        round: u8,
+        seat: u8,
+        step: &SeatStep,
+        signature: &Signature,
+    ) -> Result<(Job, Input), Error<T>> {
+        let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
+        let digest = step.digest(&job.genesis, id, round, seat);
+        let signed = job.round == round
+            && job
+                .round_seats()
+                .any(|other| other.index == seat && signature.verifies(&other.work_key, &digest));
+        if !signed {
+            return Err(Error::<T>::Refused);
+        }
+        let input = match *step {
+            SeatStep::Accept => Input::Accept { seat },
+            SeatStep::Decline => Input::Decline { seat },
+            SeatStep::Concede => Input::Concede { seat },
+            SeatStep::Commit { commitment, claim } => Input::Commit {
+                seat,
+                commitment: SignedCommitment { commitment, signature: *signature },
+                claim,
+            },
+        };
+        Ok((job, input))
+    }
+
+    pub(crate) fn authorize_reveal(id: &JobId, opening: &Opening) -> TransactionValidityWithRefund {
+        Self::check(id, Input::Reveal { opening: *opening })?;
+        valid(("assay/reveal", id, opening.blind).encode())
+    }
+
+    pub(crate) fn do_reveal(id: JobId, opening: Opening) -> DispatchResult {
+        let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
+        Self::apply(&job, Input::Reveal { opening })
+    }
+
+    pub(crate) fn authorize_verdict(
+        id: &JobId,
+        opening: &Option<Opening>,
+        signatures: &[ValidatorSignature],
+    ) -> TransactionValidityWithRefund {
+        Self::check(id, Input::Verdict { opening: *opening })?;
+        Self::check_verdict(id, opening, signatures).map_err(|_| InvalidTransaction::BadProof)?;
+        valid(("assay/verdict", id).encode())
+    }
+
+    pub(crate) fn do_verdict(
+        id: JobId,
+        opening: Option<Opening>,
+        signatures: &[ValidatorSignature],
+    ) -> DispatchResult {
+        Self::check_verdict(&id, &opening, signatures)?;
+        let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
+        Self::apply(&job, Input::Verdict { opening })
+    }
+
+    fn check_verdict(
+        id: &JobId,
+        opening: &Option<Opening>,
+        signatures: &[ValidatorSignature],
+    ) -> Result<(), Error<T>> {
+        let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
+        let message = assay_protocol::job::verdict_digest(&job, opening);
+        if T::Referees::approve(&message, signatures) { Ok(()) } else { Err(Error::<T>::Refused) }
+    }
+
+    pub(crate) fn authorize_equivocation(
+        id: &JobId,
+        seat: u8,
+        commitment: &Digest32,
+        claim: &Option<Claim>,
+        signature: &Signature,
+    ) -> TransactionValidityWithRefund {
+        Self::check(id, equivocation(seat, *commitment, *claim, *signature))?;
+        valid(("assay/equivocation", id, seat).encode())
+    }
+
+    pub(crate) fn do_equivocation(
+        id: JobId,
+        seat: u8,
+        commitment: Digest32,
+        claim: Option<Claim>,
+        signature: Signature,
+    ) -> DispatchResult {
+        let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
+        Self::apply(&job, equivocation(seat, commitment, claim, signature))
+    }
+
+    pub(crate) fn authorize_poke(id: &JobId) -> TransactionValidityWithRefund {
+        let due = Jobs::<T>::get(id).and_then(|job| job.due()).ok_or(InvalidTransaction::Stale)?;
+        if due > Self::now() {
+            return Err(InvalidTransaction::Future.into());
+        }
+        valid(("assay/poke", id, due).encode())
+    }
+
+    pub(crate) fn do_poke(id: JobId) -> DispatchResult {
+        Self::advance(id)
+    }
+
+    fn check(id: &JobId, input: Input) -> Result<(), InvalidTransaction> {
+        let job = Jobs::<T>::get(id).ok_or(InvalidTransaction::Stale)?;
+        Self::try_apply(&job, input).map_err(|_| InvalidTransaction::Stale)
+    }
+
+    fn try_apply(job: &Job, input: Input) -> Result<(), Error<T>> {
+        job.apply(&Self::params(), Self::now(), input).map(|_| ()).map_err(|_| Error::<T>::Refused)
+    }
+}
+
+fn equivocation(seat: u8, commitment: Digest32, claim: Option<Claim>, signature: Signature) -> Input {
+    Input::Equivocate { seat, commitment: SignedCommitment { commitment, signature }, claim }
+}
+
+fn valid(tag: Vec<u8>) -> TransactionValidityWithRefund {
+    let validity = ValidTransaction {
+        priority: STEP_PRIORITY,
+        requires: Vec::new(),
+        provides: vec![tag],
+        longevity: STEP_LONGEVITY,
+        propagate: true,
+    };
+    Ok((validity, Weight::zero()))
+}

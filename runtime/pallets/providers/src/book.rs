@@ -1,0 +1,92 @@
+//! What the draws and the jobs read: who serves a model, and who is at work.
+
+use assay_manifest::ModelId;
+use assay_protocol::draw::Candidate;
+use assay_protocol::job::Contender;
+use assay_protocol::units::Amount;
+use frame_support::dispatch::DispatchResult;
+
+use frame_system::pallet_prelude::BlockNumberFor;
+
+use crate::{
+    Config, Error, Offer, Offers, Pallet, PendingOffer, PendingOffers, Provider, Providers, Serving,
+    TotalStake,
+};
+
+/// A provider with the offer in force and the one announced.
+pub type Entry<T> = (
+    <T as frame_system::Config>::AccountId,
+    Provider<BlockNumberFor<T>>,
+    Option<Offer>,
+    Option<PendingOffer<BlockNumberFor<T>>>,
+);
+
+impl<T: Config> Pallet<T> {
+    /// Everyone who serves `model` and is not barred, with terms and free stake.
+    pub fn contenders(model: &ModelId) -> Vec<Contender> {
+        Serving::<T>::get(model).iter().filter_map(|who| Self::contender(who, model)).collect()
+    }
+
+    fn contender(who: &T::AccountId, model: &ModelId) -> Option<Contender> {
+        let provider = Providers::<T>::get(who)?;
+        let offer = Offers::<T>::get(who)?;
+        let terms = offer.models.iter().find(|offered| offered.model_id == *model)?;
+        if provider.barred_until > frame_system::Pallet::<T>::block_number() {
+            return None;
+        }
+        Some(Contender {
+            candidate: Candidate {
+                provider: who.clone().into(),
+                free_stake: Amount::new(provider.free_stake()),
+            },
+            work_key: provider.work_key,
+            input: terms.input,
+            output: terms.output,
+            verify: terms.verify,
+            has_capacity: provider.working < offer.capacity,
+        })
+    }
+
+    /// A provider with the offer in force and the one announced.
+    pub fn entry(who: T::AccountId) -> Option<Entry<T>> {
+        let provider = Providers::<T>::get(&who)?;
+        let (offer, pending) = (Offers::<T>::get(&who), PendingOffers::<T>::get(&who));
+        Some((who, provider, offer, pending))
+    }
+
+    /// Up to `limit` providers after `after`, in the order of the storage.
+    pub fn page(after: Option<T::AccountId>, limit: u32) -> Vec<Entry<T>> {
+        let keys: Box<dyn Iterator<Item = T::AccountId>> = match after {
+            Some(after) => Box::new(Providers::<T>::iter_keys_from(Providers::<T>::hashed_key_for(after))),
+            None => Box::new(Providers::<T>::iter_keys()),
+        };
+        keys.take(limit.try_into().unwrap_or(usize::MAX)).filter_map(Self::entry).collect()
+    }
+
+    /// Stake of all providers.
+    pub fn total_stake() -> Amount {
+        Amount::new(TotalStake::<T>::get())
+    }
+
+    /// A seat began to work.
+    ///
+    /// # Errors
+    /// When the account is no provider.
+    pub fn begin_work(who: &T::AccountId) -> DispatchResult {
+        Self::with_provider(who, |provider| {
+            provider.working = provider.working.saturating_add(1);
+            Ok(())
+        })
+    }
+
+    /// A seat has nothing left to compute.
+    ///
+    /// # Errors
+    /// When the account is no provider or had no work.
+    pub fn end_work(who: &T::AccountId) -> DispatchResult {
+        Self::with_provider(who, |provider| {
+            provider.working = provider.working.checked_sub(1).ok_or(Error::<T>::Inconsistent)?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! What the ledger keeps of a provider.
+
+use assay_manifest::{Digest32, ModelId};
+use assay_protocol::signature::WorkKey;
+use assay_protocol::units::Price;
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::BoundedVec;
+use frame_support::traits::ConstU32;
+use scale_info::TypeInfo;
+
+/// Models in one offer.
+pub const OFFER_MODELS_MAX: u32 = 16;
+/// Portions of stake that unbond at the same time.
+pub const UNBONDING_MAX: u32 = 8;
+
+/// A portion of stake on its way out.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Unbonding<N> {
+    /// Base units.
+    pub amount: u128,
+    /// Height of its release.
+    pub release_at: N,
+}
+
+/// A seller of compute.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Provider<N> {
+    /// Stake that may be drawn upon, locked or free; without what is unbonding.
+    pub stake: u128,
+    /// The part of `stake` that stands for seats.
+    pub locked: u128,
+    /// Stake on its way out.
+    pub unbonding: BoundedVec<Unbonding<N>, ConstU32<UNBONDING_MAX>>,
+    /// The key that signs job steps.
+    pub work_key: WorkKey,
+    /// The X25519 key to which inputs are sealed.
+    pub encryption_key: Digest32,
+    /// Executions at hand.
+    pub working: u32,
+    /// Fee burned on drawn, settled jobs, decayed to `score_at`.
+    pub score: u128,
+    /// Height of the score's last change.
+    pub score_at: N,
+    /// Not drawn before this height.
+    pub barred_until: N,
+}
+
+impl<N> Provider<N> {
+    /// Stake that is neither locked nor unbonding.
+    pub fn free_stake(&self) -> u128 {
+        self.stake.saturating_sub(self.locked)
+    }
+}
+
+/// What kind of machine serves.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub enum HardwareClass {
+    /// Models up to about 4 GB on a CPU.
+    #[codec(index = 0)]
+    CpuSmall,
+    /// Models up to about 64 GB on a CPU.
+    #[codec(index = 1)]
+    CpuLarge,
+    /// One accelerator.
+    #[codec(index = 2)]
+    Gpu,
+}
+
+/// The terms for one model, in base units per million model tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct ModelOffer {
+    /// The exact model.
+    pub model_id: ModelId,
+    /// For a prompt token.
+    pub input: Price,
+    /// For a generated token.
+    pub output: Price,
+    /// For a verified token.
+    pub verify: Price,
+}
+
+/// What a provider serves and for how much.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Offer {
+    /// The models, each once.
+    pub models: BoundedVec<ModelOffer, ConstU32<OFFER_MODELS_MAX>>,
+    /// What they run on.
+    pub hardware: HardwareClass,
+    /// Executions that it takes at the same time.
+    pub capacity: u32,
+}
+
+/// An announced offer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct PendingOffer<N> {
+    /// The offer.
+    pub offer: Offer,
+    /// Height at which it is in force.
+    pub effective_at: N,
+}

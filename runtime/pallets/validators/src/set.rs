@@ -1,0 +1,78 @@
+//! The set itself: its canonical form and its votes.
+
+use assay_manifest::Digest32;
+use assay_protocol::certificate::{CertificateError, Validator, ValidatorSet, ValidatorSignature};
+use assay_protocol::header::NEXT_VALIDATORS_ENGINE;
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use scale_info::TypeInfo;
+use serde::{Deserialize, Serialize};
+use sp_runtime::DigestItem;
+
+use crate::{Config, Pallet, Validators};
+
+/// A validator with both of its keys.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ValidatorInfo {
+    /// ed25519 key that signs blocks.
+    pub key: Digest32,
+    /// sr25519 key that evaluates the beacon, and does nothing else.
+    pub vrf_key: Digest32,
+    /// Votes.
+    pub power: u64,
+}
+
+impl<T: Config> Pallet<T> {
+    /// The set in the form that certificates are checked against.
+    pub fn set() -> ValidatorSet {
+        let validators = Validators::<T>::get();
+        ValidatorSet::new(
+            validators.iter().map(|info| Validator { key: info.key, power: info.power }).collect(),
+        )
+    }
+
+    /// How many validators there are.
+    pub fn count() -> u32 {
+        u32::try_from(Validators::<T>::decode_len().unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
+    /// Whether these signatures over `message` stand for more than two thirds of all power.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn approve(message: &Digest32, signatures: &[ValidatorSignature]) -> Result<(), CertificateError> {
+        Self::set().approve(message, signatures)
+    }
+
+    /// The hash of the set that decides the next height.
+    pub(crate) fn deposit_hand_over() {
+        let hash = Self::set().hash();
+        let item = DigestItem::Consensus(NEXT_VALIDATORS_ENGINE, hash.encode());
+        frame_system::Pallet::<T>::deposit_log(item);
+    }
+
+    /// There is a set, no key appears twice, and votes sum.
+    ///
+    /// # Errors
+    /// The invariant that does not hold.
+    pub fn invariants() -> Result<(), &'static str> {
+        let set = Self::set();
+        let keys: Vec<Digest32> = set.validators().iter().map(|validator| validator.key).collect();
+        if keys.is_empty() || keys.windows(2).any(|pair| pair.first() == pair.last()) {
+            return Err("the validator set is empty or names a key twice");
+        }
+        Ok(())
+    }
+}

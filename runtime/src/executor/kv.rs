@@ -1,0 +1,38 @@
+//! What the ledger needs from a store.
+
+/// Keys to write, or to delete where there is no value.
+pub type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// A key with its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// The store failed; after the first failure nothing that it says is trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} the ledger store: {cause}")]
+pub struct StoreError {
+    /// What was attempted.
+    pub what: &'static str,
+    /// What went wrong.
+    pub cause: String,
+}
+
+/// An ordered key-value store.
+pub trait Kv: Send + Sync + 'static {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when reading fails.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Up to `limit` entries whose keys begin with `prefix`, from the key `from` on, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when reading fails.
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Writes the whole batch or nothing; durable when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError`] when writing fails; the store may then hold the batch or not, but never a part.
+    fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+}

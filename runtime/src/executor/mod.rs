@@ -1,0 +1,23 @@
+//! Native execution of the runtime over a state trie in a key-value store.
+//!
+//! A [`Chain`] proposes blocks, verifies them by executing them again, and commits each with everything
+//! that belongs to it in one atomic, durable batch. Reads of recent blocks go on beside it.
+
+mod chain;
+mod decode;
+mod error;
+mod kv;
+mod memory;
+mod prune;
+mod query;
+mod run;
+mod store;
+pub mod testing;
+
+pub use chain::{Chain, Executed, Proposal, Retention, events_key};
+pub use decode::{decode_block, decode_extrinsic};
+pub use error::ChainError;
+pub use kv::{Batch, Kv, StoreError};
+pub use memory::MemoryKv;
+pub use query::{Lease, Reader};
+pub use run::{STACK_BYTES, on_big_stack};

@@ -1,0 +1,265 @@
+//! Reads of recent blocks, from any thread, beside the writer.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use assay_manifest::Digest32;
+use assay_manifest::merkle::{self, InclusionProof};
+use assay_protocol::certificate::CommitCertificate;
+use codec::Decode;
+use sp_runtime::traits::BlakeTwo256;
+use sp_runtime::transaction_validity::TransactionValidity;
+use sp_state_machine::{Backend, IterArgs, TrieBackendBuilder, prove_read};
+use sp_trie::cache::SharedTrieCache;
+
+use crate::{Block, BlockNumber, Hash, Header, api};
+
+use super::chain::{Retention, height_key};
+use super::decode::{check_call, decode_extrinsic, validation_args};
+use super::error::ChainError;
+use super::kv::Kv;
+use super::run::{Overlay, State, in_runtime};
+use super::store::{Column, Nodes, Store};
+
+/// What writer and readers share.
+pub(super) struct Shared<K> {
+    pub store: Arc<Store<K>>,
+    pub cache: SharedTrieCache<BlakeTwo256>,
+    pub head: RwLock<Header>,
+    pub leases: Leases,
+    pub retention: Retention,
+}
+
+impl<K: Kv> Shared<K> {
+    pub fn head(&self) -> Header {
+        self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_head(&self, header: Header) {
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = header;
+    }
+
+    pub fn state(&self, root: Hash) -> State<K> {
+        TrieBackendBuilder::new(Nodes(Arc::clone(&self.store)), root)
+            .with_cache(self.cache.local_cache_trusted())
+            .build()
+    }
+}
+
+/// Heights whose states somebody is reading; pruning stops before them.
+#[derive(Default)]
+pub(super) struct Leases(Mutex<BTreeMap<BlockNumber, usize>>);
+
+impl Leases {
+    pub fn oldest(&self) -> Option<BlockNumber> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().next().copied()
+    }
+
+    fn take(&self, height: BlockNumber) {
+        let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = leases.entry(height).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    fn give_back(&self, height: BlockNumber) {
+        let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = leases.get(&height).map_or(0, |count| count.saturating_sub(1));
+        if left == 0 {
+            leases.remove(&height);
+        } else {
+            leases.insert(height, left);
+        }
+    }
+}
+
+/// A state that pruning leaves alone while the lease lives.
+pub struct Lease<K: Kv> {
+    shared: Arc<Shared<K>>,
+    header: Header,
+}
+
+impl<K: Kv> Drop for Lease<K> {
+    fn drop(&mut self) {
+        self.shared.leases.give_back(self.header.number);
+    }
+}
+
+impl<K: Kv> Lease<K> {
+    /// The block whose state it is.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn state(&self) -> State<K> {
+        self.shared.state(self.header.state_root)
+    }
+
+    /// Calls a runtime function by name. The state is not changed.
+    ///
+    /// # Errors
+    /// [`ChainError`] for unknown functions, bad arguments, or a panic inside.
+    pub fn call(&self, function: &str, args: &[u8]) -> Result<Vec<u8>, ChainError> {
+        check_call(function, args)?;
+        let state = self.state();
+        let answer = in_runtime(&state, &mut Overlay::default(), || api::dispatch(function, args))?;
+        self.shared.store.check()?;
+        answer.ok_or_else(|| ChainError::UnknownFunction(function.into()))
+    }
+
+    /// Whether a transaction would be valid on top of the block, by what it provides and requires.
+    ///
+    /// # Errors
+    /// [`ChainError::BadExtrinsic`] when the bytes are no transaction.
+    pub fn validate(&self, extrinsic: &[u8]) -> Result<TransactionValidity, ChainError> {
+        let extrinsic = decode_extrinsic(extrinsic)?;
+        let args = validation_args(&extrinsic, self.header.hash());
+        let answer = self.call("TaggedTransactionQueue_validate_transaction", &args)?;
+        Decode::decode(&mut answer.as_slice()).map_err(|error| ChainError::Corrupt(error.to_string()))
+    }
+
+    /// A storage value.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails.
+    pub fn storage(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ChainError> {
+        self.state().storage(key).map_err(ChainError::Corrupt)
+    }
+
+    /// Up to `limit` keys with `prefix` after `after`, in order.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails.
+    pub fn keys(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, ChainError> {
+        let mut args = IterArgs::default();
+        args.prefix = Some(prefix);
+        args.start_at = after;
+        args.start_at_exclusive = true;
+        let state = self.state();
+        let keys = state.keys(args).map_err(ChainError::Corrupt)?;
+        keys.take(limit).collect::<Result<_, _>>().map_err(ChainError::Corrupt)
+    }
+
+    /// Trie nodes that prove the values of `keys` against the block's state root.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails.
+    pub fn prove(&self, keys: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, ChainError> {
+        let proof = prove_read(self.state(), keys).map_err(|error| ChainError::Corrupt(error.to_string()))?;
+        Ok(proof.into_iter_nodes().collect())
+    }
+
+    /// Visits every key and value; an error means that the state is not whole.
+    ///
+    /// # Errors
+    /// [`ChainError::Corrupt`] when a node is missing.
+    pub fn walk(&self) -> Result<usize, ChainError> {
+        let state = self.state();
+        let pairs = state.pairs(IterArgs::default()).map_err(ChainError::Corrupt)?;
+        pairs.map(|pair| pair.map_err(ChainError::Corrupt)).try_fold(0usize, |count, pair| {
+            pair?;
+            Ok(count.saturating_add(1))
+        })
+    }
+}
+
+/// Reads beside the chain, from any thread.
+pub struct Reader<K> {
+    shared: Arc<Shared<K>>,
+}
+
+impl<K> Clone for Reader<K> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<K: Kv> Reader<K> {
+    pub(super) const fn new(shared: Arc<Shared<K>>) -> Self {
+        Self { shared }
+    }
+
+    /// The finalized head.
+    pub fn head(&self) -> Header {
+        self.shared.head()
+    }
+
+    /// The state of a block, the head's by default, protected from pruning.
+    ///
+    /// # Errors
+    /// [`ChainError::Pruned`] when it is gone, [`ChainError::UnknownBlock`] when there is no such block.
+    pub fn at(&self, hash: Option<Hash>) -> Result<Lease<K>, ChainError> {
+        let header = match hash {
+            None => self.head(),
+            Some(hash) => self.block(hash)?.ok_or(ChainError::UnknownBlock(hash))?.header,
+        };
+        self.shared.leases.take(header.number);
+        let lease = Lease { shared: Arc::clone(&self.shared), header };
+        // Checked after the lease is taken, so that nothing can be pruned in between.
+        if let Retention::Window(window) = self.shared.retention
+            && lease.header.number < self.head().number.saturating_sub(window)
+        {
+            return Err(ChainError::Pruned(lease.header.number));
+        }
+        Ok(lease)
+    }
+
+    /// A block.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails.
+    pub fn block(&self, hash: Hash) -> Result<Option<Block>, ChainError> {
+        self.shared.store.get_decoded(Column::Block, hash.as_bytes())
+    }
+
+    /// The hash of a height.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails.
+    pub fn hash_of(&self, height: BlockNumber) -> Result<Option<Hash>, ChainError> {
+        self.shared.store.get_decoded(Column::Height, &height_key(height))
+    }
+
+    /// A block's certificate; block 0 has none.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails.
+    pub fn certificate(&self, hash: Hash) -> Result<Option<CommitCertificate>, ChainError> {
+        self.shared.store.get_decoded(Column::Certificate, hash.as_bytes())
+    }
+
+    /// The SCALE bytes of a block's events, also after its state has been pruned.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails.
+    pub fn events(&self, hash: Hash) -> Result<Option<Vec<u8>>, ChainError> {
+        Ok(self.shared.store.get(Column::Events, hash.as_bytes())?)
+    }
+
+    /// Up to `limit` entries of the log, from an index on.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails.
+    pub fn log_entries(&self, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, ChainError> {
+        let entries = self.shared.store.scan(Column::Leaf, &from.to_be_bytes(), limit)?;
+        Ok(entries.into_iter().map(|(_, leaf)| leaf).collect())
+    }
+
+    /// Proves the log entry at `index` in the log of the first `size` entries.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails or the log is shorter.
+    pub fn log_inclusion(&self, index: u64, size: u64) -> Result<InclusionProof, ChainError> {
+        let limit = usize::try_from(size).unwrap_or(usize::MAX);
+        let leaves: Vec<Digest32> =
+            self.log_entries(0, limit)?.iter().map(|entry| merkle::leaf_hash(entry)).collect();
+        if leaves.len() != limit {
+            return Err(ChainError::Corrupt(format!("the log has {} of {size} entries", leaves.len())));
+        }
+        InclusionProof::of(&leaves, index).map_err(|error| ChainError::Corrupt(error.to_string()))
+    }
+}

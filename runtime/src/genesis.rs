@@ -1,0 +1,80 @@
+//! The first state of a chain.
+
+use assay_manifest::{Digest32, sha256};
+use assay_protocol::params::Params;
+use pallet_assay_validators::ValidatorInfo;
+use serde::{Deserialize, Serialize};
+use sp_runtime::BuildStorage;
+use sp_runtime::Storage;
+
+use crate::{AccountId, Balance, EXISTENTIAL_DEPOSIT, RuntimeGenesisConfig, config, version};
+
+/// Tokens of an account at the beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Endowment {
+    /// The account, SS58.
+    pub account: AccountId,
+    /// Base units, as a decimal string.
+    #[serde(with = "decimal")]
+    pub amount: Balance,
+}
+
+/// Everything that decides the first state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GenesisSpec {
+    /// Tells chains apart that are otherwise alike, and seeds the beacon.
+    pub seed: String,
+    /// The first validators.
+    pub validators: Vec<ValidatorInfo>,
+    /// The first balances.
+    pub endowments: Vec<Endowment>,
+    /// The protocol's parameters.
+    pub params: Params,
+}
+
+impl GenesisSpec {
+    /// The key-value pairs of the first state.
+    ///
+    /// # Errors
+    /// When the specification contradicts itself, such as an account named twice.
+    pub fn storage(&self) -> Result<Storage, String> {
+        let mut balances: Vec<(AccountId, Balance)> =
+            self.endowments.iter().map(|entry| (entry.account.clone(), entry.amount)).collect();
+        // The pot must exist, or the first payment to it would fail as dust.
+        balances.push((config::Pot::get(), EXISTENTIAL_DEPOSIT));
+        let genesis = RuntimeGenesisConfig {
+            balances: pallet_balances::GenesisConfig { balances, ..Default::default() },
+            validators: pallet_assay_validators::GenesisConfig {
+                validators: self.validators.clone(),
+                randomness: self.first_randomness(),
+                ..Default::default()
+            },
+            jobs: pallet_assay_jobs::GenesisConfig {
+                params: Some(self.params.clone()),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let mut storage = genesis.build_storage()?;
+        storage.top.insert(sp_core::storage::well_known_keys::CODE.to_vec(), version::code_stub());
+        Ok(storage)
+    }
+
+    fn first_randomness(&self) -> Digest32 {
+        sha256(self.seed.as_bytes())
+    }
+}
+
+mod decimal {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(amount: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(amount)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}

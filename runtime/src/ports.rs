@@ -1,0 +1,88 @@
+//! Ties between pallets, which do not know one another.
+
+use assay_manifest::{Digest32, ModelId};
+use assay_protocol::certificate::ValidatorSignature;
+use assay_protocol::job::Contender;
+use assay_protocol::params::Params;
+use assay_protocol::units::Amount;
+use frame_support::dispatch::DispatchResult;
+use frame_support::traits::Get;
+use pallet_assay_jobs::{Beacon, ProviderBook, Referees};
+
+use crate::{AccountId, Jobs, Providers, Validators};
+
+/// The jobs pallet holds the chain's parameters; the providers read them.
+pub struct ChainParams;
+
+impl Get<Params> for ChainParams {
+    fn get() -> Params {
+        Jobs::params()
+    }
+}
+
+/// The beacon as the jobs see it.
+pub struct ChainBeacon;
+
+impl Beacon for ChainBeacon {
+    fn randomness_at(height: u32) -> Option<Digest32> {
+        Validators::randomness_at(height)
+    }
+}
+
+/// The validators as the jobs see them.
+pub struct ChainReferees;
+
+impl Referees for ChainReferees {
+    fn count() -> u32 {
+        Validators::count()
+    }
+
+    fn approve(message: &Digest32, signatures: &[ValidatorSignature]) -> bool {
+        Validators::approve(message, signatures).is_ok()
+    }
+}
+
+/// The providers as the jobs see them.
+pub struct StakeBook;
+
+impl ProviderBook<AccountId> for StakeBook {
+    fn contenders(model: &ModelId) -> Vec<Contender> {
+        Providers::contenders(model)
+    }
+
+    fn total_stake() -> Amount {
+        Providers::total_stake()
+    }
+
+    fn lock(who: &AccountId, amount: u128) -> DispatchResult {
+        Providers::lock(who, amount)
+    }
+
+    fn unlock(who: &AccountId, amount: u128) -> DispatchResult {
+        Providers::unlock(who, amount)
+    }
+
+    fn forfeit(who: &AccountId, payments: &[(AccountId, u128)], burned: u128) -> DispatchResult {
+        Providers::forfeit(who, payments, burned)
+    }
+
+    fn begin_work(who: &AccountId) -> DispatchResult {
+        Providers::begin_work(who)
+    }
+
+    fn end_work(who: &AccountId) -> DispatchResult {
+        Providers::end_work(who)
+    }
+
+    fn miss(who: &AccountId) -> DispatchResult {
+        Providers::miss(who)
+    }
+
+    fn fault(who: &AccountId) -> DispatchResult {
+        Providers::fault(who)
+    }
+
+    fn credit(who: &AccountId, burned: u128) -> DispatchResult {
+        Providers::credit(who, burned)
+    }
+}

@@ -1,0 +1,76 @@
+//! Queries of our pallets, served through `state_call`.
+
+#![allow(missing_docs, clippy::too_many_arguments)] // the macro's own items
+
+use assay_manifest::{ArtifactId, Digest32, JobId, ModelId};
+use assay_protocol::certificate::ValidatorSet;
+use assay_protocol::fees::Quote;
+use assay_protocol::job::Job;
+use assay_protocol::params::Params;
+use assay_protocol::record::PublicRecord;
+use pallet_assay_artifacts::{Registered, StatedEdge};
+use pallet_assay_providers::{Offer, PendingOffer, Provider};
+
+use crate::{AccountId, BlockNumber};
+
+/// Most entries of one page.
+pub const PAGE_MAX: u32 = 256;
+
+/// A registration with its account.
+pub type RegisteredBy = (AccountId, Registered<BlockNumber>);
+/// An edge as it was stated.
+pub type Stated = StatedEdge<AccountId, BlockNumber>;
+/// A provider with its offers.
+pub type ProviderEntry = (AccountId, Provider<BlockNumber>, Option<Offer>, Option<PendingOffer<BlockNumber>>);
+
+sp_api::decl_runtime_apis! {
+    /// Registered models and datasets.
+    pub trait ArtifactsApi {
+        /// Every registration of an artifact.
+        fn registrations(artifact: ArtifactId) -> Vec<RegisteredBy>;
+        /// A page of all registrations, after this artifact and account.
+        fn list(after: Option<(ArtifactId, AccountId)>, limit: u32) -> Vec<RegisteredBy>;
+        /// The artifact that an account calls by this name.
+        fn named(account: AccountId, name: Vec<u8>) -> Option<ArtifactId>;
+        /// The artifact of a model.
+        fn model(model: ModelId) -> Option<ArtifactId>;
+        /// The edges that lead from an artifact to what it was made from.
+        fn edges(child: ArtifactId) -> Vec<Stated>;
+    }
+
+    /// Sellers of compute.
+    pub trait ProvidersApi {
+        /// A provider.
+        fn provider(account: AccountId) -> Option<ProviderEntry>;
+        /// A page of all providers, after this account.
+        fn list(after: Option<AccountId>, limit: u32) -> Vec<ProviderEntry>;
+        /// Who serves a model.
+        fn serving(model: ModelId) -> Vec<AccountId>;
+    }
+
+    /// Jobs.
+    pub trait JobsApi {
+        /// A job that is not closed.
+        fn job(id: JobId) -> Option<Job>;
+        /// Every job that is not closed.
+        fn open_jobs() -> Vec<Job>;
+        /// What a request would cost.
+        fn quote(record: PublicRecord) -> Option<Quote>;
+        /// The number of an account's next job.
+        fn next_nonce(account: AccountId) -> u64;
+        /// The chain's parameters.
+        fn params() -> Params;
+    }
+
+    /// The log and the validators.
+    pub trait LedgerApi {
+        /// Size and root of the log.
+        fn log() -> (u64, Digest32);
+        /// The validators of the present height.
+        fn validators() -> ValidatorSet;
+        /// R_h of a recent height.
+        fn randomness(height: u32) -> Option<Digest32>;
+        /// Checks every invariant; the answer is the first that does not hold.
+        fn check_invariants() -> Result<(), Vec<u8>>;
+    }
+}

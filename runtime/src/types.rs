@@ -1,0 +1,38 @@
+//! The primitive types that clients expect, under FRAME's names.
+
+use sp_runtime::generic;
+use sp_runtime::traits::{AccountIdLookup, BlakeTwo256};
+
+use crate::extension::UncheckedExtrinsic;
+
+/// The 32 public bytes of an account.
+pub type AccountId = sp_runtime::AccountId32;
+/// An account as a transaction names it.
+pub type Address = sp_runtime::MultiAddress<AccountId, ()>;
+/// How a transaction's address becomes an account.
+pub type Lookup = AccountIdLookup<AccountId, ()>;
+/// Base units of the token.
+pub type Balance = u128;
+/// Transactions of an account.
+pub type Nonce = u32;
+/// A block height.
+pub type BlockNumber = u32;
+/// A BLAKE2b-256 hash.
+pub type Hash = sp_core::H256;
+/// A signature of any of the three kinds that accounts have.
+pub type Signature = sp_runtime::MultiSignature;
+/// A block's header.
+pub type Header = generic::Header<BlockNumber, BlakeTwo256>;
+/// A block.
+pub type Block = generic::Block<Header, UncheckedExtrinsic>;
+
+/// One token: 10¹² base units.
+pub const UNIT: Balance = 1_000_000_000_000;
+/// The smallest balance that an account may have: a thousandth of a token.
+pub const EXISTENTIAL_DEPOSIT: Balance = UNIT / 1_000;
+/// Symbol of the token.
+pub const TOKEN_SYMBOL: &str = "ASY";
+/// Decimal places of the token.
+pub const TOKEN_DECIMALS: u8 = 12;
+/// SS58 prefix of addresses.
+pub const SS58_PREFIX: u16 = 42;
