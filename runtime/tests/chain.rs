@@ -1,0 +1,307 @@
+//! The executor: what is accepted, what is refused, what survives.
+
+mod support;
+
+use std::sync::Arc;
+
+use assay_manifest::{ArtifactId, merkle};
+use assay_protocol::header::HeaderView;
+use assay_runtime::executor::testing::{FailingKv, conformance};
+use assay_runtime::executor::{Batch, Chain, ChainError, Kv, MemoryKv, Retention, StoreError, decode_extrinsic, on_big_stack};
+use assay_runtime::{GenesisSpec, RuntimeCall, RuntimeEvent, UNIT};
+use codec::{Compact, Encode};
+use sp_keyring::Sr25519Keyring::Bob;
+use sp_runtime::DigestItem;
+use sp_runtime::traits::{BlakeTwo256, Header as _};
+use support::*;
+
+#[derive(Clone, Default)]
+struct SharedKv(Arc<MemoryKv>);
+
+impl Kv for SharedKv {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key)
+    }
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.0.scan(prefix, from, limit)
+    }
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.0.commit(batch)
+    }
+}
+
+fn register(n: u8) -> RuntimeCall {
+    RuntimeCall::Artifacts(pallet_assay_artifacts::Call::register {
+        subject: pallet_assay_artifacts::Subject::Dataset(ArtifactId::from_bytes([n; 32])),
+        size_bytes: 5,
+        name: format!("set-{n}").into_bytes().try_into().unwrap(),
+        license: Default::default(),
+    })
+}
+
+#[test]
+fn the_memory_store_keeps_the_contract() {
+    conformance(&MemoryKv::default()).unwrap();
+}
+
+#[test]
+fn a_transfer_moves_tokens_and_a_restart_finds_them() {
+    let kv = SharedKv::default();
+    let bob = Bob.to_account_id();
+    {
+        let mut network = Network::open(kv.clone(), Retention::Archive).unwrap();
+        let signed = network.sign(&alice(), transfer(&bob, 5 * UNIT));
+        network.block(vec![signed]);
+    }
+    let mut network = Network::open(kv, Retention::Archive).unwrap();
+    assert_eq!(network.chain.head().number, 1);
+    assert_eq!(network.account(&bob).0, 1_000_005 * UNIT);
+    network.blocks(2);
+    assert_eq!(network.chain.head().number, 3);
+}
+
+#[test]
+fn another_genesis_is_refused() {
+    let kv = SharedKv::default();
+    drop(Network::open(kv.clone(), Retention::Archive).unwrap());
+    let other = GenesisSpec { seed: "other".into(), ..genesis() };
+    let refused = Chain::open(kv, &other, Retention::Archive).err();
+    assert!(matches!(refused, Some(ChainError::ForeignGenesis { .. })));
+}
+
+#[test]
+fn a_block_with_any_header_field_changed_is_refused() {
+    let network = Network::new();
+    let signed = network.sign(&alice(), transfer(&Bob.to_account_id(), UNIT));
+    let proposal = network.propose(vec![signed]).unwrap();
+    assert!(network.chain.verify(&proposal.block).is_ok());
+    let wrong = sp_core::H256::repeat_byte(9);
+    let changes: [fn(&mut assay_runtime::Header, sp_core::H256); 6] = [
+        |header, wrong| header.parent_hash = wrong,
+        |header, _| header.number += 1,
+        |header, wrong| header.state_root = wrong,
+        |header, wrong| header.extrinsics_root = wrong,
+        |header, _| drop(header.digest.logs.pop()),
+        |header, _| header.digest.logs.push(DigestItem::Other(vec![1])),
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut block = proposal.block.clone();
+        change(&mut block.header, wrong);
+        let refused = network.chain.verify(&block).err();
+        assert!(matches!(refused, Some(ChainError::InvalidBlock(_))), "change {index}: {refused:?}");
+    }
+    let mut block = proposal.block.clone();
+    block.extrinsics.pop();
+    assert!(network.chain.verify(&block).is_err(), "a missing transaction");
+}
+
+#[test]
+fn a_block_needs_the_validators_vrf() {
+    let network = Network::new();
+    assert!(network.chain.propose(1, vec![], vec![]).is_err(), "no VRF");
+    let stranger = sp_core::Pair::from_seed(&[1; 32]);
+    let input = pallet_assay_validators::vrf_input(&network.genesis_digest(), 1, &assay_manifest::sha256(b"tests"));
+    let forged = pallet_assay_validators::vrf_sign(&stranger, 0, input.clone());
+    assert!(network.chain.propose(1, vec![forged], vec![]).is_err(), "another key");
+    let unknown = pallet_assay_validators::vrf_sign(&vrf_key(), 7, input);
+    assert!(network.chain.propose(1, vec![unknown], vec![]).is_err(), "no such validator");
+    let other_height = pallet_assay_validators::vrf_input(&network.genesis_digest(), 2, &assay_manifest::sha256(b"tests"));
+    let early = pallet_assay_validators::vrf_sign(&vrf_key(), 0, other_height);
+    assert!(network.chain.propose(1, vec![early], vec![]).is_err(), "another height");
+}
+
+#[test]
+fn a_certificate_for_another_block_is_refused() {
+    let mut network = Network::new();
+    let first = network.propose(vec![]).unwrap();
+    let signed = network.sign(&alice(), transfer(&Bob.to_account_id(), UNIT));
+    let second = network.propose(vec![signed]).unwrap();
+    let certificate = network.certify(&second.block);
+    let refused = network.chain.commit(&first.block, first.executed, &certificate);
+    assert!(matches!(refused, Err(ChainError::BadCertificate(_))));
+    assert_eq!(network.chain.head().number, 0);
+}
+
+#[test]
+fn header_items_equal_the_state_and_log_entries_prove() {
+    let mut network = Network::new();
+    for n in 0..5 {
+        let signed = network.sign(&alice(), register(n));
+        network.block(vec![signed]);
+    }
+    let header = HeaderView::decode(&network.chain.head().encode()).unwrap();
+    assert_eq!(header.hash.as_bytes(), &network.chain.head().hash().0);
+    let (size, root): (u64, assay_manifest::Digest32) = network.call("LedgerApi_log", ());
+    assert_eq!(header.log(), Ok((size, root)));
+    assert_eq!(size, 5);
+    let randomness: Option<assay_manifest::Digest32> = network.call("LedgerApi_randomness", 5u32);
+    assert_eq!(header.randomness().ok(), randomness);
+    let reader = network.chain.reader();
+    let entry = reader.log_entries(3, 1).unwrap().remove(0);
+    let proof = reader.log_inclusion(3, 5).unwrap();
+    assert_eq!(proof.verify(&merkle::leaf_hash(&entry), &root), Ok(()));
+    assert!(reader.log_inclusion(5, 5).is_err());
+}
+
+#[test]
+fn states_within_the_window_stay_readable_and_older_ones_go() {
+    let kv = SharedKv::default();
+    let bob = Bob.to_account_id();
+    let nodes = |kv: &SharedKv| kv.scan(b"n", b"", usize::MAX).unwrap().len();
+    let mut network = Network::open(kv.clone(), Retention::Window(4)).unwrap();
+    for round in 0..24 {
+        let signed = network.sign(&alice(), transfer(&bob, UNIT));
+        network.block(vec![signed]);
+        if round == 12 {
+            network = Network::open(kv.clone(), Retention::Window(4)).unwrap();
+        }
+    }
+    let reader = network.chain.reader();
+    for back in 0..=4 {
+        let hash = reader.hash_of(24 - back).unwrap();
+        assert!(reader.at(hash).unwrap().walk().unwrap() > 10, "{back} blocks back");
+    }
+    let old = reader.hash_of(10).unwrap();
+    assert!(matches!(reader.at(old), Err(ChainError::Pruned(10))));
+    assert!(reader.events(old.unwrap()).unwrap().is_some(), "events outlive the state");
+    let whole = Network::open(SharedKv::default(), Retention::Archive).unwrap();
+    drop(whole);
+    let pruned = nodes(&kv);
+    let archive = SharedKv::default();
+    let mut network = Network::open(archive.clone(), Retention::Archive).unwrap();
+    for _ in 0..24 {
+        let signed = network.sign(&alice(), transfer(&bob, UNIT));
+        network.block(vec![signed]);
+    }
+    assert!(pruned < nodes(&archive) / 2, "{pruned} nodes against {} in the archive", nodes(&archive));
+}
+
+#[test]
+fn a_leased_state_is_not_pruned() {
+    let kv = SharedKv::default();
+    let mut network = Network::open(kv, Retention::Window(2)).unwrap();
+    let signed = network.sign(&alice(), transfer(&Bob.to_account_id(), UNIT));
+    network.block(vec![signed]);
+    let lease = network.chain.reader().at(None).unwrap();
+    for _ in 0..10 {
+        let signed = network.sign(&alice(), transfer(&Bob.to_account_id(), UNIT));
+        network.block(vec![signed]);
+    }
+    assert!(lease.walk().unwrap() > 10);
+}
+
+#[test]
+fn a_store_failing_at_any_write_leaves_a_state_that_opens() {
+    for commits in 0..6 {
+        let inner = Arc::new(MemoryKv::default());
+        let failing = FailingKv::new(Arc::clone(&inner), commits);
+        if let Ok(mut network) = Network::open(failing, Retention::Window(2)) {
+            for n in 0..6u8 {
+                let signed = network.sign(&alice(), register(n));
+                let Ok(proposal) = network.propose(vec![signed]) else { break };
+                let Ok(executed) = network.chain.verify(&proposal.block) else { break };
+                if let Err(error) = network.commit(&proposal.block, executed) {
+                    assert!(error.is_fatal());
+                    let head = network.chain.head();
+                    assert!(network.propose(vec![]).is_err(), "a failed store is not used again");
+                    assert_eq!(network.chain.head(), head);
+                    break;
+                }
+            }
+        }
+        let mut again = Network::open(SharedKv(inner), Retention::Window(2)).unwrap();
+        assert_eq!(u64::from(again.chain.head().number), commits.saturating_sub(1));
+        assert!(again.chain.reader().at(None).unwrap().walk().unwrap() > 10);
+        again.blocks(1);
+    }
+}
+
+/// `utility.batch` within `utility.batch`, written as bytes: a value this deep cannot be built.
+fn nested(levels: usize) -> Vec<u8> {
+    let inner = RuntimeCall::System(frame_system::Call::remark { remark: vec![] });
+    let batch = RuntimeCall::Utility(pallet_utility::Call::batch { calls: vec![inner.clone()] }).encode();
+    let prefix = &batch[..batch.len() - inner.encode().len()];
+    let mut call: Vec<u8> = prefix.repeat(levels);
+    call.extend(inner.encode());
+    let mut extrinsic = vec![5u8];
+    extrinsic.extend(call);
+    let mut whole = Compact(extrinsic.len() as u32).encode();
+    whole.extend(extrinsic);
+    whole
+}
+
+#[test]
+fn ten_thousand_nested_calls_are_refused_by_every_route() {
+    assert!(decode_extrinsic(&nested(10)).is_ok(), "the fixture is a transaction");
+    let network = Network::new();
+    let deep = nested(10_000);
+    assert!(matches!(decode_extrinsic(&deep), Err(ChainError::BadExtrinsic(_))));
+    let lease = network.chain.reader().at(None).unwrap();
+    assert!(matches!(lease.validate(&deep), Err(ChainError::BadExtrinsic(_))));
+    let mut validate = vec![2u8];
+    validate.extend(&deep);
+    validate.extend([0u8; 32]);
+    let mut info = deep.clone();
+    info.extend(4u32.to_le_bytes());
+    for (function, args) in [
+        ("TaggedTransactionQueue_validate_transaction", validate),
+        ("TransactionPaymentApi_query_info", info.clone()),
+        ("TransactionPaymentApi_query_fee_details", info),
+        ("BlockBuilder_apply_extrinsic", deep.clone()),
+        ("Core_execute_block", deep.clone()),
+    ] {
+        assert!(lease.call(function, &args).is_err(), "{function}");
+    }
+    let mut block = network.propose(vec![]).unwrap().block.header.encode();
+    block.extend(Compact(1u32).encode());
+    block.extend(&deep);
+    assert!(assay_runtime::executor::decode_block(&block).is_err());
+}
+
+#[test]
+fn the_deepest_allowed_nesting_executes_on_the_big_stack() {
+    let mut call = RuntimeCall::System(frame_system::Call::remark { remark: vec![] });
+    for _ in 0..60 {
+        call = RuntimeCall::Utility(pallet_utility::Call::batch { calls: vec![call] });
+    }
+    let done = on_big_stack(move || {
+        let mut network = Network::new();
+        let signed = network.sign(&alice(), call);
+        let decoded = decode_extrinsic(&signed.encode()).unwrap();
+        network.block(vec![decoded]);
+        network.chain.head().number
+    });
+    assert_eq!(done, Ok(1));
+}
+
+#[test]
+fn code_upgrades_are_filtered() {
+    let mut network = Network::new();
+    let call = RuntimeCall::System(frame_system::Call::set_heap_pages { pages: 1 });
+    let signed = network.sign(&alice(), call);
+    let events = network.block(vec![signed]);
+    let filtered = frame_system::Error::<assay_runtime::Runtime>::CallFiltered.into();
+    let failed = events.iter().any(|event| {
+        use frame_system::Event::ExtrinsicFailed;
+        matches!(event, RuntimeEvent::System(ExtrinsicFailed { dispatch_error, .. }) if *dispatch_error == filtered)
+    });
+    assert!(failed);
+}
+
+#[test]
+fn a_read_proof_verifies_against_the_state_root() {
+    let mut network = Network::new();
+    let signed = network.sign(&alice(), register(1));
+    network.block(vec![signed]);
+    let key = pallet_assay_artifacts::Registrations::<assay_runtime::Runtime>::hashed_key_for(
+        ArtifactId::from_bytes([1; 32]),
+        sp_keyring::Sr25519Keyring::Alice.to_account_id(),
+    );
+    let lease = network.chain.reader().at(None).unwrap();
+    let proof = sp_state_machine::StorageProof::new(lease.prove(&[key.clone()]).unwrap());
+    let root = network.chain.head().state_root;
+    let read = sp_state_machine::read_proof_check::<BlakeTwo256, _>(root, proof.clone(), [&key]).unwrap();
+    assert!(read[&key].is_some());
+    let wrong = sp_core::H256::repeat_byte(1);
+    assert!(sp_state_machine::read_proof_check::<BlakeTwo256, _>(wrong, proof, [&key]).is_err());
+}

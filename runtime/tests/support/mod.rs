@@ -1,0 +1,175 @@
+//! A chain with one authority, driven block by block.
+
+#![allow(dead_code)] // each test binary uses its own part
+
+use assay_manifest::Digest32;
+use assay_protocol::certificate::{CommitCertificate, ValidatorSignature};
+use assay_protocol::params::Params;
+use assay_protocol::signature::Signature;
+use assay_protocol::units::Height;
+use assay_runtime::executor::{Chain, ChainError, Executed, Kv, MemoryKv, Proposal, Retention};
+use assay_runtime::{
+    AccountId, Address, Balance, Block, Endowment, GenesisSpec, Hash, RuntimeCall, RuntimeEvent, SignedPayload,
+    UNIT, UncheckedExtrinsic, signed_extension, signed_implicit,
+};
+use codec::{Decode, DecodeAll, Encode};
+use ed25519_dalek::{Signer, SigningKey};
+use frame_system::EventRecord;
+use pallet_assay_validators::{ValidatorInfo, vrf_input, vrf_sign};
+use sp_core::{Pair, sr25519};
+use sp_keyring::Sr25519Keyring;
+use sp_runtime::traits::Header as _;
+
+/// Milliseconds of block 0.
+const START_MS: u64 = 1_800_000_000_000;
+
+/// A chain with its authority's keys.
+pub struct Network<K: Kv = MemoryKv> {
+    /// The chain.
+    pub chain: Chain<K>,
+    authority: SigningKey,
+    vrf: sr25519::Pair,
+}
+
+pub fn authority() -> SigningKey {
+    SigningKey::from_bytes(&[42; 32])
+}
+
+pub fn vrf_key() -> sr25519::Pair {
+    sr25519::Pair::from_seed(&[43; 32])
+}
+
+pub fn genesis() -> GenesisSpec {
+    GenesisSpec {
+        seed: "tests".into(),
+        validators: vec![ValidatorInfo {
+            key: Digest32::from_bytes(authority().verifying_key().to_bytes()),
+            vrf_key: Digest32::from_bytes(vrf_key().public().0),
+            power: 1,
+        }],
+        endowments: accounts().into_iter().map(|account| Endowment { account, amount: 1_000_000 * UNIT }).collect(),
+        params: Params { offer_delay: 1, ..Params::DEVELOPMENT },
+    }
+}
+
+pub fn accounts() -> Vec<AccountId> {
+    let known = Sr25519Keyring::well_known().map(|key| key.to_account_id());
+    known.chain((0..8).map(|n| provider(n).public().into())).collect()
+}
+
+pub fn provider(n: u8) -> sr25519::Pair {
+    sr25519::Pair::from_string(&format!("//Provider//{n}"), None).unwrap()
+}
+
+pub fn alice() -> sr25519::Pair {
+    Sr25519Keyring::Alice.pair()
+}
+
+impl Network<MemoryKv> {
+    pub fn new() -> Self {
+        Self::open(MemoryKv::default(), Retention::Archive).unwrap()
+    }
+}
+
+impl<K: Kv> Network<K> {
+    pub fn open(kv: K, retention: Retention) -> Result<Self, ChainError> {
+        let chain = Chain::open(kv, &genesis(), retention)?;
+        Ok(Self { chain, authority: authority(), vrf: vrf_key() })
+    }
+
+    pub fn genesis_digest(&self) -> Digest32 {
+        Digest32::from_bytes(self.chain.genesis().0)
+    }
+
+    pub fn call<T: Decode>(&self, function: &str, args: impl Encode) -> T {
+        self.try_call(function, args).unwrap()
+    }
+
+    pub fn try_call<T: Decode>(&self, function: &str, args: impl Encode) -> Result<T, ChainError> {
+        let answer = self.chain.reader().at(None)?.call(function, &args.encode())?;
+        Ok(T::decode_all(&mut answer.as_slice()).unwrap())
+    }
+
+    pub fn propose(&self, extrinsics: Vec<UncheckedExtrinsic>) -> Result<Proposal, ChainError> {
+        let height = self.chain.head().number + 1;
+        let previous: Option<Digest32> = self.try_call("LedgerApi_randomness", height - 1)?;
+        let input = vrf_input(&self.genesis_digest(), height, &previous.unwrap());
+        let item = vrf_sign(&self.vrf, 0, input);
+        self.chain.propose(START_MS + u64::from(height) * 1_000, vec![item], extrinsics)
+    }
+
+    pub fn certify(&self, block: &Block) -> CommitCertificate {
+        let height = Height::new(block.header.number);
+        let value = Digest32::from_bytes(block.header.hash().0);
+        let message = CommitCertificate::sign_bytes(&self.genesis_digest(), height, 0, &value);
+        let signature = Signature(self.authority.sign(message.as_bytes()).to_bytes());
+        let validator = Digest32::from_bytes(self.authority.verifying_key().to_bytes());
+        CommitCertificate { height, round: 0, value, signatures: vec![ValidatorSignature { validator, signature }] }
+    }
+
+    pub fn commit(&mut self, block: &Block, executed: Executed) -> Result<(), ChainError> {
+        let certificate = self.certify(block);
+        self.chain.commit(block, executed, &certificate)
+    }
+
+    /// Builds, verifies and commits a block; every transaction must be taken. Checks all invariants.
+    pub fn block(&mut self, extrinsics: Vec<UncheckedExtrinsic>) -> Vec<RuntimeEvent> {
+        let count = extrinsics.len();
+        let proposal = self.propose(extrinsics).unwrap();
+        assert_eq!(proposal.block.extrinsics.len(), count + 1, "every transaction is taken");
+        let executed = self.chain.verify(&proposal.block).unwrap();
+        self.commit(&proposal.block, executed).unwrap();
+        let holds: Result<(), Vec<u8>> = self.call("LedgerApi_check_invariants", ());
+        assert_eq!(holds.map_err(|broken| String::from_utf8(broken).unwrap()), Ok(()));
+        self.events()
+    }
+
+    pub fn blocks(&mut self, count: u32) {
+        for _ in 0..count {
+            self.block(vec![]);
+        }
+    }
+
+    pub fn events(&self) -> Vec<RuntimeEvent> {
+        let bytes = self.chain.reader().events(self.chain.head().hash()).unwrap().unwrap();
+        let records = Vec::<EventRecord<RuntimeEvent, Hash>>::decode_all(&mut bytes.as_slice()).unwrap();
+        records.into_iter().map(|record| record.event).collect()
+    }
+
+    pub fn sign(&self, who: &sr25519::Pair, call: RuntimeCall) -> UncheckedExtrinsic {
+        let nonce: u32 = self.call("AccountNonceApi_account_nonce", AccountId::from(who.public()));
+        self.sign_at(who, nonce, call)
+    }
+
+    pub fn sign_at(&self, who: &sr25519::Pair, nonce: u32, call: RuntimeCall) -> UncheckedExtrinsic {
+        let payload = SignedPayload::from_raw(
+            call,
+            signed_extension(nonce, 0),
+            signed_implicit(self.chain.genesis()),
+        );
+        let signature = payload.using_encoded(|bytes| who.sign(bytes));
+        let (call, extension, _) = payload.deconstruct();
+        UncheckedExtrinsic::new_signed(call, Address::Id(who.public().into()), signature.into(), extension)
+    }
+
+    pub fn account(&self, who: &AccountId) -> (Balance, Balance) {
+        let key = frame_system::Account::<assay_runtime::Runtime>::hashed_key_for(who);
+        let lease = self.chain.reader().at(None).unwrap();
+        let Some(bytes) = lease.storage(&key).unwrap() else { return (0, 0) };
+        let info =
+            frame_system::AccountInfo::<u32, pallet_balances::AccountData<Balance>>::decode(&mut bytes.as_slice())
+                .unwrap();
+        (info.data.free, info.data.reserved)
+    }
+
+    pub fn issuance(&self) -> Balance {
+        let key = pallet_balances::TotalIssuance::<assay_runtime::Runtime>::hashed_key();
+        let lease = self.chain.reader().at(None).unwrap();
+        Decode::decode(&mut lease.storage(&key).unwrap().unwrap().as_slice()).unwrap()
+    }
+}
+
+pub fn transfer(to: &AccountId, amount: Balance) -> RuntimeCall {
+    let dest = Address::Id(to.clone());
+    RuntimeCall::Balances(pallet_balances::Call::transfer_keep_alive { dest, value: amount })
+}
