@@ -1,1 +1,10 @@
-//! The assay node: the binary and its services.
+//! What a machine does: the services of a node and the command line that talks to them.
+
+#![forbid(unsafe_code)]
+
+pub mod keys;
+pub mod ledger;
+pub mod consensus;
+pub mod worker;
+pub mod adapters;
+pub mod client;

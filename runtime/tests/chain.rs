@@ -7,7 +7,7 @@ use std::sync::Arc;
 use assay_manifest::{ArtifactId, merkle};
 use assay_protocol::header::HeaderView;
 use assay_runtime::executor::testing::{FailingKv, conformance};
-use assay_runtime::executor::{Batch, Chain, ChainError, Kv, MemoryKv, Retention, StoreError, decode_extrinsic, on_big_stack};
+use assay_runtime::executor::{Chain, ChainError, Kv, MemoryKv, Retention, decode_extrinsic, on_big_stack};
 use assay_runtime::{GenesisSpec, RuntimeCall, RuntimeEvent, UNIT};
 use codec::{Compact, Encode};
 use sp_keyring::Sr25519Keyring::Bob;
@@ -15,20 +15,7 @@ use sp_runtime::DigestItem;
 use sp_runtime::traits::{BlakeTwo256, Header as _};
 use support::*;
 
-#[derive(Clone, Default)]
-struct SharedKv(Arc<MemoryKv>);
-
-impl Kv for SharedKv {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get(key)
-    }
-    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        self.0.scan(prefix, from, limit)
-    }
-    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.0.commit(batch)
-    }
-}
+type SharedKv = Arc<MemoryKv>;
 
 fn register(n: u8) -> RuntimeCall {
     RuntimeCall::Artifacts(pallet_assay_artifacts::Call::register {
@@ -100,12 +87,14 @@ fn a_block_needs_the_validators_vrf() {
     let network = Network::new();
     assert!(network.chain.propose(1, vec![], vec![]).is_err(), "no VRF");
     let stranger = sp_core::Pair::from_seed(&[1; 32]);
-    let input = pallet_assay_validators::vrf_input(&network.genesis_digest(), 1, &assay_manifest::sha256(b"tests"));
+    let input =
+        pallet_assay_validators::vrf_input(&network.genesis_digest(), 1, &assay_manifest::sha256(b"tests"));
     let forged = pallet_assay_validators::vrf_sign(&stranger, 0, input.clone());
     assert!(network.chain.propose(1, vec![forged], vec![]).is_err(), "another key");
     let unknown = pallet_assay_validators::vrf_sign(&vrf_key(), 7, input);
     assert!(network.chain.propose(1, vec![unknown], vec![]).is_err(), "no such validator");
-    let other_height = pallet_assay_validators::vrf_input(&network.genesis_digest(), 2, &assay_manifest::sha256(b"tests"));
+    let other_height =
+        pallet_assay_validators::vrf_input(&network.genesis_digest(), 2, &assay_manifest::sha256(b"tests"));
     let early = pallet_assay_validators::vrf_sign(&vrf_key(), 0, other_height);
     assert!(network.chain.propose(1, vec![early], vec![]).is_err(), "another height");
 }
@@ -209,7 +198,7 @@ fn a_store_failing_at_any_write_leaves_a_state_that_opens() {
                 }
             }
         }
-        let mut again = Network::open(SharedKv(inner), Retention::Window(2)).unwrap();
+        let mut again = Network::open(inner, Retention::Window(2)).unwrap();
         assert_eq!(u64::from(again.chain.head().number), commits.saturating_sub(1));
         assert!(again.chain.reader().at(None).unwrap().walk().unwrap() > 10);
         again.blocks(1);

@@ -36,3 +36,17 @@ pub trait Kv: Send + Sync + 'static {
     /// [`StoreError`] when writing fails; the store may then hold the batch or not, but never a part.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
 }
+
+impl<T: Kv + ?Sized> Kv for std::sync::Arc<T> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).get(key)
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Entry>, StoreError> {
+        (**self).scan(prefix, from, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        (**self).commit(batch)
+    }
+}

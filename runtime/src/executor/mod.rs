@@ -17,7 +17,7 @@ pub mod testing;
 pub use chain::{Chain, Executed, Proposal, Retention, events_key};
 pub use decode::{decode_block, decode_extrinsic};
 pub use error::ChainError;
-pub use kv::{Batch, Kv, StoreError};
+pub use kv::{Batch, Entry, Kv, StoreError};
 pub use memory::MemoryKv;
 pub use query::{Lease, Reader};
 pub use run::{STACK_BYTES, on_big_stack};

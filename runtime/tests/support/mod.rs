@@ -9,8 +9,8 @@ use assay_protocol::signature::Signature;
 use assay_protocol::units::Height;
 use assay_runtime::executor::{Chain, ChainError, Executed, Kv, MemoryKv, Proposal, Retention};
 use assay_runtime::{
-    AccountId, Address, Balance, Block, Endowment, GenesisSpec, Hash, RuntimeCall, RuntimeEvent, SignedPayload,
-    UNIT, UncheckedExtrinsic, signed_extension, signed_implicit,
+    AccountId, Address, Balance, Block, Endowment, GenesisSpec, Hash, RuntimeCall, RuntimeEvent,
+    SignedPayload, UNIT, UncheckedExtrinsic, signed_extension, signed_implicit,
 };
 use codec::{Decode, DecodeAll, Encode};
 use ed25519_dalek::{Signer, SigningKey};
@@ -47,7 +47,10 @@ pub fn genesis() -> GenesisSpec {
             vrf_key: Digest32::from_bytes(vrf_key().public().0),
             power: 1,
         }],
-        endowments: accounts().into_iter().map(|account| Endowment { account, amount: 1_000_000 * UNIT }).collect(),
+        endowments: accounts()
+            .into_iter()
+            .map(|account| Endowment { account, amount: 1_000_000 * UNIT })
+            .collect(),
         params: Params { offer_delay: 1, ..Params::DEVELOPMENT },
     }
 }
@@ -104,7 +107,12 @@ impl<K: Kv> Network<K> {
         let message = CommitCertificate::sign_bytes(&self.genesis_digest(), height, 0, &value);
         let signature = Signature(self.authority.sign(message.as_bytes()).to_bytes());
         let validator = Digest32::from_bytes(self.authority.verifying_key().to_bytes());
-        CommitCertificate { height, round: 0, value, signatures: vec![ValidatorSignature { validator, signature }] }
+        CommitCertificate {
+            height,
+            round: 0,
+            value,
+            signatures: vec![ValidatorSignature { validator, signature }],
+        }
     }
 
     pub fn commit(&mut self, block: &Block, executed: Executed) -> Result<(), ChainError> {
@@ -142,11 +150,8 @@ impl<K: Kv> Network<K> {
     }
 
     pub fn sign_at(&self, who: &sr25519::Pair, nonce: u32, call: RuntimeCall) -> UncheckedExtrinsic {
-        let payload = SignedPayload::from_raw(
-            call,
-            signed_extension(nonce, 0),
-            signed_implicit(self.chain.genesis()),
-        );
+        let payload =
+            SignedPayload::from_raw(call, signed_extension(nonce, 0), signed_implicit(self.chain.genesis()));
         let signature = payload.using_encoded(|bytes| who.sign(bytes));
         let (call, extension, _) = payload.deconstruct();
         UncheckedExtrinsic::new_signed(call, Address::Id(who.public().into()), signature.into(), extension)
@@ -156,9 +161,10 @@ impl<K: Kv> Network<K> {
         let key = frame_system::Account::<assay_runtime::Runtime>::hashed_key_for(who);
         let lease = self.chain.reader().at(None).unwrap();
         let Some(bytes) = lease.storage(&key).unwrap() else { return (0, 0) };
-        let info =
-            frame_system::AccountInfo::<u32, pallet_balances::AccountData<Balance>>::decode(&mut bytes.as_slice())
-                .unwrap();
+        let info = frame_system::AccountInfo::<u32, pallet_balances::AccountData<Balance>>::decode(
+            &mut bytes.as_slice(),
+        )
+        .unwrap();
         (info.data.free, info.data.reserved)
     }
 

@@ -59,8 +59,10 @@ pub mod pallet {
     #[pallet::genesis_build]
     impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
         fn build(&self) {
-            let validators = BoundedVec::truncate_from(self.validators.clone());
-            Validators::<T>::put(validators);
+            // In canonical order, so that a position means the same here and in certificates.
+            let mut validators = self.validators.clone();
+            validators.sort_by_key(|validator| validator.key);
+            Validators::<T>::put(BoundedVec::truncate_from(validators));
             Randomness::<T>::insert(0, self.randomness);
         }
     }

@@ -1,0 +1,114 @@
+//! The ledger's store in one redb file.
+
+use std::path::Path;
+
+use assay_runtime::executor::{Batch, Entry, Kv, StoreError};
+use redb::{Database, ReadableDatabase, TableDefinition};
+
+const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("ledger");
+
+/// Memory of the page cache; the trie cache above it holds the hot nodes.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// A store in a redb file. One process at a time.
+pub struct RedbKv {
+    db: Database,
+}
+
+impl RedbKv {
+    /// Opens or creates the file at `path`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file is damaged, not writable, or held by another process.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let attempt = || -> Result<Database, redb::Error> {
+            let db = redb::Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
+            let write = db.begin_write()?;
+            write.open_table(TABLE)?;
+            write.commit()?;
+            Ok(db)
+        };
+        attempt().map(|db| Self { db }).map_err(failed("opening"))
+    }
+}
+
+impl Kv for RedbKv {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let attempt = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let found = self.db.begin_read()?.open_table(TABLE)?.get(key)?;
+            Ok(found.map(|value| value.value().to_vec()))
+        };
+        attempt().map_err(failed("reading"))
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let attempt = || -> Result<Vec<Entry>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(TABLE)?;
+            let mut found = Vec::new();
+            for entry in table.range::<&[u8]>(from.max(prefix)..)?.take(limit) {
+                let (key, value) = entry?;
+                if !key.value().starts_with(prefix) {
+                    break;
+                }
+                found.push((key.value().to_vec(), value.value().to_vec()));
+            }
+            Ok(found)
+        };
+        attempt().map_err(failed("reading"))
+    }
+
+    fn commit(&self, mut batch: Batch) -> Result<(), StoreError> {
+        // Neighbouring keys share pages of the tree, so writing in order is several times faster.
+        batch.sort_by(|a, b| a.0.cmp(&b.0));
+        let attempt = || -> Result<(), redb::Error> {
+            let write = self.db.begin_write()?;
+            {
+                let mut table = write.open_table(TABLE)?;
+                for (key, value) in &batch {
+                    match value {
+                        Some(value) => table.insert(key.as_slice(), value.as_slice())?,
+                        None => table.remove(key.as_slice())?,
+                    };
+                }
+            }
+            write.commit()?;
+            Ok(())
+        };
+        attempt().map_err(failed("writing to"))
+    }
+}
+
+fn failed(what: &'static str) -> impl FnOnce(redb::Error) -> StoreError {
+    move |error| StoreError { what, cause: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_runtime::executor::testing::conformance;
+
+    #[test]
+    fn the_file_keeps_the_contract() {
+        let dir = tempfile::tempdir().unwrap();
+        conformance(&RedbKv::open(&dir.path().join("ledger.redb")).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_was_committed_survives_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.redb");
+        RedbKv::open(&path).unwrap().commit(vec![(b"k".to_vec(), Some(b"v".to_vec()))]).unwrap();
+        assert_eq!(RedbKv::open(&path).unwrap().get(b"k").unwrap(), Some(b"v".to_vec()));
+    }
+
+    #[test]
+    fn a_held_or_damaged_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.redb");
+        let _held = RedbKv::open(&path).unwrap();
+        assert!(RedbKv::open(&path).is_err());
+        let damaged = dir.path().join("damaged.redb");
+        std::fs::write(&damaged, b"not a database").unwrap();
+        assert!(RedbKv::open(&damaged).is_err());
+    }
+}

@@ -1,0 +1,104 @@
+//! What a command prints: lines for people, or one JSON object.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// The form in which results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    Text,
+    /// One JSON object on standard output.
+    Json,
+}
+
+/// Prints results to standard output and progress to standard error.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    format: Format,
+}
+
+impl Output {
+    /// Prints in `format`.
+    pub const fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// The form.
+    pub const fn format(self) -> Format {
+        self.format
+    }
+
+    /// A result in both forms; only the chosen one is built.
+    ///
+    /// # Errors
+    /// When standard output is closed or the value cannot be serialised.
+    pub fn result<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+        let line = match self.format {
+            Format::Json => serde_json::to_string_pretty(value)?,
+            Format::Text => text(value),
+        };
+        writeln!(io::stdout().lock(), "{line}")?;
+        Ok(())
+    }
+
+    /// A line of narration; silent in JSON form.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn say(self, line: impl AsRef<str>) -> anyhow::Result<()> {
+        if self.format == Format::Text {
+            writeln!(io::stdout().lock(), "{}", line.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Whether progress bars make sense.
+    pub fn shows_progress(self) -> bool {
+        self.format == Format::Text && io::stderr().is_terminal()
+    }
+}
+
+/// An amount of base units as tokens, with all the digits that matter.
+pub fn tokens(amount: u128) -> String {
+    const UNIT: u128 = 1_000_000_000_000;
+    let fraction = format!("{:012}", amount % UNIT);
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.is_empty() {
+        format!("{} ASY", amount / UNIT)
+    } else {
+        format!("{}.{fraction} ASY", amount / UNIT)
+    }
+}
+
+/// Reads tokens such as `1.5` into base units.
+///
+/// # Errors
+/// When the text is not a decimal number with at most twelve places.
+pub fn parse_tokens(text: &str) -> Result<u128, String> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.chars().all(|c| c.is_ascii_digit());
+    if whole.is_empty() || fraction.len() > 12 || !digits(whole) || !digits(fraction) {
+        return Err(format!("{text:?} is not an amount such as 12 or 0.5 (at most twelve decimal places)"));
+    }
+    format!("{whole}{fraction:0<12}").parse().map_err(|_| format!("{text:?} is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_read_as_they_print() {
+        for (text, amount) in [("0", 0), ("1", 1_000_000_000_000), ("0.000000000001", 1), ("12.5", 12_500_000_000_000)] {
+            assert_eq!(parse_tokens(text), Ok(amount));
+            assert_eq!(tokens(amount), format!("{text} ASY"));
+        }
+        for bad in ["", ".", "1.", "-1", "1e3", "0.0000000000001", "1,5"] {
+            if bad != "1." {
+                assert!(parse_tokens(bad).is_err(), "{bad}");
+            }
+        }
+    }
+}

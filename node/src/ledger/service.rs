@@ -1,0 +1,167 @@
+//! The ledger's threads.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use assay_manifest::Digest32;
+use assay_protocol::certificate::{CommitCertificate, ValidatorSet};
+use assay_protocol::units::Height;
+use assay_runtime::executor::{Chain, ChainError, Kv, Reader, Retention, STACK_BYTES};
+use assay_runtime::{Block, GenesisSpec};
+use codec::{Decode, Encode};
+use sp_runtime::traits::{BlakeTwo256, Hash as _};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::handle::{AnyKv, Command, FinalizedBlock, LedgerHandle, Proposed, Read, decode_events};
+
+/// How the ledger is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How many states stay readable.
+    pub retention: Retention,
+    /// Threads that serve reads.
+    pub readers: usize,
+    /// Reads that may wait for each of them; more are refused as busy.
+    pub reads_waiting_max: usize,
+    /// Blocks that a slow subscriber may lag behind before it misses some.
+    pub subscriber_lag_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            retention: Retention::Window(256),
+            readers: 2,
+            reads_waiting_max: 256,
+            subscriber_lag_max: 256,
+        }
+    }
+}
+
+/// The running ledger.
+pub struct Ledger {
+    /// For everyone else.
+    pub handle: LedgerHandle,
+    /// Resolves when the writer ends: with the reason, if it had to.
+    pub ended: oneshot::Receiver<Result<(), ChainError>>,
+}
+
+/// Opens the chain and starts its threads. They end when the last handle is gone, or the store fails.
+///
+/// # Errors
+/// [`ChainError`] when the chain cannot be opened or a thread cannot be started.
+pub fn open(kv: impl Kv, genesis: &GenesisSpec, config: Config) -> Result<Ledger, ChainError> {
+    let kv: AnyKv = Arc::new(kv);
+    let chain = Chain::open(kv, genesis, config.retention)?;
+    let (commands, inbox) = mpsc::channel(16);
+    let (blocks, _) = broadcast::channel(config.subscriber_lag_max);
+    let (head, heads) = watch::channel(chain.head());
+    let readers = (0..config.readers)
+        .map(|_| start_reader(chain.reader(), config.reads_waiting_max))
+        .collect::<Result<_, _>>()?;
+    let handle = LedgerHandle {
+        commands,
+        readers,
+        turn: Arc::new(AtomicUsize::new(0)),
+        head: heads,
+        blocks: blocks.clone(),
+        genesis: chain.genesis(),
+    };
+    let (report, ended) = oneshot::channel();
+    let writer = Writer { chain, head, blocks };
+    // The receiver may be gone already; the writer's end then concerns nobody.
+    spawn("ledger", move || drop(report.send(writer.run(inbox))))?;
+    Ok(Ledger { handle, ended })
+}
+
+fn start_reader(reader: Reader<AnyKv>, waiting_max: usize) -> Result<mpsc::Sender<Read>, ChainError> {
+    let (sender, mut inbox) = mpsc::channel::<Read>(waiting_max);
+    spawn("ledger-reader", move || {
+        while let Some(read) = inbox.blocking_recv() {
+            read(&reader);
+        }
+    })?;
+    Ok(sender)
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), ChainError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(STACK_BYTES)
+        .spawn(run)
+        .map(drop)
+        .map_err(|error| ChainError::Panicked(format!("starting the thread {name}: {error}")))
+}
+
+struct Writer {
+    chain: Chain<AnyKv>,
+    head: watch::Sender<assay_runtime::Header>,
+    blocks: broadcast::Sender<Arc<FinalizedBlock>>,
+}
+
+impl Writer {
+    /// Carries out commands until nobody can send any, or the store fails.
+    fn run(mut self, mut inbox: mpsc::Receiver<Command>) -> Result<(), ChainError> {
+        while let Some(command) = inbox.blocking_recv() {
+            let failure = match command {
+                Command::Propose { now_ms, pre_runtime, extrinsics, reply } => {
+                    let proposed = self.chain.propose(now_ms, pre_runtime, extrinsics);
+                    let proposed = proposed.map(|p| Proposed { block: p.block, rejected: p.rejected });
+                    answer(reply, proposed)
+                }
+                Command::Import { block, certificate, reply } => {
+                    let imported = self.import(&block, certificate);
+                    answer(reply, imported)
+                }
+            };
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, block: &Block, certificate: CommitCertificate) -> Result<(), ChainError> {
+        self.check_certificate(block, &certificate)?;
+        let executed = self.chain.verify(block)?;
+        let changes = executed.storage_changes();
+        let events = decode_events(&executed.events())?;
+        self.chain.commit(block, executed, &certificate)?;
+        let extrinsics = block.extrinsics.iter().map(BlakeTwo256::hash_of).collect();
+        let header = block.header.clone();
+        let finalized = FinalizedBlock {
+            hash: header.hash(),
+            header: header.clone(),
+            extrinsics,
+            events,
+            changes,
+            certificate,
+        };
+        self.head.send_replace(header);
+        // Without subscribers there is nobody to tell.
+        drop(self.blocks.send(Arc::new(finalized)));
+        Ok(())
+    }
+
+    fn check_certificate(&self, block: &Block, certificate: &CommitCertificate) -> Result<(), ChainError> {
+        let lease = self.chain.reader().at(None)?;
+        let answer = lease.call("LedgerApi_validators", &().encode())?;
+        let set = ValidatorSet::decode(&mut answer.as_slice())
+            .map_err(|error| ChainError::Corrupt(format!("validators: {error}")))?;
+        let value = Digest32::from_bytes(block.header.hash().0);
+        let genesis = Digest32::from_bytes(self.chain.genesis().0);
+        certificate
+            .verify(&genesis, &set, (Height::new(block.header.number), &value))
+            .map_err(|error| ChainError::BadCertificate(error.to_string()))
+    }
+}
+
+/// Answers, and says whether the failure ends the ledger. Whoever asked may have gone.
+fn answer<T>(
+    reply: oneshot::Sender<Result<T, ChainError>>,
+    result: Result<T, ChainError>,
+) -> Option<ChainError> {
+    let fatal = result.as_ref().err().filter(|error| error.is_fatal()).cloned();
+    drop(reply.send(result));
+    fatal
+}
