@@ -1,0 +1,208 @@
+//! What JSON-RPC needs from the rest of the node, besides the ledger and the pool.
+//!
+//! Calls of [`Artifacts`], [`Models`] and [`Jobs`] may block; the server makes them on threads for blocking
+//! work, a bounded number at a time.
+
+use std::path::Path;
+
+use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, JobId, Manifest, ModelId, SpecId};
+use assay_protocol::commitment::Finish;
+use assay_protocol::job::SettlementRecord;
+use assay_protocol::receipt::Receipt;
+use assay_protocol::request::{Prompt, Sampler};
+use assay_runtime::AccountId;
+use serde::{Deserialize, Serialize};
+
+use crate::worker::Envelope;
+
+/// Why the node could not do what it was asked. The text says what was attempted and what went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PortError {
+    /// There is no such thing here.
+    #[error("{0}")]
+    NotFound(String),
+    /// What was asked makes no sense, or is against the rules; asking again does not help.
+    #[error("{0}")]
+    Refused(String),
+    /// A bound is reached; asking again later may help.
+    #[error("{0}")]
+    Full(String),
+    /// The node failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// How far an import is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportProgress {
+    /// Bytes read of all files.
+    pub done_bytes: u64,
+    /// Bytes of all files.
+    pub total_bytes: u64,
+    /// The file that is being read, relative to what is imported.
+    pub file: String,
+}
+
+/// An artifact in this node's store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalArtifact {
+    /// Its primary id.
+    pub artifact_id: ArtifactId,
+    /// What this node calls it.
+    pub name: Option<ArtifactName>,
+    /// Sum of its files' sizes.
+    pub size_bytes: u64,
+    /// Model or dataset.
+    pub kind: ArtifactKind,
+}
+
+/// The artifact store of this node.
+pub trait Artifacts: Send + Sync + 'static {
+    /// Imports a file or directory of this machine, giving it `name` in the store if there is one.
+    /// `progress` is called often, from the same thread, and does not block.
+    ///
+    /// # Errors
+    /// [`PortError::Refused`] when what lies there cannot be imported.
+    fn import(
+        &self,
+        path: &Path,
+        kind: ArtifactKind,
+        name: Option<&ArtifactName>,
+        progress: &mut dyn FnMut(ImportProgress),
+    ) -> Result<Manifest, PortError>;
+
+    /// Everything in the store, in the order of the ids.
+    ///
+    /// # Errors
+    /// [`PortError::Failed`] when the store fails.
+    fn list(&self) -> Result<Vec<LocalArtifact>, PortError>;
+
+    /// The manifest of an artifact, if it is in the store.
+    ///
+    /// # Errors
+    /// [`PortError::Failed`] when the store fails.
+    fn manifest(&self, artifact: &ArtifactId) -> Result<Option<Manifest>, PortError>;
+
+    /// The artifacts in the store that have `id` as their artifact, weights or model id.
+    ///
+    /// # Errors
+    /// [`PortError::Failed`] when the store fails.
+    fn find(&self, id: &Digest32) -> Result<Vec<ArtifactId>, PortError>;
+}
+
+/// A model that this node has loaded, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Serving {
+    /// The exact model.
+    pub model_id: ModelId,
+    /// The artifact that holds it.
+    pub artifact_id: ArtifactId,
+    /// Provider accounts of this node that serve it.
+    pub identities: Vec<AccountId>,
+}
+
+/// What somebody wants to ask a model, before it is a request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ask {
+    /// The exact model.
+    pub model: ModelId,
+    /// What to continue.
+    pub prompt: Prompt,
+    /// Seconds since 1970 that a template sees as the present.
+    pub now_s: u64,
+    /// How tokens are chosen.
+    pub sampler: Sampler,
+    /// Strings that end the answer.
+    #[serde(default)]
+    pub stop: Vec<String>,
+    /// The most tokens to generate.
+    pub max_tokens: u32,
+}
+
+/// What the model's tokenizer and template make of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Prepared {
+    /// The exact model.
+    pub model_id: ModelId,
+    /// The definitions of the operations that it uses.
+    pub spec_id: SpecId,
+    /// Tokens of the rendered prompt.
+    pub n_in: u32,
+    /// [`assay_protocol::request::prompt_hash`] of them.
+    pub prompt_hash: Digest32,
+    /// Tokens that the model can attend to.
+    pub context_length: u32,
+}
+
+/// The models that are loaded.
+pub trait Models: Send + Sync + 'static {
+    /// All of them. Does not block.
+    fn serving(&self) -> Vec<Serving>;
+
+    /// Renders and tokenizes a prompt and checks that the model can do what is asked.
+    ///
+    /// # Errors
+    /// [`PortError::NotFound`] when the model is not loaded, [`PortError::Refused`] when it cannot do that.
+    fn prepare(&self, ask: &Ask) -> Result<Prepared, PortError>;
+}
+
+/// An answer as its executor computed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobOutput {
+    /// The generated tokens.
+    pub tokens: Vec<u32>,
+    /// The same as text.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+    /// The trace root behind the committed value.
+    pub trace_root: Digest32,
+    /// The right token of a rejection; 0 otherwise.
+    pub right_token: u32,
+}
+
+/// Inputs and outputs of jobs that pass through this node.
+pub trait Jobs: Send + Sync + 'static {
+    /// Keeps a job's input for its seats; durable when it returns.
+    ///
+    /// # Errors
+    /// [`PortError::Full`] when too many inputs wait for their job, [`PortError::Refused`] when another input
+    /// is kept for the job already.
+    fn deliver(&self, job: &JobId, envelope: &Envelope) -> Result<(), PortError>;
+
+    /// A job's input, if it was delivered here.
+    ///
+    /// # Errors
+    /// [`PortError::Failed`] when the store fails.
+    fn input(&self, job: &JobId) -> Result<Option<Envelope>, PortError>;
+
+    /// A job's answer, if it was computed here.
+    ///
+    /// # Errors
+    /// [`PortError::Failed`] when the store fails or the model is no longer loaded.
+    fn output(&self, job: &JobId) -> Result<Option<JobOutput>, PortError>;
+}
+
+/// A finished job with its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// What the log holds.
+    pub record: SettlementRecord,
+    /// Its index there.
+    pub log_index: u64,
+}
+
+/// Finished jobs and what proves them.
+pub trait Receipts: Send + Sync + 'static {
+    /// The record of a finished job.
+    fn settlement(&self, job: JobId) -> impl Future<Output = Result<Option<Settlement>, PortError>> + Send;
+
+    /// The receipt of a finished job, in its public form.
+    fn receipt(&self, job: JobId) -> impl Future<Output = Result<Option<Receipt>, PortError>> + Send;
+}
