@@ -1,18 +1,28 @@
-//! Inputs and answers of open jobs in a redb file: durable before anybody relies on them.
+//! Inputs and answers of open jobs, and where settlements stand, in a redb file: durable before anybody
+//! relies on them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use assay_manifest::JobId;
+use assay_manifest::{Digest32, JobId};
 use assay_protocol::commitment::{Finish, Salt};
 use assay_protocol::request::Request;
 use codec::{Decode, DecodeAll, Encode};
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use crate::receipts::{IndexError, SettlementIndex};
 use crate::worker::{Answer, Delivery, DeliveryError, Envelope};
 
 const INPUTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("inputs");
 const OUTPUTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("outputs");
+/// Log index of each job's settlement.
+const SETTLEMENTS: TableDefinition<&[u8], u64> = TableDefinition::new("settlements");
+/// The log entry after the last that [`SETTLEMENTS`] covers, under an empty key.
+const SETTLEMENTS_NEXT: TableDefinition<(), u64> = TableDefinition::new("settlements-next");
+
+/// Inputs of jobs that are not on the ledger yet. A job is requested within seconds of its delivery.
+const INPUTS_MAX: u64 = 4_096;
 
 /// Delivery between parties of one process, through a journal that survives it.
 ///
@@ -32,6 +42,7 @@ struct StoredInput {
 struct StoredOutput {
     tokens: Vec<u32>,
     finish: Finish,
+    trace_root: Digest32,
 }
 
 impl Journal {
@@ -45,10 +56,43 @@ impl Journal {
             let write = db.begin_write()?;
             write.open_table(INPUTS)?;
             write.open_table(OUTPUTS)?;
+            write.open_table(SETTLEMENTS)?;
+            write.open_table(SETTLEMENTS_NEXT)?;
             write.commit()?;
             Ok(db)
         };
         Ok(Self { db: Arc::new(attempt().map_err(failed("opening the job journal"))?) })
+    }
+
+    /// The executor's answer with its trace root, for whoever holds the job's salt.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] when the store fails.
+    pub fn opened_output(&self, job: &JobId) -> Result<Option<(Answer, Digest32)>, DeliveryError> {
+        const WHAT: &str = "reading a job's answer";
+        let Some(bytes) = self.get(OUTPUTS, job).map_err(failed(WHAT))? else { return Ok(None) };
+        let stored = StoredOutput::decode_all(&mut bytes.as_slice()).map_err(failed(WHAT))?;
+        Ok(Some((Answer { tokens: stored.tokens, finish: stored.finish }, stored.trace_root)))
+    }
+
+    /// Every job of which something is kept.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] when the store fails.
+    pub fn jobs(&self) -> Result<BTreeSet<JobId>, DeliveryError> {
+        let attempt = || -> Result<BTreeSet<JobId>, redb::Error> {
+            let read = self.db.begin_read()?;
+            let mut jobs = BTreeSet::new();
+            for table in [INPUTS, OUTPUTS] {
+                for entry in read.open_table(table)?.iter()? {
+                    if let Ok(id) = entry?.0.value().try_into() {
+                        jobs.insert(JobId::from_bytes(id));
+                    }
+                }
+            }
+            Ok(jobs)
+        };
+        attempt().map_err(failed("listing the jobs of the journal"))
     }
 
     /// Forgets a job whose challenge window has closed.
@@ -95,21 +139,61 @@ impl Delivery for Journal {
     }
 
     fn output(&self, job: &JobId) -> Result<Option<Answer>, DeliveryError> {
-        const WHAT: &str = "reading a job's answer";
-        let Some(bytes) = self.get(OUTPUTS, job).map_err(failed(WHAT))? else { return Ok(None) };
-        let stored = StoredOutput::decode_all(&mut bytes.as_slice()).map_err(failed(WHAT))?;
-        Ok(Some(Answer { tokens: stored.tokens, finish: stored.finish }))
+        Ok(self.opened_output(job)?.map(|(answer, _)| answer))
     }
 
     fn put_input(&self, job: &JobId, envelope: &Envelope) -> Result<(), DeliveryError> {
         let stored = StoredInput { salt: *envelope.salt.as_bytes(), request: envelope.request.to_bytes() };
-        self.put(INPUTS, job, &stored.encode()).map_err(failed("keeping a job's input"))
+        const WHAT: &str = "keeping a job's input";
+        let kept = || -> Result<u64, redb::Error> { Ok(self.db.begin_read()?.open_table(INPUTS)?.len()?) };
+        if kept().map_err(failed(WHAT))? >= INPUTS_MAX {
+            return Err(failed(WHAT)(format!("{INPUTS_MAX} inputs wait already")));
+        }
+        self.put(INPUTS, job, &stored.encode()).map_err(failed(WHAT))
     }
 
-    fn put_output(&self, job: &JobId, answer: &Answer) -> Result<(), DeliveryError> {
-        let stored = StoredOutput { tokens: answer.tokens.clone(), finish: answer.finish };
+    fn put_output(&self, job: &JobId, answer: &Answer, trace_root: &Digest32) -> Result<(), DeliveryError> {
+        let stored =
+            StoredOutput { tokens: answer.tokens.clone(), finish: answer.finish, trace_root: *trace_root };
         self.put(OUTPUTS, job, &stored.encode()).map_err(failed("keeping a job's answer"))
     }
+}
+
+impl SettlementIndex for Journal {
+    fn next(&self) -> Result<u64, IndexError> {
+        let attempt = || -> Result<u64, redb::Error> {
+            let next = self.db.begin_read()?.open_table(SETTLEMENTS_NEXT)?.get(())?;
+            Ok(next.map_or(0, |next| next.value()))
+        };
+        attempt().map_err(index_failed("reading the index of settlements"))
+    }
+
+    fn extend(&self, settlements: &[(JobId, u64)], next: u64) -> Result<(), IndexError> {
+        let attempt = || -> Result<(), redb::Error> {
+            let write = self.db.begin_write()?;
+            {
+                let mut table = write.open_table(SETTLEMENTS)?;
+                for (job, index) in settlements {
+                    table.insert(job.as_bytes().as_slice(), index)?;
+                }
+                write.open_table(SETTLEMENTS_NEXT)?.insert((), next)?;
+            }
+            Ok(write.commit()?)
+        };
+        attempt().map_err(index_failed("extending the index of settlements"))
+    }
+
+    fn find(&self, job: &JobId) -> Result<Option<u64>, IndexError> {
+        let attempt = || -> Result<Option<u64>, redb::Error> {
+            let found = self.db.begin_read()?.open_table(SETTLEMENTS)?.get(job.as_bytes().as_slice())?;
+            Ok(found.map(|index| index.value()))
+        };
+        attempt().map_err(index_failed("finding a settlement"))
+    }
+}
+
+fn index_failed(what: &'static str) -> impl FnOnce(redb::Error) -> IndexError {
+    move |error| IndexError { what, cause: error.to_string() }
 }
 
 fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> DeliveryError {
@@ -119,7 +203,6 @@ fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Deliver
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assay_manifest::Digest32;
     use assay_protocol::request::{Prompt, REQUEST_VERSION, Sampler, prompt_hash};
 
     fn envelope() -> Envelope {
@@ -149,13 +232,27 @@ mod tests {
             let journal = Journal::open(&path).unwrap();
             assert_eq!(journal.input(&job).unwrap(), None);
             journal.put_input(&job, &envelope()).unwrap();
-            journal.put_output(&job, &answer).unwrap();
+            journal.put_output(&job, &answer, &Digest32::ZERO).unwrap();
         }
         let journal = Journal::open(&path).unwrap();
         assert_eq!(journal.input(&job).unwrap(), Some(envelope()));
         assert_eq!(journal.output(&job).unwrap(), Some(answer));
+        assert_eq!(journal.jobs().unwrap(), BTreeSet::from([job]));
         journal.forget(&job).unwrap();
         assert_eq!(journal.output(&job).unwrap(), None);
+        assert!(journal.jobs().unwrap().is_empty());
+    }
+
+    #[test]
+    fn settlements_are_found_again_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.redb");
+        let (job, other) = (JobId::from_bytes([7; 32]), JobId::from_bytes([8; 32]));
+        assert_eq!(Journal::open(&path).unwrap().next().unwrap(), 0);
+        Journal::open(&path).unwrap().extend(&[(job, 3)], 5).unwrap();
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!((journal.next().unwrap(), journal.find(&job).unwrap()), (5, Some(3)));
+        assert_eq!(journal.find(&other).unwrap(), None);
     }
 
     #[test]

@@ -53,11 +53,13 @@ pub trait Delivery: Send + Sync {
     /// # Errors
     /// [`DeliveryError`] when the store fails.
     fn put_input(&self, job: &JobId, envelope: &Envelope) -> Result<(), DeliveryError>;
-    /// Hands an answer over; durable when it returns.
+    /// Hands an answer over, with the trace root for the requester alone; durable when it returns.
+    ///
+    /// Verifiers get [`Self::output`] and compute the trace root themselves: that is their work.
     ///
     /// # Errors
     /// [`DeliveryError`] when the store fails.
-    fn put_output(&self, job: &JobId, answer: &Answer) -> Result<(), DeliveryError>;
+    fn put_output(&self, job: &JobId, answer: &Answer, trace_root: &Digest32) -> Result<(), DeliveryError>;
 }
 
 /// What a run of the model yields.

@@ -149,9 +149,11 @@ impl Shop {
             Role::Executor => {
                 let outcome = self.compute.execute(model, request, &seed)?;
                 let committed = Committed::by_executor(salt, job.round, &outcome);
-                if let Outcome::Answer { answer, .. } | Outcome::Fail { answer, .. } = &outcome {
+                if let Outcome::Answer { answer, trace_root } | Outcome::Fail { answer, trace_root, .. } =
+                    &outcome
+                {
                     // The answer must be on disk before the commitment to it can be on the ledger.
-                    self.delivery.put_output(&job.id, answer)?;
+                    self.delivery.put_output(&job.id, answer, trace_root)?;
                 }
                 Ok(Some(committed))
             }

@@ -1,0 +1,61 @@
+//! The pool's two sides: it asks the ledger, and consensus takes from it.
+
+use assay_runtime::executor::{ChainError, decode_extrinsic};
+use assay_runtime::{Hash, UncheckedExtrinsic};
+use tracing::warn;
+
+use crate::consensus::TransactionSource;
+use crate::ledger::{LedgerError, LedgerHandle};
+use crate::mempool::{CheckError, LedgerCheck, MempoolHandle, Transaction, Verdict};
+
+/// Bytes of transactions that a block is offered: all that its length limit lets paid calls and steps have.
+const OFFERED_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+impl LedgerCheck for LedgerHandle {
+    async fn check(&self, transaction: Transaction) -> Result<Verdict, CheckError> {
+        let checked = self.read(move |reader| {
+            let lease = reader.at(None)?;
+            let validity = lease.validate(transaction.bytes())?;
+            Ok(Verdict { height: lease.header().number, validity })
+        });
+        checked.await.map_err(|error| match error {
+            LedgerError::Chain(ChainError::BadExtrinsic(cause)) => CheckError::Malformed(cause),
+            other => CheckError::Failed(other.to_string()),
+        })
+    }
+}
+
+/// The pool as consensus takes from it. Calls are decoded on the ledger's threads, which have the stack.
+#[derive(Clone)]
+pub struct PoolSource {
+    /// What is taken from.
+    pub pool: MempoolHandle,
+    /// Whose threads decode.
+    pub ledger: LedgerHandle,
+}
+
+impl TransactionSource for PoolSource {
+    async fn ready(&self) -> Vec<UncheckedExtrinsic> {
+        let transactions = match self.pool.ready(OFFERED_BYTES_MAX).await {
+            Ok(transactions) if transactions.is_empty() => return Vec::new(),
+            Ok(transactions) => transactions,
+            Err(error) => {
+                warn!(%error, "taking transactions for a block");
+                return Vec::new();
+            }
+        };
+        let decoded = self.ledger.read(move |_| {
+            transactions.iter().map(|transaction| decode_extrinsic(transaction.bytes())).collect()
+        });
+        decoded.await.unwrap_or_else(|error| {
+            warn!(%error, "decoding transactions for a block");
+            Vec::new()
+        })
+    }
+
+    async fn rejected(&self, hashes: Vec<Hash>) {
+        if let Err(error) = self.pool.rejected(hashes).await {
+            warn!(%error, "telling the pool what a block refused");
+        }
+    }
+}

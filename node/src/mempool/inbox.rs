@@ -1,0 +1,153 @@
+//! Talking to the pool.
+
+use assay_runtime::{AccountId, Hash};
+use sp_runtime::transaction_validity::TransactionTag;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Config, PoolError, Status, Transaction};
+
+/// What becomes of a transaction, one after the other, ending with a last status.
+///
+/// It ends early when its reader is so slow that it misses one.
+pub type Watch = mpsc::Receiver<Status>;
+
+/// Statuses that wait for the reader of a watch. A transaction changes between ready and future at most when a
+/// predecessor comes or goes.
+const WATCH_MAX: usize = 16;
+
+/// How much is in the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Transactions that can be in the next block.
+    pub ready: usize,
+    /// Transactions that wait for another one.
+    pub future: usize,
+    /// Bytes of all, those being checked included.
+    pub bytes: usize,
+}
+
+pub(super) enum Message {
+    Submit {
+        transaction: Transaction,
+        answer: Reply<Result<Hash, PoolError>>,
+        watch: Option<mpsc::Sender<Status>>,
+    },
+    Finalized {
+        height: u32,
+        block: Hash,
+        included: Vec<Hash>,
+    },
+    Rejected(Vec<Hash>),
+    Ready {
+        bytes_max: usize,
+        answer: Reply<Vec<Transaction>>,
+    },
+    Pending(Reply<Vec<Transaction>>),
+    TagsOf {
+        account: AccountId,
+        answer: Reply<Vec<TransactionTag>>,
+    },
+    Counts(Reply<Counts>),
+}
+
+type Reply<T> = oneshot::Sender<T>;
+
+/// Speaks to the pool from anywhere.
+#[derive(Clone)]
+pub struct MempoolHandle {
+    inbox: mpsc::Sender<Message>,
+    transaction_bytes_max: usize,
+}
+
+impl MempoolHandle {
+    pub(super) fn new(config: &Config) -> (Self, mpsc::Receiver<Message>) {
+        let (inbox, messages) = mpsc::channel(config.inbox_max);
+        (Self { inbox, transaction_bytes_max: config.transaction_bytes_max }, messages)
+    }
+
+    /// Submits the bytes of a transaction; returns when the ledger has checked it and the pool has taken it.
+    ///
+    /// # Errors
+    /// [`PoolError`] saying why not.
+    pub async fn submit(&self, bytes: Vec<u8>) -> Result<Hash, PoolError> {
+        self.hand_in(bytes, None).await
+    }
+
+    /// The same, and follows what becomes of it.
+    ///
+    /// # Errors
+    /// [`PoolError`] saying why not.
+    pub async fn submit_and_watch(&self, bytes: Vec<u8>) -> Result<(Hash, Watch), PoolError> {
+        let (sender, watch) = mpsc::channel(WATCH_MAX);
+        let hash = self.hand_in(bytes, Some(sender)).await?;
+        Ok((hash, watch))
+    }
+
+    async fn hand_in(&self, bytes: Vec<u8>, watch: Option<mpsc::Sender<Status>>) -> Result<Hash, PoolError> {
+        let transaction = Transaction::parse(bytes, self.transaction_bytes_max)?;
+        let (answer, answered) = oneshot::channel();
+        self.inbox.try_send(Message::Submit { transaction, answer, watch }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => PoolError::Busy,
+            mpsc::error::TrySendError::Closed(_) => PoolError::Stopped,
+        })?;
+        answered.await.map_err(|_| PoolError::Stopped)?
+    }
+
+    /// Tells the pool of a finalized block: what is in it leaves the pool. Waits for room in the inbox.
+    ///
+    /// # Errors
+    /// [`PoolError::Stopped`].
+    pub async fn finalized(&self, height: u32, block: Hash, included: Vec<Hash>) -> Result<(), PoolError> {
+        self.send(Message::Finalized { height, block, included }).await
+    }
+
+    /// Tells the pool of transactions that turned out invalid while a block was built.
+    ///
+    /// # Errors
+    /// [`PoolError::Stopped`].
+    pub async fn rejected(&self, hashes: Vec<Hash>) -> Result<(), PoolError> {
+        self.send(Message::Rejected(hashes)).await
+    }
+
+    /// Transactions for a block, in its order, up to `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// [`PoolError::Stopped`].
+    pub async fn ready(&self, bytes_max: usize) -> Result<Vec<Transaction>, PoolError> {
+        self.ask(|answer| Message::Ready { bytes_max, answer }).await
+    }
+
+    /// All transactions that can be in the next blocks, in their order.
+    ///
+    /// # Errors
+    /// [`PoolError::Stopped`].
+    pub async fn pending(&self) -> Result<Vec<Transaction>, PoolError> {
+        self.ask(Message::Pending).await
+    }
+
+    /// Tags that the account's transactions in the pool provide.
+    ///
+    /// # Errors
+    /// [`PoolError::Stopped`].
+    pub async fn tags_of(&self, account: AccountId) -> Result<Vec<TransactionTag>, PoolError> {
+        self.ask(|answer| Message::TagsOf { account, answer }).await
+    }
+
+    /// How much is in the pool.
+    ///
+    /// # Errors
+    /// [`PoolError::Stopped`].
+    pub async fn counts(&self) -> Result<Counts, PoolError> {
+        self.ask(Message::Counts).await
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, PoolError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(message(answer)).await?;
+        answered.await.map_err(|_| PoolError::Stopped)
+    }
+
+    async fn send(&self, message: Message) -> Result<(), PoolError> {
+        self.inbox.send(message).await.map_err(|_| PoolError::Stopped)
+    }
+}
