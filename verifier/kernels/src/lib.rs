@@ -1,1 +1,29 @@
-//! Numeric kernels of the exact class; the scalar reference defines the results.
+//! Numeric kernels of the exact class `assay-num-1`: equal by bits on every CPU and thread count.
+//!
+//! [`reference`] defines every result with scalar code; `docs/NUMERICS.md` says the same in words. What runs
+//! is [`lanes`]: one source over sixteen lanes, compiled once per instruction set and chosen at run time by
+//! [`Cpu`], a token that proves support. A lane is a row (or a key, or a dimension), so no width of vector
+//! changes an order of additions. This is the only crate with `unsafe` code.
+
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+pub mod reference;
+pub mod float;
+pub mod weight;
+pub mod quantise;
+pub mod cpu;
+pub mod pool;
+pub mod activation;
+pub mod matrix;
+mod rows;
+pub mod cache;
+mod lanes;
+mod matmul;
+
+pub use activation::Activations;
+pub use cache::HeadCache;
+pub use cpu::Cpu;
+pub use matmul::matmul;
+pub use matrix::{Matrix, PackError};
+pub use pool::Pool;
+pub use weight::WeightType;

@@ -1,0 +1,69 @@
+//! Keys and values of the positions so far, and attention over them.
+
+use crate::cpu::dispatched;
+use crate::lanes;
+use crate::matrix::Lanes;
+use crate::reference::LANES;
+
+/// The keys and values of one key-value head of one layer, in f32.
+#[derive(Debug)]
+pub struct HeadCache {
+    head_size: usize,
+    positions: usize,
+    /// `[tile of 16 positions][dimension]`, so that a lane is a position.
+    pub(crate) keys: Vec<Lanes<f32>>,
+    /// `[position][dimension]`.
+    pub(crate) values: Vec<f32>,
+}
+
+impl HeadCache {
+    /// Room for `positions_max` positions.
+    pub fn new(head_size: usize, positions_max: usize) -> Self {
+        let tiles = positions_max.div_ceil(LANES);
+        Self {
+            head_size,
+            positions: 0,
+            keys: vec![Lanes([0.0; LANES]); tiles * head_size],
+            values: vec![0.0; positions_max * head_size],
+        }
+    }
+
+    /// Bytes that a cache with this much room takes; none when the number overflows.
+    pub fn size_bytes(head_size: usize, positions_max: usize) -> Option<usize> {
+        let keys = positions_max.checked_next_multiple_of(LANES)?;
+        keys.checked_add(positions_max)?.checked_mul(head_size)?.checked_mul(size_of::<f32>())
+    }
+
+    /// Appends a position.
+    ///
+    /// # Panics
+    /// When there is no room, or a length is not the head's size.
+    pub fn push(&mut self, key: &[f32], value: &[f32]) {
+        assert!(key.len() == self.head_size && value.len() == self.head_size, "a head of {}", self.head_size);
+        let (tile, lane) = (self.positions / LANES, self.positions % LANES);
+        let keys = &mut self.keys[tile * self.head_size..][..self.head_size];
+        keys.iter_mut().zip(key).for_each(|(lanes, key)| lanes.0[lane] = *key);
+        self.values[self.positions * self.head_size..][..self.head_size].copy_from_slice(value);
+        self.positions += 1;
+    }
+
+    /// Positions so far.
+    pub const fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// Elements of a key and of a value.
+    pub const fn head_size(&self) -> usize {
+        self.head_size
+    }
+}
+
+dispatched! {
+    /// Attention of the query heads in `queries` (one after the other) over the first `positions` of `cache`;
+    /// see [`attention`](crate::reference::attention).
+    ///
+    /// # Panics
+    /// When `positions` is 0 or more than the cache holds, or a length is no multiple of the head's size.
+    pub fn attend(queries: &[f32], cache: &HeadCache, positions: usize, out: &mut [f32]) =
+        lanes::attention::attend;
+}

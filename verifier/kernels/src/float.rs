@@ -1,0 +1,92 @@
+//! Conversions that are exact, and the floating-point environment that everything here rests on.
+
+use std::hint::black_box;
+
+/// Widens binary16 bits. Exact for every finite value; infinities and NaNs, which no checked weight holds,
+/// become finite.
+#[inline(always)]
+pub const fn f16_to_f32(bits: u16) -> f32 {
+    /// Moves the exponent from binary16's bias of 15 to binary32's of 127; exact also for subnormals.
+    const BIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
+    let magnitude = f32::from_bits(((bits & 0x7fff) as u32) << 13) * BIAS;
+    f32::from_bits(magnitude.to_bits() | ((bits & 0x8000) as u32) << 16)
+}
+
+/// Whether binary16 bits are neither infinite nor NaN.
+pub const fn f16_is_finite(bits: u16) -> bool {
+    bits & 0x7c00 != 0x7c00
+}
+
+/// Rounds to binary16, to nearest, ties to even.
+pub fn f32_to_f16(value: f32) -> u16 {
+    half::f16::from_f32(value).to_bits()
+}
+
+/// This thread's floating-point settings would change results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("checking this thread's floating-point settings: {0}")]
+pub struct FloatEnvironmentError(&'static str);
+
+/// Checks that subnormals are kept and that results are rounded to nearest. These settings belong to the
+/// thread, and a library loaded into the process can change them.
+///
+/// # Errors
+/// When subnormal inputs or results are taken as zero, or another rounding is set.
+pub fn check_environment() -> Result<(), FloatEnvironmentError> {
+    if black_box(f32::MIN_POSITIVE) * black_box(0.5) == 0.0 {
+        return Err(FloatEnvironmentError("subnormal results are flushed to zero"));
+    }
+    if black_box(f32::from_bits(1)) * black_box(8_388_608.0) == 0.0 {
+        return Err(FloatEnvironmentError("subnormal operands are taken as zero"));
+    }
+    let half_ulp = black_box(f32::EPSILON) * 0.5;
+    let down = black_box(1.0) + half_ulp == 1.0 && black_box(-1.0) - half_ulp == -1.0;
+    let up = black_box(1.0) + half_ulp * 1.5 > 1.0 && black_box(-1.0) - half_ulp * 1.5 < -1.0;
+    if !(down && up) {
+        return Err(FloatEnvironmentError("results are not rounded to nearest"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finite_half_widens_as_ieee_says() {
+        for bits in (0..=u16::MAX).filter(|bits| f16_is_finite(*bits)) {
+            assert_eq!(
+                f16_to_f32(bits).to_bits(),
+                half::f16::from_bits(bits).to_f32().to_bits(),
+                "{bits:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_default_environment_is_right() {
+        assert_eq!(check_environment(), Ok(()));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    #[expect(deprecated, reason = "the only way to set the control register is deprecated, for good reason")]
+    fn flushing_and_other_roundings_are_noticed() {
+        use std::arch::x86_64::{_mm_getcsr, _mm_setcsr};
+        const FLUSH_RESULTS: u32 = 1 << 15;
+        const ZERO_OPERANDS: u32 = 1 << 6;
+        const ROUND_DOWN: u32 = 1 << 13;
+        // SAFETY: SSE is part of x86-64, and the register is restored before anything else computes.
+        let checked = |bit: u32| unsafe {
+            let saved = _mm_getcsr();
+            _mm_setcsr(saved | bit);
+            let checked = check_environment();
+            _mm_setcsr(saved);
+            checked
+        };
+        for bit in [FLUSH_RESULTS, ZERO_OPERANDS, ROUND_DOWN] {
+            assert!(checked(bit).is_err(), "{bit:#x}");
+        }
+        assert_eq!(check_environment(), Ok(()));
+    }
+}
