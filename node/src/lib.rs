@@ -5,6 +5,9 @@
 pub mod keys;
 pub mod ledger;
 pub mod consensus;
+pub mod mempool;
 pub mod worker;
+pub mod receipts;
+pub mod rpc;
 pub mod adapters;
 pub mod client;

@@ -1,0 +1,154 @@
+//! Subscriptions that follow finalized blocks, and how methods are registered.
+
+use std::sync::Arc;
+
+use jsonrpsee::core::RegisterMethodError;
+use jsonrpsee::core::server::{RpcModule, SubscriptionCloseResponse};
+use jsonrpsee::{PendingSubscriptionSink, SubscriptionSink};
+use serde::Serialize;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::error::{End, RpcError};
+use super::params::Args;
+use crate::ledger::{FinalizedBlock, LedgerHandle};
+
+/// Methods that share a context.
+pub struct Registry<C> {
+    module: RpcModule<C>,
+}
+
+impl<C: Send + Sync + 'static> Registry<C> {
+    /// No method yet.
+    pub fn new(context: C) -> Self {
+        Self { module: RpcModule::new(context) }
+    }
+
+    /// What was registered.
+    pub fn into_methods(self) -> jsonrpsee::Methods {
+        self.module.into()
+    }
+
+    /// Registers a method.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn method<T, F, Fut>(&mut self, name: &'static str, call: F) -> Result<&mut Self, RegisterMethodError>
+    where
+        T: Serialize + Clone + Send + 'static,
+        F: Fn(Arc<C>, Args) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, RpcError>> + Send,
+    {
+        self.module.register_async_method(name, move |params, context, _| {
+            let call = call.clone();
+            async move { call(context, Args::read(&params)?).await }
+        })?;
+        Ok(self)
+    }
+
+    /// Registers another name of a method.
+    ///
+    /// # Errors
+    /// When the name is taken, or there is no such method.
+    pub fn alias(
+        &mut self,
+        alias: &'static str,
+        name: &'static str,
+    ) -> Result<&mut Self, RegisterMethodError> {
+        self.module.register_alias(alias, name)?;
+        Ok(self)
+    }
+
+    /// Registers a subscription: names of the call that begins it, of its notifications, and of the call that
+    /// ends it.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn subscription<F, Fut>(
+        &mut self,
+        [subscribe, notification, unsubscribe]: [&'static str; 3],
+        follow: F,
+    ) -> Result<&mut Self, RegisterMethodError>
+    where
+        F: Fn(Arc<C>, Args, PendingSubscriptionSink) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = SubscriptionCloseResponse> + Send + 'static,
+    {
+        self.module.register_subscription(
+            subscribe,
+            notification,
+            unsubscribe,
+            move |params, pending, context, _| {
+                let follow = follow.clone();
+                async move {
+                    match Args::read(&params) {
+                        Ok(args) => follow(context, args, pending).await,
+                        Err(error) => reject(pending, error).await,
+                    }
+                }
+            },
+        )?;
+        Ok(self)
+    }
+}
+
+/// Refuses a subscription.
+pub async fn reject(pending: PendingSubscriptionSink, error: RpcError) -> SubscriptionCloseResponse {
+    pending.reject(error).await;
+    SubscriptionCloseResponse::None
+}
+
+/// Accepts a subscription.
+///
+/// # Errors
+/// [`End::Gone`] when its client has left meanwhile.
+pub async fn accept(pending: PendingSubscriptionSink) -> Result<SubscriptionSink, End> {
+    pending.accept().await.map_err(|_| End::Gone)
+}
+
+/// Sends a message, waiting while the connection has no room.
+///
+/// # Errors
+/// [`End`] when the client has left.
+pub async fn send(sink: &SubscriptionSink, message: &impl Serialize) -> Result<(), End> {
+    // Our own types always serialise; should one not, its subscription ends instead of the node.
+    let message = serde_json::value::to_raw_value(message).map_err(|_| End::Stopping)?;
+    sink.send(message).await.map_err(|_| End::Gone)
+}
+
+/// The finalized blocks after the head of its beginning, each once.
+pub struct Blocks {
+    blocks: broadcast::Receiver<Arc<FinalizedBlock>>,
+    seen: u32,
+}
+
+impl Blocks {
+    /// Follows a ledger. Read the head after this and tell [`Self::seen`], and no block is missed or repeated.
+    pub fn follow(ledger: &LedgerHandle) -> Self {
+        Self { blocks: ledger.subscribe(), seen: 0 }
+    }
+
+    /// Skips blocks up to this height.
+    pub const fn seen(&mut self, height: u32) {
+        self.seen = height;
+    }
+
+    /// The next block. While the client is slow to read, blocks wait here, and past the ledger's limit they
+    /// are missed and the subscription ends.
+    ///
+    /// # Errors
+    /// [`End`] when the client has left or fell behind, or the ledger has stopped.
+    pub async fn next(&mut self, sink: &SubscriptionSink) -> Result<Arc<FinalizedBlock>, End> {
+        loop {
+            let received = tokio::select! {
+                received = self.blocks.recv() => received,
+                () = sink.closed() => return Err(End::Gone),
+            };
+            match received {
+                Ok(block) if block.header.number <= self.seen => {}
+                Ok(block) => return Ok(block),
+                Err(RecvError::Lagged(_)) => return Err(End::FellBehind),
+                Err(RecvError::Closed) => return Err(End::Stopping),
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `job_v1_watch`: what happens to a job, block by block, until it has settled.
+
+use assay_manifest::{Digest32, JobId};
+use assay_protocol::job::{Job, Phase, Verdict};
+use assay_protocol::party::Role;
+use assay_runtime::{AccountId, BlockNumber, RuntimeEvent};
+use codec::{Decode, Encode};
+use jsonrpsee::core::server::SubscriptionCloseResponse;
+use jsonrpsee::{PendingSubscriptionSink, SubscriptionSink};
+use pallet_assay_jobs::Event as JobEvent;
+use serde::Serialize;
+
+use super::error::{Code, End, Group, RpcError};
+use super::feed::{Blocks, accept, reject, send};
+use super::ports::Receipts;
+use crate::ledger::{FinalizedBlock, LedgerHandle};
+
+/// One thing that happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum Event {
+    /// It moved to another phase, or this is where it stands at the beginning.
+    Phase { height: BlockNumber, round: u8, phase: Phase },
+    /// Seats were drawn.
+    Drawn { height: BlockNumber, role: Role, candidates: usize },
+    /// A seat committed.
+    Committed { height: BlockNumber, seat: u8, account: Option<AccountId> },
+    /// A value was opened, for every seat that committed to it.
+    Revealed { height: BlockNumber, round: u8, value: Digest32 },
+    /// It has come to its end.
+    Settled { height: BlockNumber, verdict: Verdict, log_index: u64 },
+    /// An automatic step failed on the ledger.
+    Stuck { height: BlockNumber },
+}
+
+/// Where the job stood when the watch began.
+struct Start {
+    height: BlockNumber,
+    job: Option<Job>,
+}
+
+/// Follows a job until it has settled.
+pub async fn follow<R: Receipts>(
+    ledger: &LedgerHandle,
+    receipts: &R,
+    job: JobId,
+    pending: PendingSubscriptionSink,
+) -> Result<SubscriptionCloseResponse, End> {
+    let mut blocks = Blocks::follow(ledger);
+    let (start, settled) = match begin(ledger, receipts, job).await {
+        Ok(start) => start,
+        Err(error) => return Ok(reject(pending, error).await),
+    };
+    blocks.seen(start.height);
+    let sink = accept(pending).await?;
+    if let Some(Job { round, phase, .. }) = start.job {
+        send(&sink, &Event::Phase { height: start.height, round, phase }).await?;
+    }
+    if let Some(settled) = settled {
+        send(&sink, &settled).await?;
+        return Err(End::Finished);
+    }
+    loop {
+        let block = blocks.next(&sink).await?;
+        tell(ledger, job, &block, &sink).await?;
+    }
+}
+
+/// Where the job stands now, and how it ended if it has.
+async fn begin<R: Receipts>(
+    ledger: &LedgerHandle,
+    receipts: &R,
+    id: JobId,
+) -> Result<(Start, Option<Event>), RpcError> {
+    let read = ledger.read(move |reader| {
+        let lease = reader.at(None)?;
+        Ok((lease.header().number, lease.call("JobsApi_job", &id.encode())?))
+    });
+    let (height, answer) = read.await?;
+    let job = Option::<Job>::decode(&mut answer.as_slice());
+    let job = job.map_err(|error| RpcError::new(Code::NodeFailed, error))?;
+    if job.as_ref().is_some_and(|job| !job.phase.is_paid()) {
+        return Ok((Start { height, job }, None));
+    }
+    let settled = receipts.settlement(id).await.map_err(|error| Group::Receipt.error(error))?;
+    let Some(settled) = settled else {
+        return Err(RpcError::new(Code::JobNotFound, format!("the ledger has no job {id}")));
+    };
+    let (height_settled, verdict) = (settled.record.settled_at.get(), settled.record.verdict);
+    let end = Event::Settled { height: height_settled, verdict, log_index: settled.log_index };
+    Ok((Start { height, job }, Some(end)))
+}
+
+/// Tells what a block did to the job.
+async fn tell(
+    ledger: &LedgerHandle,
+    id: JobId,
+    block: &FinalizedBlock,
+    sink: &SubscriptionSink,
+) -> Result<(), End> {
+    let height = block.header.number;
+    for record in &block.events {
+        let RuntimeEvent::Jobs(event) = &record.event else { continue };
+        let event = match event {
+            JobEvent::Advanced { job, round, phase } if *job == id => {
+                Event::Phase { height, round: *round, phase: *phase }
+            }
+            JobEvent::Drawn { job, role, candidates, .. } if *job == id => {
+                Event::Drawn { height, role: *role, candidates: candidates.len() }
+            }
+            JobEvent::Committed { job, seat, .. } if *job == id => {
+                Event::Committed { height, seat: *seat, account: holder(ledger, id, *seat, block).await }
+            }
+            JobEvent::Revealed { job, round, value, .. } if *job == id => {
+                Event::Revealed { height, round: *round, value: *value }
+            }
+            JobEvent::Stuck { job } if *job == id => Event::Stuck { height },
+            JobEvent::Settled { job, verdict, log_index } if *job == id => {
+                send(sink, &Event::Settled { height, verdict: *verdict, log_index: *log_index }).await?;
+                return Err(End::Finished);
+            }
+            _ => continue,
+        };
+        send(sink, &event).await?;
+    }
+    Ok(())
+}
+
+/// The account of a seat, unless the job has left the state since or the node is too busy to look.
+async fn holder(ledger: &LedgerHandle, job: JobId, seat: u8, block: &FinalizedBlock) -> Option<AccountId> {
+    let found: Option<Job> = ledger.query(Some(block.hash), "JobsApi_job", job).await.ok()?;
+    let seats = found?.seats;
+    let seat = seats.into_iter().find(|candidate| candidate.index == seat)?;
+    Some(seat.provider.into())
+}
