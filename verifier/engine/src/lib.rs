@@ -1,1 +1,29 @@
 //! From a model file to an execution: graph, sampler, trace.
+//!
+//! A [`Model`] is loaded once from a [`WeightSource`]; an [`Engine`] executes requests with it and verifies
+//! claimed answers. Results follow `docs/NUMERICS.md` to the bit, whatever the CPU, the number of threads
+//! and the size of the chunks in which a prompt is read.
+
+#![forbid(unsafe_code)]
+
+pub mod source;
+pub mod config;
+pub mod model;
+pub mod spec;
+pub mod text;
+pub mod sampler;
+pub mod engine;
+pub mod observer;
+pub mod synthetic;
+mod finish;
+mod forward;
+mod load;
+mod scratch;
+mod walk;
+
+pub use config::Config;
+pub use engine::{Claimed, Engine, ExecuteError, Execution, Failure, NO_TOKEN, Settings, Usage, Verified};
+pub use load::{LoadError, LoadOptions};
+pub use model::Model;
+pub use observer::Observer;
+pub use source::WeightSource;

@@ -6,12 +6,13 @@ use super::activation::ROUNDING_MAGIC;
 const EXP_MIN: f32 = -87.3;
 /// Arguments above are taken as this: the largest whose power of two fits the exponent field.
 const EXP_MAX: f32 = 88.3;
-/// ln 2 in two parts, the first with few bits, so that its product with the integer part is exact (Cephes).
-const LN2_HIGH: f32 = 0.693_359_375;
+/// ln 2 in two parts, the first (355/512) with few bits, so that its product with the integer part is
+/// exact (Cephes).
+const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 /// Coefficients of `(e^r − 1 − r) / r²` on |r| ≤ ln 2 / 2, highest first (Cephes, `expf.c`).
 const POLYNOMIAL: [f32; 6] =
-    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
 
 /// e^x, with a relative error under 1e-7 between the bounds of its argument.
 #[inline(always)]
