@@ -1,0 +1,37 @@
+# What people run here by hand; `just` alone lists it.
+
+_default:
+    @just --list --unsorted
+
+# Everything that must hold before a change is taken
+check:
+    .ci/run
+
+# Every test, as the README says
+test:
+    cargo test --workspace
+
+# The tests of one crate, of the shape of the repository: `just one assay-node --test tidy`
+one *ARGS:
+    cargo test -p {{ARGS}}
+
+# Format everything
+fmt:
+    cargo fmt --all
+
+# Lints and docs, without running anything
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lib --bins --examples
+
+# The whole promise on one machine
+demo *ARGS:
+    cargo run --release -- demo {{ARGS}}
+
+# Licences, advisories, bans and sources of all platforms (needs cargo-deny)
+deny:
+    cargo deny check
+
+# The measured claims: import speed of the store
+bench:
+    cargo run --release -p assay-store --example import_speed
