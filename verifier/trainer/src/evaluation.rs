@@ -1,0 +1,1 @@
+//! The evaluation: held-out questions, answered greedily by the engine that serves jobs.
