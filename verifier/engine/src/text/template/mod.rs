@@ -1,0 +1,200 @@
+//! Renders a conversation by the model's chat template, within limits.
+//!
+//! The template is Jinja2 as transformers runs it. Its result must be the same everywhere, so what could
+//! differ is left out: filters that hang on Unicode's tables of letters or on the platform's mathematics,
+//! the clock, and powers of floats. What a message contains cannot become a control token: see
+//! [`StandIns`].
+
+mod json;
+mod python;
+mod stand_ins;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+
+use assay_protocol::request::Message;
+use minijinja::machinery::{Token, tokenize};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Error, ErrorKind, Value};
+
+use self::stand_ins::{StandIns, find_noncharacter};
+use super::special::{Piece, Specials};
+use super::{RenderError, TextError};
+
+/// Longest template; those with tools have about 20,000 bytes.
+const TEMPLATE_BYTES_MAX: usize = 256 * 1024;
+/// Longest rendered text: four times the longest request.
+pub(super) const RENDERED_BYTES_MAX: usize = 1024 * 1024;
+/// Work of one rendering: instructions, and 64 bytes of text each. A conversation of 256 messages takes
+/// about a hundredth of it.
+const FUEL: u64 = 2_000_000;
+/// Deepest nesting of blocks, macros and calls.
+const RECURSION_MAX: usize = 100;
+const NAME: &str = "chat_template";
+
+/// Filters and tests that need tables of letters or rounding whose results could change.
+const FILTERS_REMOVED: [&str; 7] = ["round", "pprint", "sort", "dictsort", "groupby", "unique", "format"];
+const TESTS_REMOVED: [&str; 2] = ["lower", "upper"];
+
+pub(super) struct ChatTemplate {
+    environment: Environment<'static>,
+    stand_ins: StandIns,
+    /// `bos_token` and the like, as the template sees them.
+    variables: BTreeMap<&'static str, Value>,
+}
+
+impl ChatTemplate {
+    /// Compiles a template. `named` are the tokens that it may name by variable.
+    pub(super) fn new(
+        source: &str,
+        controls: &Specials,
+        named: &[(&'static str, &str)],
+    ) -> Result<Self, TextError> {
+        check_source(source)?;
+        let mut stand_ins = StandIns::default();
+        let replaced = stand_ins.replace(source, controls)?;
+        let mut variables = BTreeMap::new();
+        for (name, text) in named {
+            variables.insert(*name, stand_ins.replace(text, controls)?.into());
+        }
+        let mut environment = environment();
+        environment
+            .add_template_owned(NAME, replaced)
+            .map_err(|error| TextError::Template(error.to_string()))?;
+        let template = Self { environment, stand_ins, variables };
+        match template.composed(controls) {
+            Some(token) => Err(TextError::ComposedControl { token }),
+            None => Ok(template),
+        }
+    }
+
+    /// A conversation, ready for the answer; [`pieces`](Self::pieces) finds the control tokens in it.
+    pub(super) fn render(&self, messages: &[Message], now_s: u64) -> Result<String, RenderError> {
+        let mut texts = messages.iter().flat_map(|message| [&message.role, &message.content]);
+        match texts.find_map(|text| find_noncharacter(text)) {
+            Some(found) => Err(RenderError::Noncharacter(found)),
+            None => self.run(messages, now_s),
+        }
+    }
+
+    /// The control tokens of a rendered conversation and the ordinary text between them.
+    pub(super) fn pieces<'t>(&self, rendered: &'t str) -> Vec<Piece<'t>> {
+        self.stand_ins.split(rendered)
+    }
+
+    /// A control token that the template puts together from parts, which would remain ordinary text.
+    fn composed(&self, controls: &Specials) -> Option<u32> {
+        let message = Message { role: "user".to_owned(), content: "x".to_owned() };
+        // A template that refuses this message is judged by the messages that it takes.
+        let rendered = self.render(&[message], 0).ok()?;
+        let parts = self.pieces(&rendered).into_iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(controls.split(text)),
+            Piece::Token(_) => None,
+        });
+        parts.flatten().find_map(|part| match part {
+            Piece::Token(token) => Some(token),
+            Piece::Text(_) => None,
+        })
+    }
+
+    fn run(&self, messages: &[Message], now_s: u64) -> Result<String, RenderError> {
+        let template = self.environment.get_template(NAME).map_err(render_error)?;
+        let mut output = Limited(Vec::new());
+        template.render_captured_to(self.context(messages, now_s), &mut output).map_err(render_error)?;
+        String::from_utf8(output.0).map_err(|error| RenderError::Template(error.to_string()))
+    }
+
+    fn context(&self, messages: &[Message], now_s: u64) -> Value {
+        let message = |message: &Message| {
+            Value::from_pairs([("role", &*message.role), ("content", &*message.content)])
+        };
+        let strftime_now = move |format: &str| {
+            time::strftime(now_s, format)
+                .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+        };
+        let mut context = self.variables.clone();
+        context.insert("messages", messages.iter().map(message).collect());
+        context.insert("add_generation_prompt", true.into());
+        context.insert("tools", ().into());
+        context.insert("documents", ().into());
+        context.insert("strftime_now", Value::from_function(strftime_now));
+        Value::from_pairs(context)
+    }
+}
+
+fn check_source(source: &str) -> Result<(), TextError> {
+    if source.len() > TEMPLATE_BYTES_MAX {
+        return Err(TextError::TooLarge { what: "the chat template", limit: TEMPLATE_BYTES_MAX });
+    }
+    if find_noncharacter(source).is_some() {
+        return Err(TextError::Template("it contains a noncharacter of Unicode".to_owned()));
+    }
+    for token in tokenize(source, false, syntax()) {
+        let (token, _) = token.map_err(|error| TextError::Template(error.to_string()))?;
+        if matches!(token, Token::Pow) {
+            return Err(TextError::Template("it uses `**`, whose result hangs on the platform".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_syntax(syntax());
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(RECURSION_MAX);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_unknown_method_callback(python::call_method);
+    environment.remove_global("debug");
+    FILTERS_REMOVED.iter().for_each(|name| environment.remove_filter(name));
+    TESTS_REMOVED.iter().for_each(|name| environment.remove_test(name));
+    environment.add_filter("upper", |text: &str| python::upper(text));
+    environment.add_filter("lower", |text: &str| python::lower(text));
+    environment.add_filter("title", |text: &str| python::title(text));
+    environment.add_filter("capitalize", |text: &str| python::capitalize(text));
+    environment.add_filter("tojson", json::tojson);
+    environment.add_function("raise_exception", |message: &str| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message.to_owned()))
+    });
+    environment
+}
+
+/// White space around blocks as transformers sets it.
+fn syntax() -> SyntaxConfig {
+    let mut builder = SyntaxConfig::builder();
+    builder.trim_blocks(true).lstrip_blocks(true);
+    builder.build().unwrap_or_default()
+}
+
+fn render_error(error: Error) -> RenderError {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(cause) = source {
+        match cause.downcast_ref::<Error>().map(Error::kind) {
+            Some(ErrorKind::OutOfFuel) => return RenderError::Fuel,
+            Some(ErrorKind::WriteFailure) => return RenderError::TooLong { limit: RENDERED_BYTES_MAX },
+            _ => source = cause.source(),
+        }
+    }
+    RenderError::Template(error.to_string())
+}
+
+/// Takes up to [`RENDERED_BYTES_MAX`].
+struct Limited(Vec<u8>);
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > RENDERED_BYTES_MAX - self.0.len() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

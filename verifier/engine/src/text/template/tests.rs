@@ -1,0 +1,132 @@
+//! What templates may do, and where they are stopped.
+
+use assay_protocol::commitment::FailCode;
+use assay_protocol::request::{Message, Prompt};
+
+use super::super::RenderError;
+use super::super::tests::{chat, model};
+
+/// What a template makes of one message "x" of the user, at the time 0.
+fn render(template: &str) -> Result<String, RenderError> {
+    let text = model(template);
+    text.render(&chat("x"), 0).map(|tokens| text.decode(&tokens))
+}
+
+fn expression(expression: &str) -> Result<String, RenderError> {
+    render(&format!("{{{{ {expression} }}}}"))
+}
+
+#[test]
+fn methods_and_filters_give_what_python_gives() {
+    // Each row was checked against Python and Jinja2 with the settings of transformers.
+    let cases = [
+        ("' a b '.strip() ~ '|'", "a b|"),
+        ("'xxaxx'.lstrip('x') ~ 'xxaxx'.rstrip('x')", "axxxxa"),
+        ("'a,b,c'.split(',') | join('-')", "a-b-c"),
+        ("'a,b,c'.split(',', 1)[-1]", "b,c"),
+        ("'a,b,c'.rsplit(',', 1) | join('|')", "a,b|c"),
+        ("' a  b '.split() | length", "2"),
+        ("'ab'.startswith('a') and 'ab'.endswith(('x', 'b'))", "True"),
+        ("'abab'.replace('a', 'x', 1) ~ 'abab'.count('b')", "xbab2"),
+        ("'éab'.find('b') ~ 'a'.find('b')", "2-1"),
+        ("'hello big wOrld'.title()", "Hello Big World"),
+        ("'aB'.upper() ~ 'aB'.lower() ~ 'ab' | capitalize", "ABabAb"),
+        ("'a.b'.removeprefix('a').removesuffix('b')", "."),
+        ("'a\\nb'.splitlines() | length", "2"),
+        ("','.join(['a', 'b'])", "a,b"),
+        ("{'b': 1, 'a': 2}.items() | list | length", "2"),
+        ("{'b': 1, 'a': 2}.keys() | join", "ba"),
+        ("{'b': 1, 'a': 2}.values() | join", "12"),
+        ("{'a': 1}.get('b', 5) ~ {'a': 1}.get('a')", "51"),
+        ("{'a': 1}.get('b') is none", "True"),
+        ("(messages | selectattr('role', 'equalto', 'user') | list)[0].content", "x"),
+        ("{'b': [1, none, true], 'a': '<é\"\\n'} | tojson", "{\"b\": [1, null, true], \"a\": \"<é\\\"\\n\"}"),
+        ("{'a': [1, {}]} | tojson(indent=2)", "{\n  \"a\": [\n    1,\n    {}\n  ]\n}"),
+        ("[] | tojson ~ {} | tojson", "[]{}"),
+        ("tools is none and documents is none and add_generation_prompt", "True"),
+        ("bos_token ~ missing", ""),
+        ("strftime_now('%d %b %Y')", "01 Jan 1970"),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(expression(source).as_deref(), Ok(expected), "{source}");
+    }
+}
+
+#[test]
+fn white_space_around_blocks_is_taken_as_transformers_takes_it() {
+    let template = "a\n  {% if true %}\n  b\n  {% endif %}\nc\n";
+    assert_eq!(render(template).as_deref(), Ok("a\n  b\nc"));
+    assert_eq!(render("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}").unwrap(), "01");
+}
+
+#[test]
+fn a_refusal_of_the_template_says_why() {
+    let error = expression("raise_exception('roles must alternate')").unwrap_err();
+    assert!(error.to_string().contains("roles must alternate"), "{error}");
+    assert_eq!(error.fail_code(), FailCode::Template);
+}
+
+#[test]
+fn the_time_is_the_requests() {
+    let text = model("{{ strftime_now('%Y-%m-%d') }}");
+    let tokens = text.render(&chat("x"), 1_795_478_400).unwrap();
+    assert_eq!(text.decode(&tokens), "2026-11-24");
+}
+
+#[test]
+fn what_could_differ_between_machines_is_missing() {
+    let missing = ["1.5 | round", "[2, 1] | sort", "debug()", "'é' is lower", "{} | pprint"];
+    for source in missing {
+        assert!(matches!(expression(source), Err(RenderError::Template(_))), "{source}");
+    }
+    // Letters outside ASCII keep their case, whatever the tables of the standard library say.
+    assert_eq!(expression("'éß'.upper() ~ 'Éa' | lower ~ 'é' | title").as_deref(), Ok("éßÉaé"));
+}
+
+#[test]
+fn work_beyond_the_limit_is_stopped() {
+    let nested = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
+    let cases = [
+        nested,
+        "{% macro f(n) %}{% for i in range(2) %}{{ f(n - 1) if n else '' }}{% endfor %}{% endmacro %}{{ f(19) }}",
+        "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+        "{% set x = 'x' * 100000000000 %}",
+        "{% set s = 'ab' * 500000 %}{% for i in range(9999) %}{% for j in range(9999) %}{{ s.find('c') }}{% endfor %}{% endfor %}",
+        "{% set s = 'ab' * 5000000 %}{{ s.split('b') | length }}{{ s.split('b') | length }}",
+        "{{ ('ab' * 50000).strip('ba' * 50000) }}",
+        "{{ ('a' * 1000000).replace('a', 'b' * 1000000) | length }}",
+        "{{ ('a' * 1000000).join(range(1000) | list) | length }}",
+        "{% set l = range(9999) | list %}{% for i in range(99999) %}{{ l | tojson | length }}{% endfor %}",
+    ];
+    for template in cases {
+        let error = render(template).unwrap_err();
+        assert!(matches!(error, RenderError::Fuel), "{template} gives {error:?}");
+        assert_eq!(error.fail_code(), FailCode::Fuel);
+    }
+}
+
+#[test]
+fn nesting_beyond_the_limit_is_stopped() {
+    let deep_json = "{% set ns = namespace(l=[]) %}{% for i in range(1000) %}{% set ns.l = [ns.l] %}{% endfor %}\
+        {{ ns.l | tojson }}";
+    let recursion = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
+    for template in [recursion, deep_json] {
+        assert!(matches!(render(template), Err(RenderError::Template(_))), "{template}");
+    }
+}
+
+#[test]
+fn a_long_text_is_stopped() {
+    let error = render("{{ 'x' * 1048577 }}").unwrap_err();
+    assert!(matches!(error, RenderError::TooLong { .. }), "{error:?}");
+    assert_eq!(render("{{ 'x' * 1048576 }}").unwrap().len(), 1_048_576);
+}
+
+#[test]
+fn the_largest_conversation_renders_within_the_limits() {
+    let chatml = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content | trim + '<|im_end|>' }}\n\
+        {% endfor %}";
+    let message = |i: usize| Message { role: "user".to_owned(), content: "0123456789".repeat(100 + i % 3) };
+    let messages: Vec<_> = (0..256).map(message).collect();
+    assert!(model(chatml).render(&Prompt::Chat(messages), 0).is_ok());
+}
