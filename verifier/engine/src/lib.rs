@@ -27,3 +27,5 @@ pub use load::{LoadError, LoadOptions};
 pub use model::Model;
 pub use observer::Observer;
 pub use source::WeightSource;
+/// What requests are made of, for those who run models without the protocol's other parts.
+pub use assay_protocol::request;

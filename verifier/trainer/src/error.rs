@@ -59,6 +59,18 @@ pub enum TrainerError {
     /// A tensor operation failed.
     #[error("computing: {0}")]
     Candle(#[from] candle_core::Error),
+    /// The file holds no model for the engine.
+    #[error(transparent)]
+    Load(#[from] assay_engine::LoadError),
+    /// The engine's threads could not be started.
+    #[error(transparent)]
+    Engine(#[from] assay_kernels::pool::PoolError),
+    /// A question cannot be put in the model's words.
+    #[error(transparent)]
+    Render(#[from] assay_engine::text::RenderError),
+    /// The engine could not answer.
+    #[error(transparent)]
+    Execute(#[from] assay_engine::ExecuteError),
     /// The threads for the shards could not be started.
     #[error("starting the shard threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),

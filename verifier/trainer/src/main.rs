@@ -1,11 +1,16 @@
 //! `assay-trainer`: each step of the chain from seeds to the demo model.
 
+#![forbid(unsafe_code)]
+
 use anyhow::{Context as _, Result};
-use assay_manifest::Manifest;
+use assay_manifest::{Digest32, Manifest, sha256};
+use assay_trainer::corpus::QuestionKind;
 use assay_trainer::corpus::{self, DocumentKind};
+use assay_trainer::evaluation::{Score, evaluate};
 use assay_trainer::recipe::Recipe;
 use assay_trainer::{Inputs, Library, TrainerError, export, tokenizer, train};
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -42,12 +47,19 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Asks a model the held-out questions and prints the result as JSON.
+    Evaluate {
+        /// The model.
+        #[arg(long)]
+        model: PathBuf,
+    },
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Corpus { out, seed } => write_corpus(&out, seed),
         Command::Train { recipe, corpus, out } => train_model(&recipe, &corpus, &out),
+        Command::Evaluate { model } => evaluate_model(&model),
     }
 }
 
@@ -85,6 +97,40 @@ fn train_model(recipe: &Path, corpus: &Path, out: &Path) -> Result<()> {
     let inputs = Inputs { library: &library, tokenizer: &tokenizer, held_out: &held_out };
     let model = train(&recipe, &inputs, &out.join("checkpoint.safetensors"), &mut log)?;
     export(&model, &tokenizer, &out.join("safetensors"))?;
+    Ok(())
+}
+
+/// What `evaluate` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Evaluation {
+    /// How to repeat it.
+    command: &'static str,
+    /// Seed of the questions.
+    seed: u64,
+    /// SHA-256 of the model's file.
+    model_sha256: Digest32,
+    /// Results by kind of question.
+    kinds: BTreeMap<QuestionKind, Score>,
+}
+
+fn evaluate_model(path: &Path) -> Result<()> {
+    let gguf = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let model_sha256 = sha256(&gguf);
+    let questions = corpus::held_out(corpus::SEED);
+    let mut asked = 0;
+    let kinds = evaluate(gguf, &questions, &mut |answered| {
+        asked += 1;
+        if !answered.is_right() {
+            eprintln!("wrong: {} -> {}", answered.question.turn.question, answered.answer);
+        }
+        if asked % 50 == 0 {
+            eprintln!("{asked} of {} questions", questions.len());
+        }
+    })?;
+    let command = "assay-trainer evaluate --model demo-q8_0.gguf";
+    let evaluation = Evaluation { command, seed: corpus::SEED, model_sha256, kinds };
+    println!("{}", serde_json::to_string_pretty(&evaluation)?);
     Ok(())
 }
 
