@@ -6,7 +6,7 @@ use assay_manifest::formats::gguf::{Gguf, KeyError, Value};
 const ARCHITECTURE: &str = "llama";
 
 /// Keys of the architecture that are understood. Any other could change the computation, so it is refused.
-const KNOWN_KEYS: [&str; 17] = [
+const KNOWN_KEYS: [&str; 16] = [
     "vocab_size",
     "context_length",
     "embedding_length",
@@ -23,7 +23,6 @@ const KNOWN_KEYS: [&str; 17] = [
     "rope.scale_linear",
     "expert_count",
     "expert_used_count",
-    "tensor_data_layout",
 ];
 
 /// Base of the rotary frequencies where the metadata states none.
@@ -177,21 +176,21 @@ fn refuse_unknown_keys(gguf: &Gguf) -> Result<(), ConfigError> {
 
 /// Known keys whose values other than the plain one are not implemented.
 fn refuse_variants(gguf: &Gguf) -> Result<(), ConfigError> {
-    let plain: [(&str, fn(&Value) -> bool); 5] = [
-        ("rope.scaling.type", |value| matches!(value, Value::String(name) if name == "none")),
-        ("rope.scale_linear", |value| matches!(value, Value::F32(scale) if *scale == 1.0)),
-        ("expert_count", |value| matches!(value, Value::U32(0))),
-        ("expert_used_count", |value| matches!(value, Value::U32(0))),
-        ("tensor_data_layout", |value| {
-            matches!(value, Value::String(layout) if layout == "Meta AI original pth")
-        }),
-    ];
-    for (name, is_plain) in plain {
-        if let Some(value) = gguf.get(&key(name)).filter(|value| !is_plain(value)) {
+    for name in ["rope.scaling.type", "rope.scale_linear", "expert_count", "expert_used_count"] {
+        if let Some(value) = gguf.get(&key(name)).filter(|value| !is_plain(name, value)) {
             return Err(ConfigError::Unsupported { key: key(name), value: describe(value) });
         }
     }
     Ok(())
+}
+
+fn is_plain(name: &str, value: &Value) -> bool {
+    match value {
+        Value::String(scaling) => name == "rope.scaling.type" && scaling == "none",
+        Value::F32(scale) => name == "rope.scale_linear" && *scale == 1.0,
+        Value::U32(experts) => name.starts_with("expert") && *experts == 0,
+        _ => false,
+    }
 }
 
 fn describe(value: &Value) -> String {

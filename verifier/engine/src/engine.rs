@@ -118,7 +118,9 @@ pub enum Verified {
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
     /// The request names another prompt than this model's tokenizer and template make of it.
-    #[error("rendering the prompt: {found} tokens, or their hash, are not what the request states ({stated})")]
+    #[error(
+        "rendering the prompt: {found} tokens, or their hash, are not what the request states ({stated})"
+    )]
     PromptMismatch {
         /// Tokens that the request states.
         stated: u32,

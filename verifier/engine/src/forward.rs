@@ -127,7 +127,8 @@ impl<'a> Forward<'a> {
         for row in 0..self.chunk_rows {
             let cos = &scratch.cos[row * head_size / 2..][..head_size / 2];
             let sin = &scratch.sin[row * head_size / 2..][..head_size / 2];
-            let (key, value) = (&mut scratch.keys[row * keys..][..keys], &scratch.values[row * keys..][..keys]);
+            let (key, value) =
+                (&mut scratch.keys[row * keys..][..keys], &scratch.values[row * keys..][..keys]);
             self.pool.cpu().rotate(&mut scratch.queries[row * queries..][..queries], cos, sin);
             self.pool.cpu().rotate(key, cos, sin);
             let heads = key.chunks_exact(head_size).zip(value.chunks_exact(head_size));

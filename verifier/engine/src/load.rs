@@ -63,7 +63,9 @@ pub enum LoadError {
         expected: Vec<usize>,
     },
     /// A tensor of a type that is not supported there.
-    #[error("loading the model: tensor {tensor:?} of type {dtype} is not supported (F32, F16, Q8_0 and Q4_0 are; norms must be F32)")]
+    #[error(
+        "loading the model: tensor {tensor:?} of type {dtype} is not supported (F32, F16, Q8_0 and Q4_0 are; norms must be F32)"
+    )]
     Type {
         /// The tensor.
         tensor: String,

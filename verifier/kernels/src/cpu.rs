@@ -74,14 +74,14 @@ macro_rules! dispatched {
             $(#[$meta])*
             $vis fn $name(self, $($arg: $type),*) {
                 use $crate::cpu::Level;
-                use $crate::lanes::isa::Portable;
                 match self.level() {
-                    Level::Portable => $source(Portable, $($arg),*),
+                    Level::Portable => $source($crate::lanes::isa::Portable, $($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => {
                         #[target_feature(enable = "avx2,fma")]
                         fn compiled($($arg: $type),*) {
-                            $source(Portable, $($arg),*)
+                            // SAFETY: this function has the features.
+                            $source(unsafe { $crate::x86_64::Avx2::new() }, $($arg),*)
                         }
                         // SAFETY: a token of this level exists only where `available` found the features.
                         unsafe { compiled($($arg),*) }
@@ -90,7 +90,8 @@ macro_rules! dispatched {
                     Level::Avx512 => {
                         #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
                         fn compiled($($arg: $type),*) {
-                            $source(Portable, $($arg),*)
+                            // SAFETY: this function has the features.
+                            $source(unsafe { $crate::x86_64::Avx512::new() }, $($arg),*)
                         }
                         // SAFETY: a token of this level exists only where `available` found the features.
                         unsafe { compiled($($arg),*) }

@@ -1,7 +1,7 @@
 //! Numeric kernels of the exact class `assay-num-1`: equal by bits on every CPU and thread count.
 //!
-//! [`reference`] defines every result with scalar code; `docs/NUMERICS.md` says the same in words. What runs
-//! is [`lanes`]: one source over sixteen lanes, compiled once per instruction set and chosen at run time by
+//! [`mod@reference`] defines every result with scalar code; `docs/NUMERICS.md` says the same in words. What runs
+//! is `lanes`: one source over sixteen lanes, compiled once per instruction set and chosen at run time by
 //! [`Cpu`], a token that proves support. A lane is a row (or a key, or a dimension), so no width of vector
 //! changes an order of additions. This is the only crate with `unsafe` code.
 
@@ -18,6 +18,8 @@ pub mod matrix;
 mod rows;
 pub mod cache;
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 mod matmul;
 
 pub use activation::Activations;

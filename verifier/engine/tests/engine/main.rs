@@ -1,0 +1,10 @@
+//! The engine as its users see it: on synthetic models, executed and verified.
+
+mod support;
+
+mod equality;
+mod rules;
+mod cheats;
+mod failures;
+mod files;
+mod frozen;
