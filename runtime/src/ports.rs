@@ -54,6 +54,10 @@ impl ProviderBook<AccountId> for StakeBook {
         Providers::total_stake()
     }
 
+    fn bondable(who: &AccountId) -> Amount {
+        Providers::bondable(who)
+    }
+
     fn lock(who: &AccountId, amount: u128) -> DispatchResult {
         Providers::lock(who, amount)
     }

@@ -12,7 +12,7 @@ use assay_runtime::{GenesisSpec, RuntimeCall, RuntimeEvent, UNIT};
 use codec::{Compact, Encode};
 use sp_keyring::Sr25519Keyring::Bob;
 use sp_runtime::DigestItem;
-use sp_runtime::traits::{BlakeTwo256, Header as _};
+use sp_runtime::traits::BlakeTwo256;
 use support::*;
 
 type SharedKv = Arc<MemoryKv>;
@@ -203,48 +203,6 @@ fn a_store_failing_at_any_write_leaves_a_state_that_opens() {
         assert!(again.chain.reader().at(None).unwrap().walk().unwrap() > 10);
         again.blocks(1);
     }
-}
-
-/// `utility.batch` within `utility.batch`, written as bytes: a value this deep cannot be built.
-fn nested(levels: usize) -> Vec<u8> {
-    let inner = RuntimeCall::System(frame_system::Call::remark { remark: vec![] });
-    let batch = RuntimeCall::Utility(pallet_utility::Call::batch { calls: vec![inner.clone()] }).encode();
-    let prefix = &batch[..batch.len() - inner.encode().len()];
-    let mut call: Vec<u8> = prefix.repeat(levels);
-    call.extend(inner.encode());
-    let mut extrinsic = vec![5u8];
-    extrinsic.extend(call);
-    let mut whole = Compact(extrinsic.len() as u32).encode();
-    whole.extend(extrinsic);
-    whole
-}
-
-#[test]
-fn ten_thousand_nested_calls_are_refused_by_every_route() {
-    assert!(decode_extrinsic(&nested(10)).is_ok(), "the fixture is a transaction");
-    let network = Network::new();
-    let deep = nested(10_000);
-    assert!(matches!(decode_extrinsic(&deep), Err(ChainError::BadExtrinsic(_))));
-    let lease = network.chain.reader().at(None).unwrap();
-    assert!(matches!(lease.validate(&deep), Err(ChainError::BadExtrinsic(_))));
-    let mut validate = vec![2u8];
-    validate.extend(&deep);
-    validate.extend([0u8; 32]);
-    let mut info = deep.clone();
-    info.extend(4u32.to_le_bytes());
-    for (function, args) in [
-        ("TaggedTransactionQueue_validate_transaction", validate),
-        ("TransactionPaymentApi_query_info", info.clone()),
-        ("TransactionPaymentApi_query_fee_details", info),
-        ("BlockBuilder_apply_extrinsic", deep.clone()),
-        ("Core_execute_block", deep.clone()),
-    ] {
-        assert!(lease.call(function, &args).is_err(), "{function}");
-    }
-    let mut block = network.propose(vec![]).unwrap().block.header.encode();
-    block.extend(Compact(1u32).encode());
-    block.extend(&deep);
-    assert!(assay_runtime::executor::decode_block(&block).is_err());
 }
 
 #[test]

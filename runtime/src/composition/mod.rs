@@ -1,4 +1,4 @@
-//! The runtime's parts, in the order in which their hooks run.
+//! The runtime's parts. Their hooks run in the order of their indices, whatever the order in this file.
 //!
 //! The beacon comes before the jobs, which draw by it; the log comes last, so that its root covers the block.
 
@@ -42,7 +42,7 @@ mod parts {
     pub type Multisig = pallet_multisig;
     #[runtime::pallet_index(6)]
     pub type Proxy = pallet_proxy;
-    #[runtime::pallet_index(54)]
+    #[runtime::pallet_index(49)]
     pub type Validators = pallet_assay_validators;
     #[runtime::pallet_index(50)]
     pub type Artifacts = pallet_assay_artifacts;

@@ -18,7 +18,6 @@ use frame_system::EventRecord;
 use pallet_assay_validators::{ValidatorInfo, vrf_input, vrf_sign};
 use sp_core::{Pair, sr25519};
 use sp_keyring::Sr25519Keyring;
-use sp_runtime::traits::Header as _;
 
 /// Milliseconds of block 0.
 const START_MS: u64 = 1_800_000_000_000;
@@ -57,7 +56,7 @@ pub fn genesis() -> GenesisSpec {
 
 pub fn accounts() -> Vec<AccountId> {
     let known = Sr25519Keyring::well_known().map(|key| key.to_account_id());
-    known.chain((0..8).map(|n| provider(n).public().into())).collect()
+    known.chain((0..12).map(|n| provider(n).public().into())).collect()
 }
 
 pub fn provider(n: u8) -> sr25519::Pair {
@@ -76,7 +75,11 @@ impl Network<MemoryKv> {
 
 impl<K: Kv> Network<K> {
     pub fn open(kv: K, retention: Retention) -> Result<Self, ChainError> {
-        let chain = Chain::open(kv, &genesis(), retention)?;
+        Self::with(kv, &genesis(), retention)
+    }
+
+    pub fn with(kv: K, genesis: &GenesisSpec, retention: Retention) -> Result<Self, ChainError> {
+        let chain = Chain::open(kv, genesis, retention)?;
         Ok(Self { chain, authority: authority(), vrf: vrf_key() })
     }
 

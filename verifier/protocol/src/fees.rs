@@ -4,7 +4,7 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
-use crate::params::Params;
+use crate::params::{Params, ROUNDS_MAX, SEATS_MAX, VERIFIERS_HIGH};
 use crate::record::PublicRecord;
 use crate::units::{Amount, OutOfRange, Price, Tokens};
 
@@ -15,9 +15,14 @@ pub const PROTOCOL_FEE_BURNED_PERCENT: u128 = 2;
 /// Bond of a seat as a multiple of the largest job fee: open value stays under a tenth of the stake.
 pub const BOND_PER_JOB_FEE: u32 = 10;
 
-/// Steps that the ledger takes for one job without a fee of their own: accept, commits, reveals,
-/// concessions, verdict and pokes in the worst of the three rounds.
+/// Steps that the ledger takes for one job without a fee of their own.
 pub const STEPS_PREPAID: u32 = 48;
+
+/// The most steps that can change a job: each seat accepts or declines and commits, each may be convicted
+/// of a second commitment, each committed one holds a value to open and may concede, and one verdict.
+const STEPS_MAX: u32 =
+    2 * ROUNDS_MAX as u32 + (SEATS_MAX - ROUNDS_MAX as u32) + SEATS_MAX + 2 * (VERIFIERS_HIGH as u32 + 1) + 1;
+const _: () = assert!(STEPS_PREPAID >= STEPS_MAX);
 
 /// The amounts that a request fixes, all of them upper bounds.
 #[derive(

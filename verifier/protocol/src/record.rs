@@ -5,9 +5,10 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
-use crate::params::VERIFIERS_HIGH;
+use crate::fees::BOND_PER_JOB_FEE;
+use crate::params::{VERIFIERS_DEFAULT, VERIFIERS_HIGH};
 use crate::party::AccountBytes;
-use crate::units::{Height, Price, Tokens};
+use crate::units::{Amount, Height, OutOfRange, Price, Tokens};
 
 /// The first version of the job's rules and encodings.
 pub const PROTOCOL_VERSION: u8 = 1;
@@ -69,6 +70,18 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// The policy for an answer on which `at_stake` depends: four verifiers where that is more than
+    /// thirty job fees, which is what an executor and two verifiers forfeit together.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] when the fee is absurd.
+    pub fn for_stake(at_stake: Amount, job_fee: Amount) -> Result<Self, OutOfRange> {
+        let covered =
+            job_fee.times(BOND_PER_JOB_FEE)?.times(u32::from(VERIFIERS_DEFAULT).saturating_add(1))?;
+        let verifiers = if at_stake > covered { VERIFIERS_HIGH } else { VERIFIERS_DEFAULT };
+        Ok(Self::Verified { verifiers })
+    }
+
     /// Verifier seats that must commit.
     pub const fn verifiers(self) -> u8 {
         match self {
@@ -81,7 +94,7 @@ impl Policy {
     /// Whether the number of seats is one that the rules allow.
     pub const fn is_allowed(self) -> bool {
         match self {
-            Self::Verified { verifiers } => verifiers == 2 || verifiers == VERIFIERS_HIGH,
+            Self::Verified { verifiers } => verifiers == VERIFIERS_DEFAULT || verifiers == VERIFIERS_HIGH,
             Self::Replicated { executions } => executions >= 1 && executions <= VERIFIERS_HIGH + 1,
         }
     }
@@ -193,5 +206,17 @@ impl PublicRecord {
                 .var(&self.encode())
                 .finish(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_thirty_fees_at_stake_take_four_verifiers() {
+        let policy = |at_stake| Policy::for_stake(Amount::new(at_stake), Amount::new(100)).unwrap();
+        assert_eq!(policy(3_000), Policy::Verified { verifiers: 2 });
+        assert_eq!(policy(3_001), Policy::Verified { verifiers: 4 });
     }
 }

@@ -14,7 +14,7 @@ use crate::{Config, Edges, Error, Event, HoldReason, Pallet, Registrations, Stat
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_state_edge(who: T::AccountId, edge: Edge) -> DispatchResult {
         edge.check().map_err(|_| Error::<T>::BadEdge)?;
-        ensure!(Registrations::<T>::contains_key(edge.child, &who), Error::<T>::NotRegistered);
+        let mut child = Registrations::<T>::get(edge.child, &who).ok_or(Error::<T>::NotRegistered)?;
         let id = edge.id();
         ensure!(!Edges::<T>::contains_key(edge.child, id), Error::<T>::EdgeExists);
         let deposit = Self::deposit(0);
@@ -24,6 +24,8 @@ impl<T: Config> Pallet<T> {
         let log_index = T::Log::append(&entry.to_bytes());
         let stated = StatedEdge { edge, account: who.clone(), deposit, at, log_index };
         Edges::<T>::insert(edge.child, id, stated);
+        child.edges = child.edges.saturating_add(1);
+        Registrations::<T>::insert(edge.child, &who, child);
         Self::deposit_event(Event::EdgeStated { edge, id, account: who, log_index });
         Ok(())
     }
@@ -34,6 +36,11 @@ impl<T: Config> Pallet<T> {
         let reason = HoldReason::Registration.into();
         T::Currency::release(&reason, &who, stated.deposit, Precision::Exact)?;
         Edges::<T>::remove(child, id);
+        Registrations::<T>::mutate(child, &who, |entry| {
+            if let Some(registered) = entry {
+                registered.edges = registered.edges.saturating_sub(1);
+            }
+        });
         Self::deposit_event(Event::EdgeWithdrawn { child, id, account: who });
         Ok(())
     }

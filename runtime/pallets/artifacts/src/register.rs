@@ -43,7 +43,7 @@ impl<T: Config> Pallet<T> {
         T::Currency::hold(&HoldReason::Registration.into(), &who, deposit)?;
         let log_index = T::Log::append(&entry.to_bytes());
         let at = frame_system::Pallet::<T>::block_number();
-        let registered = Registered { subject, size_bytes, name, license, deposit, at, log_index };
+        let registered = Registered { subject, size_bytes, name, license, deposit, edges: 0, at, log_index };
         Registrations::<T>::insert(artifact, &who, registered);
         Names::<T>::insert(&who, folded, artifact);
         if let Some(model) = subject.model() {
@@ -55,8 +55,7 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn do_unregister(who: T::AccountId, artifact: ArtifactId) -> DispatchResult {
         let registered = Registrations::<T>::get(artifact, &who).ok_or(Error::<T>::NotRegistered)?;
-        let states_edges = Edges::<T>::iter_prefix_values(artifact).any(|stated| stated.account == who);
-        ensure!(!states_edges, Error::<T>::HasEdges);
+        ensure!(registered.edges == 0, Error::<T>::HasEdges);
         let reason = HoldReason::Registration.into();
         T::Currency::release(&reason, &who, registered.deposit, Precision::Exact)?;
         Registrations::<T>::remove(artifact, &who);
@@ -95,11 +94,12 @@ impl<T: Config> Pallet<T> {
         T::DepositBase::get().saturating_add(T::DepositPerByte::get().saturating_mul(bytes))
     }
 
-    /// Deposits equal holds.
+    /// Deposits equal holds, and every registration knows how many edges its account states.
     ///
     /// # Errors
     /// The invariant that does not hold.
     pub fn invariants() -> Result<(), &'static str> {
+        Self::edges_are_counted()?;
         let mut deposits = BTreeMap::<T::AccountId, u128>::new();
         let registrations = Registrations::<T>::iter().map(|(_, who, entry)| (who, entry.deposit));
         let edges = Edges::<T>::iter_values().map(|stated| (stated.account, stated.deposit));
@@ -113,6 +113,26 @@ impl<T: Config> Pallet<T> {
             }
         }
         Ok(())
+    }
+}
+
+impl<T: Config> Pallet<T> {
+    fn edges_are_counted() -> Result<(), &'static str> {
+        let mut stated = BTreeMap::<(ArtifactId, T::AccountId), u32>::new();
+        for (child, _, edge) in Edges::<T>::iter() {
+            let count = stated.entry((child, edge.account)).or_default();
+            *count = count.saturating_add(1);
+        }
+        for (artifact, who, registered) in Registrations::<T>::iter() {
+            if stated.remove(&(artifact, who)).unwrap_or(0) != registered.edges {
+                return Err("a registration counts its account's edges wrongly");
+            }
+        }
+        if stated.is_empty() {
+            Ok(())
+        } else {
+            Err("an edge was stated by an account without a registration")
+        }
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Registered<N> {
     pub license: License,
     /// Held for it.
     pub deposit: u128,
+    /// Edges that the account states about it, which must go before it.
+    pub edges: u32,
     /// First logged at this height.
     pub at: N,
     /// Its entry in the log.

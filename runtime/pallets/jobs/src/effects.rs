@@ -2,7 +2,7 @@
 
 use assay_manifest::JobId;
 use assay_manifest::log::LogAppend;
-use assay_protocol::job::{Effect, Input, Job, Payee, Payment};
+use assay_protocol::job::{Context, Effect, Input, Job, Payee, Payment, Transition};
 use assay_protocol::party::AccountBytes;
 use assay_protocol::units::Amount;
 use frame_support::dispatch::DispatchResult;
@@ -17,13 +17,14 @@ impl<T: Config> Pallet<T> {
     /// Applies an input and all its effects. Callers run in a storage layer, so a failure leaves nothing.
     pub(crate) fn apply(job: &Job, input: Input) -> DispatchResult {
         let announced = announcement::<T>(job, &input);
-        let transition = job.apply(&Self::params(), Self::now(), input).map_err(|_| Error::<T>::Refused)?;
+        let transition = Self::transition(job, input)?;
         let next = transition.job;
         let moved = next.phase != job.phase;
         let due_changed = next.due() != job.due();
         let (id, round, phase) = (next.id, next.round, next.phase);
-        if due_changed {
-            Self::schedule(&next)?;
+        // A full queue must never refuse a step: it would turn an honest seat into a silent one.
+        if due_changed && Self::schedule(&next).is_err() {
+            Self::deposit_event(Event::PutOff { job: id });
         }
         let requester = next.requester;
         Jobs::<T>::insert(id, next);
@@ -37,6 +38,14 @@ impl<T: Config> Pallet<T> {
             Self::deposit_event(Event::Advanced { job: id, round, phase });
         }
         Ok(())
+    }
+
+    /// What the machine makes of an input in the present state.
+    pub(crate) fn transition(job: &Job, input: Input) -> Result<Transition, Error<T>> {
+        let params = Self::params();
+        let bondable = |account: &AccountBytes| T::Providers::bondable(&(*account).into());
+        let context = Context { params: &params, now: Self::now(), bondable: &bondable };
+        job.apply(&context, input).map_err(|_| Error::<T>::Refused)
     }
 
     fn carry_out(job: (JobId, u8), requester: &T::AccountId, effect: Effect) -> DispatchResult {

@@ -133,6 +133,8 @@ pub mod pallet {
         Settled { job: JobId, verdict: Verdict, log_index: u64 },
         /// The challenge window closed and the job left the state.
         Closed { job: JobId },
+        /// Too many jobs are due around its next deadline; `poke` advances it when that has come.
+        PutOff { job: JobId },
         /// An automatic step failed; `poke` retries it. This is a bug worth reporting.
         Stuck { job: JobId },
     }

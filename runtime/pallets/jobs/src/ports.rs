@@ -12,6 +12,8 @@ pub trait ProviderBook<AccountId> {
     fn contenders(model: &ModelId) -> Vec<Contender>;
     /// Stake of all providers.
     fn total_stake() -> Amount;
+    /// Stake that the account could lock for a seat now.
+    fn bondable(who: &AccountId) -> Amount;
     /// Lock a bond.
     ///
     /// # Errors

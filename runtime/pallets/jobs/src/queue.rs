@@ -9,10 +9,13 @@ use sp_runtime::DispatchError;
 use crate::{Beacon, Config, Due, Error, Event, Jobs, Pallet, ProviderBook};
 
 /// Heights after a full one that are tried before `poke` must do it.
-const QUEUE_TRIES: u32 = 64;
+const QUEUE_TRIES: u32 = 8;
 
 impl<T: Config> Pallet<T> {
-    /// Puts the job into the queue of its next deadline.
+    /// Puts the job into the queue of its next deadline, or of the first height after it that has room.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] when all that are tried are full.
     pub(crate) fn schedule(job: &Job) -> Result<(), Error<T>> {
         let Some(due) = job.due() else { return Ok(()) };
         let first = due.max(Self::now().plus(assay_protocol::units::Height::new(1)).unwrap_or(due));

@@ -159,7 +159,7 @@ impl<T: Config> Pallet<T> {
     }
 
     fn try_apply(job: &Job, input: Input) -> Result<(), Error<T>> {
-        job.apply(&Self::params(), Self::now(), input).map(|_| ()).map_err(|_| Error::<T>::Refused)
+        Self::transition(job, input).map(drop)
     }
 }
 

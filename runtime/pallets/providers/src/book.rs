@@ -31,7 +31,7 @@ impl<T: Config> Pallet<T> {
         let provider = Providers::<T>::get(who)?;
         let offer = Offers::<T>::get(who)?;
         let terms = offer.models.iter().find(|offered| offered.model_id == *model)?;
-        if provider.barred_until > frame_system::Pallet::<T>::block_number() {
+        if Self::is_barred(&provider) {
             return None;
         }
         Some(Contender {
@@ -45,6 +45,17 @@ impl<T: Config> Pallet<T> {
             verify: terms.verify,
             has_capacity: provider.working < offer.capacity,
         })
+    }
+
+    /// Stake that the account could lock for a seat now: its free stake, none while it is barred.
+    pub fn bondable(who: &T::AccountId) -> Amount {
+        let provider = Providers::<T>::get(who).filter(|provider| !Self::is_barred(provider));
+        Amount::new(provider.map_or(0, |provider| provider.free_stake()))
+    }
+
+    /// Whether a proven fault still keeps it out of draws.
+    pub(crate) fn is_barred(provider: &Provider<BlockNumberFor<T>>) -> bool {
+        provider.barred_until > frame_system::Pallet::<T>::block_number()
     }
 
     /// A provider with the offer in force and the one announced.

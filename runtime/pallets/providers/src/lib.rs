@@ -136,8 +136,6 @@ pub mod pallet {
         NothingToWithdraw,
         /// An offer names a model twice.
         DuplicateModel,
-        /// The model has as many providers as a draw may have.
-        ModelFull,
         /// Too many offers take effect around that height.
         QueueFull,
         /// A number left its range.

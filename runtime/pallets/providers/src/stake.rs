@@ -73,7 +73,8 @@ impl<T: Config> Pallet<T> {
         ensure!(ready > 0, Error::<T>::NothingToWithdraw);
         provider.unbonding.retain(|part| part.release_at > now);
         T::Currency::release(&HoldReason::Stake.into(), &who, ready, Precision::Exact)?;
-        let gone = provider.stake == 0 && provider.unbonding.is_empty();
+        // Leaving must not end a bar: a barred account is remembered.
+        let gone = provider.stake == 0 && provider.unbonding.is_empty() && !Self::is_barred(&provider);
         if gone {
             Self::forget(&who);
         } else {

@@ -7,7 +7,7 @@ use crate::commitment::{Claim, Finish, Opening, ValueKind};
 use crate::draw::{self, DrawFacts};
 use crate::fees;
 use crate::params::{Params, ROUNDS_MAX, SEATS_MAX};
-use crate::party::Role;
+use crate::party::{AccountBytes, Role};
 use crate::signature::SeatStep;
 use crate::units::{Amount, Height, Tokens};
 
@@ -28,13 +28,25 @@ pub fn verdict_digest(job: &Job, opening: &Option<Opening>) -> Digest32 {
 
 type Done = Result<(), Refusal>;
 
+/// What the machine reads of the ledger while it applies an input.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The chain's parameters.
+    pub params: &'a Params,
+    /// The height of the block.
+    pub now: Height,
+    /// Stake that an account could lock for a seat now.
+    pub bondable: &'a dyn Fn(&AccountBytes) -> Amount,
+}
+
 impl Job {
-    /// Applies one input at height `now`.
+    /// Applies one input.
     ///
     /// # Errors
     /// [`Refusal`] when the input would change nothing; the job is then untouched.
-    pub fn apply(&self, params: &Params, now: Height, input: Input) -> Result<Transition, Refusal> {
-        let mut run = Run { job: self.clone(), effects: Vec::new(), params, now };
+    pub fn apply(&self, context: &Context<'_>, input: Input) -> Result<Transition, Refusal> {
+        let Context { params, now, bondable } = *context;
+        let mut run = Run { job: self.clone(), effects: Vec::new(), params, now, bondable };
         let is_step = !matches!(input, Input::Draw { .. } | Input::Deadline);
         if is_step {
             run.job.steps = run.job.steps.saturating_add(1);
@@ -50,6 +62,7 @@ pub(super) struct Run<'a> {
     pub(super) effects: Vec<Effect>,
     pub(super) params: &'a Params,
     pub(super) now: Height,
+    bondable: &'a dyn Fn(&AccountBytes) -> Amount,
 }
 
 impl Run<'_> {
@@ -72,12 +85,12 @@ impl Run<'_> {
             (Phase::Assigned { accept_by }, Input::Decline { seat }) => {
                 self.not_after(accept_by)?;
                 self.expect_seat(seat, Role::Executor, SeatOutcome::Pending)?;
-                self.drop_executor(SeatOutcome::Declined, Blame::Nobody)
+                self.drop_executor(SeatOutcome::Declined)
             }
             // J14: an executor that never accepts loses nothing, the input may have been withheld.
             (Phase::Assigned { accept_by }, Input::Deadline) => {
                 self.past(accept_by)?;
-                self.drop_executor(SeatOutcome::Silent, Blame::Nobody)
+                self.drop_executor(SeatOutcome::NeverAccepted)
             }
             (Phase::Accepted { commit_by }, Input::Commit { seat, commitment, claim }) => {
                 self.not_after(commit_by)?;
@@ -86,7 +99,7 @@ impl Run<'_> {
             // J3: silence between acceptance and commitment.
             (Phase::Accepted { commit_by }, Input::Deadline) => {
                 self.past(commit_by)?;
-                self.drop_executor(SeatOutcome::Silent, Blame::Executor)
+                self.drop_executor(SeatOutcome::Silent)
             }
             (Phase::Verifying, Input::Commit { seat, commitment, claim }) => {
                 self.commit_verifier(seat, commitment, claim)
@@ -174,7 +187,7 @@ impl Run<'_> {
     }
 
     fn seat_executor(&mut self, facts: DrawFacts, drawn: Option<&Contender>) -> Done {
-        let Some(executor) = drawn else { return self.finish(End::Expired(Blame::Nobody)) };
+        let Some(executor) = drawn else { return self.finish(End::Expired) };
         let accept_by = self.later(self.params.accept_window)?;
         self.job.executor_draw = Some(facts);
         let standby = Standby {
@@ -204,7 +217,7 @@ impl Run<'_> {
     fn take_seat(&mut self, role: Role, drawn: Standby, deadline: Height) -> Done {
         let amount = self.job.quote.bond;
         let index = u8::try_from(self.job.seats.len()).map_err(|_| Refusal::Full)?;
-        let seat = Seat {
+        let mut seat = Seat {
             index,
             round: self.job.round,
             role,
@@ -217,6 +230,12 @@ impl Run<'_> {
             value: None,
             bonded: true,
         };
+        // A standby's stake may have gone elsewhere since the draw; the record says that it was passed over.
+        if (self.bondable)(&drawn.provider) < amount {
+            seat.outcome = SeatOutcome::Unbonded;
+            seat.bonded = false;
+            return self.job.seats.try_push(seat).map_err(|_| Refusal::Full);
+        }
         self.job.seats.try_push(seat).map_err(|_| Refusal::Full)?;
         self.effects.push(Effect::LockBond { provider: drawn.provider, amount });
         self.effects.push(Effect::BeginWork { provider: drawn.provider });
@@ -233,16 +252,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The executor of this round is out: fine it if it is to blame, then draw another or give up.
-    fn drop_executor(&mut self, outcome: SeatOutcome, blame: Blame) -> Done {
+    /// The executor of this round is out: fine it if it had accepted, then draw another or give up.
+    fn drop_executor(&mut self, outcome: SeatOutcome) -> Done {
         let Some(index) = self.job.executor().map(|seat| seat.index) else { return Err(Refusal::WrongSeat) };
-        let fine = match blame {
-            Blame::Executor => self.job.quote.job_fee.share_up(1, 10)?,
-            Blame::Nobody => Amount::ZERO,
+        let fine = match outcome {
+            SeatOutcome::Silent => self.job.quote.job_fee.share_up(1, 10)?,
+            _ => Amount::ZERO,
         };
         self.retire(index, outcome, fine)?;
         if self.job.round >= ROUNDS_MAX {
-            return self.finish(End::Expired(blame));
+            return self.finish(End::Expired);
         }
         self.job.round = self.job.round.saturating_add(1);
         let draw_at = self.later(self.params.executor_draw_delay)?;
@@ -254,7 +273,8 @@ impl Run<'_> {
         let claim = claim.ok_or(Refusal::BadClaim)?;
         let failed = claim.finish == Finish::Failed;
         let n_max = self.job.record.n_max.get();
-        if claim.n_out > n_max || (claim.n_out == 0 && !failed) {
+        // J19: no step carries a requester's cancellation yet, so nobody may claim one.
+        if claim.finish == Finish::Cancelled || claim.n_out > n_max || (claim.n_out == 0 && !failed) {
             return Err(Refusal::BadClaim);
         }
         let draw_at = self.later(self.params.verifier_draw_delay)?;
@@ -364,15 +384,14 @@ impl Run<'_> {
     fn judge_openings(&mut self) -> Done {
         let mut seen: Vec<Option<u8>> = self.job.counted_seats().map(|seat| seat.value).collect();
         seen.dedup();
-        let verifies = self.job.counted_seats().any(|seat| seat.role == Role::Verifier);
         match (seen.as_slice(), self.job.phase) {
             ([], _) => self.finish(End::Inconclusive),
-            ([Some(number)], _) if verifies => {
+            // J5: if one value remains, it is settled, even when only the executor stands by it.
+            ([Some(number)], _) => {
                 let agreed = self.job.values.get(usize::from(*number)).copied();
                 let agreed = agreed.ok_or(Refusal::OpensNothing)?;
                 self.finish(End::Agreed(agreed.opening))
             }
-            ([Some(_)], _) => self.finish(End::Inconclusive),
             (all, Phase::Revealing { .. }) if all.iter().all(Option::is_some) => self.dispute(),
             _ => Ok(()),
         }
@@ -449,13 +468,6 @@ impl Run<'_> {
 /// Whether a seat's commitment is the one to `value`.
 pub(super) fn holds(job: &Job, seat: &Seat, value: &Digest32) -> bool {
     seat.commitment.is_some_and(|signed| signed.commitment == job.seat_id(seat).commit(value))
-}
-
-/// Who is to blame that a job was not executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blame {
-    Nobody,
-    Executor,
 }
 
 /// Whether a value means that the executor's answer stands.

@@ -13,6 +13,6 @@ pub(crate) mod tests;
 
 pub use effect::{Effect, Payee, Payment, Transition};
 pub use input::{Contender, Input, Refusal};
-pub use machine::verdict_digest;
+pub use machine::{Context, verdict_digest};
 pub use settlement::{Payments, SeatRecord, SettlementRecord, Verdict};
 pub use state::{ClaimState, Job, OpenedValue, Phase, Seat, SeatOutcome, SignedCommitment, Standby};

@@ -3,7 +3,7 @@
 use assay_manifest::log::{ENTRY_VERSION, SETTLEMENT_KIND};
 use assay_manifest::{Digest32, JobId};
 use bounded_collections::{BoundedVec, ConstU32};
-use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use codec::{Decode, DecodeAll, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use crate::units::{Amount, Height, OutOfRange, Tokens};
 
 use super::effect::{Effect, Payee, Payment};
 use super::input::Refusal;
-use super::machine::{Blame, Run, holds, pays_executor};
+use super::machine::{Run, holds, pays_executor};
 use super::state::{Phase, Seat, SeatOutcome, SignedCommitment};
 
 /// What the ledger says about an answer.
@@ -66,7 +66,7 @@ pub(super) enum End {
     Agreed(Opening),
     Refereed(Opening),
     Inconclusive,
-    Expired(Blame),
+    Expired,
 }
 
 /// A seat in the settlement record.
@@ -193,10 +193,11 @@ impl Run<'_> {
     pub(super) fn finish(&mut self, end: End) -> Result<(), Refusal> {
         let settled = match end {
             End::Agreed(opening) | End::Refereed(opening) => Some(self.settle(opening)?),
-            End::Inconclusive | End::Expired(_) => None,
+            End::Inconclusive | End::Expired => None,
         };
         let verdict = match (&end, &settled) {
             (End::Refereed(_), _) => Verdict::Refereed,
+            (End::Agreed(_), Some(_)) if !self.is_verified() => Verdict::Committed,
             (End::Agreed(_), Some(_)) if self.is_wide() => Verdict::Verified,
             (End::Agreed(_), Some(_)) => Verdict::VerifiedThin,
             _ => Verdict::Inconclusive,
@@ -208,7 +209,7 @@ impl Run<'_> {
                 Phase::Settled { closes_at: self.now.plus(Height::new(self.params.challenge_window))? }
             }
             End::Inconclusive => Phase::Inconclusive,
-            End::Expired(_) => Phase::Expired,
+            End::Expired => Phase::Expired,
         };
         let record = self.record(verdict, settled.as_ref(), payments)?;
         self.effects.push(Effect::Record(Box::new(record)));
@@ -217,6 +218,11 @@ impl Run<'_> {
             self.effects.push(Effect::Close);
         }
         Ok(())
+    }
+
+    /// Whether a verifier stands by the settled value.
+    fn is_verified(&self) -> bool {
+        self.job.round_seats().any(|seat| seat.role == Role::Verifier && seat.outcome == SeatOutcome::Right)
     }
 
     fn is_wide(&self) -> bool {
@@ -256,7 +262,7 @@ impl Run<'_> {
             .filter(|seat| matches!(seat.outcome, SeatOutcome::Conceded | SeatOutcome::Wrong))
             .cloned()
             .collect();
-        let referee_cost = if refereed { self.job.quote.referee_cost } else { Amount::ZERO };
+        let mut referee_cost = if refereed { self.job.quote.referee_cost } else { Amount::ZERO };
         for seat in losers {
             let percent = match (seat.outcome, seat.role) {
                 (SeatOutcome::Wrong, _) => 100,
@@ -264,7 +270,8 @@ impl Run<'_> {
                 (_, Role::Verifier) => 25,
             };
             let forfeited = self.job.quote.bond.share_down(percent, 100)?;
-            self.forfeit(&seat, forfeited, referee_cost)?;
+            let paid = self.forfeit(&seat, forfeited, referee_cost)?;
+            referee_cost = referee_cost.minus(paid)?;
             self.effects.push(if seat.outcome == SeatOutcome::Wrong {
                 Effect::Fault { provider: seat.provider }
             } else {
@@ -274,8 +281,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes `forfeited` from the seat's bond and frees the rest.
-    fn forfeit(&mut self, seat: &Seat, forfeited: Amount, referee_cost: Amount) -> Result<(), Refusal> {
+    /// Takes `forfeited` from the seat's bond and frees the rest; answers what went to the referee.
+    fn forfeit(&mut self, seat: &Seat, forfeited: Amount, referee_cost: Amount) -> Result<Amount, Refusal> {
         let right: Vec<AccountBytes> = self
             .job
             .round_seats()
@@ -291,7 +298,8 @@ impl Run<'_> {
         payments.push(Payment { to: Payee::Pot, amount: parts.referee });
         payments.retain(|payment| payment.amount > Amount::ZERO);
         self.effects.push(Effect::ForfeitBond { provider: seat.provider, payments, burned: parts.burned });
-        self.unbond(seat.index, self.job.quote.bond.minus(forfeited)?)
+        self.unbond(seat.index, self.job.quote.bond.minus(forfeited)?)?;
+        Ok(parts.referee)
     }
 
     /// J7: the whole bond, and the score.
@@ -315,7 +323,7 @@ impl Run<'_> {
         if fine > Amount::ZERO {
             self.effects.push(Effect::ForfeitBond { provider, payments: Vec::new(), burned: fine });
         }
-        if outcome == SeatOutcome::Silent && fine > Amount::ZERO {
+        if outcome == SeatOutcome::Silent {
             self.effects.push(Effect::Miss { provider });
         }
         self.unbond(index, bond.minus(fine)?)
@@ -348,8 +356,7 @@ impl Run<'_> {
         if let Some(settled) = settled {
             self.pay_seats(settled, &mut payments)?;
         }
-        // J14: the requester pays for offers that nobody could accept.
-        if matches!(end, End::Expired(Blame::Nobody)) && !self.job.seats.is_empty() {
+        if matches!(end, End::Expired) && self.was_never_accepted() {
             payments.burned = payments.burned.plus(self.job.quote.job_fee.share_up(1, 100)?)?;
         }
         let spent = payments.executor.plus(payments.verifiers)?.plus(payments.pot)?.plus(payments.burned)?;
@@ -361,6 +368,12 @@ impl Run<'_> {
         self.effects.push(Effect::BurnEscrow { amount: payments.burned });
         self.effects.push(Effect::RefundEscrow { amount: payments.refunded });
         Ok(payments)
+    }
+
+    /// J14: the requester pays when the last executor did not accept, since it may have withheld the input.
+    fn was_never_accepted(&self) -> bool {
+        let last = self.job.seats.iter().rev().find(|seat| seat.role == Role::Executor);
+        last.is_some_and(|seat| matches!(seat.outcome, SeatOutcome::Declined | SeatOutcome::NeverAccepted))
     }
 
     fn pay_seats(&mut self, settled: &Settled, payments: &mut Payments) -> Result<(), Refusal> {
@@ -461,5 +474,11 @@ impl SettlementRecord {
         let mut leaf = vec![ENTRY_VERSION, SETTLEMENT_KIND];
         self.encode_to(&mut leaf);
         leaf
+    }
+
+    /// The record of a leaf, if it is one of a settlement.
+    pub fn from_leaf(leaf: &[u8]) -> Option<Self> {
+        let record = leaf.strip_prefix(&[ENTRY_VERSION, SETTLEMENT_KIND])?;
+        Self::decode_all(&mut &*record).ok()
     }
 }

@@ -120,7 +120,7 @@ pub enum SeatOutcome {
     /// It declined.
     #[codec(index = 3)]
     Declined,
-    /// Its deadline passed.
+    /// It owed a commitment and its deadline passed.
     #[codec(index = 4)]
     Silent,
     /// It admitted a wrong value.
@@ -138,6 +138,12 @@ pub enum SeatOutcome {
     /// The job ended without a judgement of its value.
     #[codec(index = 9)]
     Unjudged,
+    /// An executor that did not accept in time; no fault, since the input may have been withheld.
+    #[codec(index = 10)]
+    NeverAccepted,
+    /// Passed over: it could not bond when its turn came.
+    #[codec(index = 11)]
+    Unbonded,
 }
 
 impl SeatOutcome {

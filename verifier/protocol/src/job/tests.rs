@@ -24,6 +24,7 @@ pub(crate) struct World {
     now: Height,
     job: Job,
     locked: BTreeMap<AccountBytes, u128>,
+    elsewhere: BTreeMap<AccountBytes, u128>,
     working: BTreeMap<AccountBytes, i32>,
     escrow: u128,
     gained: BTreeMap<AccountBytes, u128>,
@@ -87,6 +88,7 @@ impl World {
             now,
             job,
             locked: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             working: BTreeMap::new(),
             escrow: quote.escrow.get(),
             gained: BTreeMap::new(),
@@ -102,16 +104,17 @@ impl World {
         }
     }
 
+    fn free_stake(&self, account: &AccountBytes) -> u128 {
+        let of = |book: &BTreeMap<AccountBytes, u128>| book.get(account).copied().unwrap_or(0);
+        STAKE - of(&self.locked) - of(&self.lost) - of(&self.elsewhere)
+    }
+
     fn contenders(&self) -> Vec<Contender> {
         (1..=self.providers)
             .map(|n| {
-                let locked = self.locked.get(&account(n)).copied().unwrap_or(0);
-                let lost = self.lost.get(&account(n)).copied().unwrap_or(0);
+                let free_stake = Amount::new(self.free_stake(&account(n)));
                 Contender {
-                    candidate: Candidate {
-                        provider: account(n),
-                        free_stake: Amount::new(STAKE - locked - lost),
-                    },
+                    candidate: Candidate { provider: account(n), free_stake },
                     work_key: key(n).public.to_bytes(),
                     input: Price::new(1_000_000_000_000),
                     output: Price::new(2_000_000_000_000),
@@ -123,7 +126,9 @@ impl World {
     }
 
     fn try_step(&mut self, input: Input) -> Result<(), Refusal> {
-        let transition = self.job.apply(&self.params, self.now, input)?;
+        let bondable = |account: &AccountBytes| Amount::new(self.free_stake(account));
+        let context = Context { params: &self.params, now: self.now, bondable: &bondable };
+        let transition = self.job.apply(&context, input)?;
         self.job = transition.job;
         for effect in transition.effects {
             self.carry_out(effect);
@@ -399,6 +404,43 @@ fn a_declining_verifier_pays_half_a_fee_and_a_silent_one_a_whole() {
 }
 
 #[test]
+fn a_standby_whose_stake_went_elsewhere_is_passed_over_in_drawn_order() {
+    let mut world = World::new(6);
+    world.reach_verifying();
+    let [gone, next] = [world.job.standby[0].provider, world.job.standby[1].provider];
+    world.elsewhere.insert(gone, STAKE);
+    let first = world.verifiers()[0];
+    world.step(Input::Decline { seat: first });
+    let passed = world.job.seats.iter().find(|seat| seat.provider == gone).unwrap();
+    assert_eq!((passed.outcome, passed.bonded), (SeatOutcome::Unbonded, false));
+    let seated: Vec<_> = world.verifiers().iter().map(|seat| world.provider_of(*seat)).collect();
+    assert!(seated.contains(&next));
+    for seat in world.verifiers() {
+        world.commit(seat, &right());
+    }
+    world.reveal(right());
+    world.close();
+    assert_eq!(world.loss(gone), 0);
+}
+
+#[test]
+fn when_every_verifier_concedes_the_executor_is_paid_but_nothing_is_called_verified() {
+    let mut world = World::new(6);
+    world.reach_revealing(&[right(), reject(), reject()]);
+    world.reveal(right());
+    world.reveal(reject());
+    for seat in [1, 2] {
+        world.step(Input::Concede { seat });
+    }
+    let record = world.record.clone().unwrap();
+    assert_eq!(record.verdict, Verdict::Committed);
+    assert_eq!(record.payments.executor, Amount::new(F));
+    assert_eq!(record.payments.verifiers, Amount::ZERO);
+    world.close();
+    assert_eq!(world.loss(world.provider_of(1)), BOND / 4);
+}
+
+#[test]
 fn standby_seats_exhausted_end_without_a_verdict() {
     let mut world = World::new(4);
     world.reach_verifying();
@@ -613,9 +655,12 @@ fn a_claim_beyond_the_request_is_refused() {
     let mut world = World::new(6);
     world.reach_accepted();
     let commitment = SignedCommitment { commitment: Digest32::ZERO, signature: Signature([0; 64]) };
-    for claim in
-        [None, Some(Claim { n_out: 51, ..World::claim() }), Some(Claim { n_out: 0, ..World::claim() })]
-    {
+    for claim in [
+        None,
+        Some(Claim { n_out: 51, ..World::claim() }),
+        Some(Claim { n_out: 0, ..World::claim() }),
+        Some(Claim { finish: Finish::Cancelled, ..World::claim() }),
+    ] {
         let input = Input::Commit { seat: 0, commitment, claim };
         assert_eq!(world.try_step(input), Err(Refusal::BadClaim));
     }
@@ -653,6 +698,7 @@ enum Move {
     Verdict(bool),
     Equivocate(u8),
     Wait(u8),
+    StakeGoes(u8),
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
@@ -669,6 +715,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => any::<bool>().prop_map(Move::Verdict),
         1 => (0u8..12).prop_map(Move::Equivocate),
         1 => (1u8..30).prop_map(Move::Wait),
+        1 => (0u8..12).prop_map(Move::StakeGoes),
     ]
 }
 
@@ -704,6 +751,10 @@ impl World {
                 let claim = (seat.role == Role::Executor).then(World::claim);
                 let commitment = self.sign(&seat, Digest32::from_bytes([7; 32]), claim);
                 refused_or_done(self.try_step(Input::Equivocate { seat: index, commitment, claim }));
+            }
+            Move::StakeGoes(index) if usize::from(index) < self.job.standby.len() => {
+                let provider = self.job.standby[usize::from(index)].provider;
+                self.elsewhere.insert(provider, self.free_stake(&provider));
             }
             Move::Wait(blocks) => self.now = self.now.plus(Height::new(blocks.into())).unwrap(),
             _ => {}

@@ -273,12 +273,11 @@ impl SettlementRecord {
         let wide = self.verifier_draw.is_some_and(|facts| facts.is_wide(self.bond));
         let expected = match self.verdict {
             Verdict::Refereed => Verdict::Refereed,
+            _ if self.right_verifiers().count() == 0 => Verdict::Committed,
             _ if wide => Verdict::Verified,
             _ => Verdict::VerifiedThin,
         };
-        ensure(self.verdict == expected, || format!("the draw supports only {expected:?}"))?;
-        let enough = self.verdict == Verdict::Refereed || self.right_verifiers().count() > 0;
-        ensure(enough, || "no verifier committed to the settled value".into())
+        ensure(self.verdict == expected, || format!("draw and seats support only {expected:?}"))
     }
 }
 

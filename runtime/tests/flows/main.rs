@@ -1,0 +1,21 @@
+//! Jobs on the composed ledger, to the unit.
+//!
+//! Every expected number is computed here from the clauses of `docs/PROTOCOL.md`; after every block all
+//! invariants of the ledger are checked.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod books;
+mod market;
+
+mod honest;
+mod executors;
+mod verifiers;
+mod disputes;
+mod equivocation;
+mod steps;
+mod queue;
+mod stake;
+mod store;

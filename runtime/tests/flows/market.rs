@@ -1,0 +1,394 @@
+//! A market on a chain: providers with stake and offers, one requester, and the steps of its jobs.
+
+use assay_manifest::{Digest32, JobId, ModelId, SpecId};
+use assay_protocol::certificate::ValidatorSignature;
+use assay_protocol::commitment::{Claim, Opening, input_commit};
+use assay_protocol::job::{Job, Phase, Seat, SeatOutcome, SettlementRecord, verdict_digest};
+use assay_protocol::params::Params;
+use assay_protocol::party::{AccountBytes, Role};
+use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
+use assay_protocol::signature::{SeatStep, Signature};
+use assay_protocol::units::{Height, Price, Tokens};
+use assay_runtime::executor::{Kv, MemoryKv, Retention};
+use assay_runtime::queries::ProviderEntry;
+use assay_runtime::{
+    AccountId, Balance, GenesisSpec, Runtime, RuntimeCall, RuntimeEvent, UNIT, UncheckedExtrinsic, general,
+};
+use codec::Encode;
+use ed25519_dalek::Signer;
+use frame_support::PalletId;
+use pallet_assay_jobs::Call as JobsCall;
+use pallet_assay_providers::{Call as ProvidersCall, HardwareClass, ModelOffer, Offer, Provider};
+use sp_core::{Pair, sr25519};
+use sp_runtime::traits::AccountIdConversion;
+
+use crate::answers::{claim, salt};
+use crate::books::{Books, Purse};
+use crate::support::{Network, accounts, alice, authority, genesis, provider};
+
+/// Providers of a market: one more than the seats of a job with two verifiers.
+pub const PROVIDERS: u8 = 6;
+/// Stake of each.
+pub const STAKE: Balance = 1_000 * UNIT;
+/// Tokens of every prompt.
+pub const N_IN: u128 = 100;
+/// The most tokens of every answer.
+pub const N_MAX: u128 = 50;
+/// Tokens of the right answer.
+pub const N_OUT: u128 = 3;
+/// Base units of a prompt token.
+pub const P_IN: Balance = 100_000_000;
+/// Base units of a generated token.
+pub const P_OUT: Balance = 200_000_000;
+/// Base units of a verified token, as offered.
+pub const P_VERIFY: Balance = 50_000_000;
+/// The same, as capped by the request.
+pub const P_VERIFY_MAX: Balance = P_IN;
+
+/// F_max = p_in·n_in + p_out·n_max.
+pub const F_MAX: Balance = P_IN * N_IN + P_OUT * N_MAX;
+/// F of the right answer.
+pub const F: Balance = P_IN * N_IN + P_OUT * N_OUT;
+/// A = p_verify·(n_in + 1.25·n_out) of the right answer.
+pub const A: Balance = P_VERIFY * (4 * N_IN + 5 * N_OUT) / 4;
+/// A_max = p_verify_max·(n_in + 1.25·n_max).
+pub const A_MAX: Balance = P_VERIFY_MAX * (4 * N_IN + 5 * N_MAX) / 4;
+/// B = max(10·F_max, 1.5·validators·A_max), with one validator.
+pub const B: Balance = {
+    let referee = A_MAX * 3 / 2;
+    if 10 * F_MAX > referee { 10 * F_MAX } else { referee }
+};
+/// Prepaid steps of a request.
+pub const STEPS_PREPAID: Balance = 48;
+
+pub fn step_fee() -> Balance {
+    params().step_fee.get()
+}
+
+/// F_max + k·A_max + 5 % + prepaid steps.
+pub fn escrow(verifiers: u128) -> Balance {
+    F_MAX + verifiers * A_MAX + F_MAX * 5 / 100 + STEPS_PREPAID * step_fee()
+}
+
+pub fn params() -> Params {
+    Params { offer_delay: 4, ..Params::DEVELOPMENT }
+}
+
+pub fn model() -> ModelId {
+    ModelId::from_bytes([1; 32])
+}
+
+pub fn pot() -> AccountBytes {
+    let pot: AccountId = PalletId(*b"asy/vpot").into_account_truncating();
+    pot.into()
+}
+
+pub fn requester() -> AccountBytes {
+    alice().public().0
+}
+
+pub fn account(n: u8) -> AccountBytes {
+    provider(n).public().0
+}
+
+/// The key that signs the job steps of a provider; its account stays cold.
+pub fn work_key(n: u8) -> sr25519::Pair {
+    sr25519::Pair::from_string(&format!("//Provider//{n}//work"), None).unwrap()
+}
+
+pub fn work_public(n: u8) -> [u8; 32] {
+    work_key(n).public().0
+}
+
+fn work_key_of(seat: &Seat) -> sr25519::Pair {
+    (0..=u8::MAX).map(work_key).find(|key| key.public().0 == seat.work_key).expect("a provider of the market")
+}
+
+pub fn offer(verify: Balance) -> Offer {
+    let price = |per_token: Balance| Price::new(per_token * 1_000_000);
+    let terms =
+        ModelOffer { model_id: model(), input: price(P_IN), output: price(P_OUT), verify: price(verify) };
+    Offer { models: vec![terms].try_into().unwrap(), hardware: HardwareClass::CpuSmall, capacity: 10_000 }
+}
+
+pub fn record(policy: Policy) -> PublicRecord {
+    let price = |per_token: Balance| Price::new(per_token * 1_000_000);
+    PublicRecord {
+        version: PROTOCOL_VERSION,
+        class: Class::Exact,
+        model_id: model(),
+        spec_id: SpecId::from_bytes([2; 32]),
+        input_commit: input_commit(&salt(), b"request"),
+        n_in: Tokens::new(N_IN as u32),
+        n_max: Tokens::new(N_MAX as u32),
+        policy,
+        prices: Prices { input: price(P_IN), output: price(P_OUT), verify_max: price(P_VERIFY_MAX) },
+        valid_until: Height::new(1_000_000),
+        max_eyes: 0,
+        direct_executor: None,
+        parent: None,
+        verified_range: None,
+    }
+}
+
+pub fn two() -> PublicRecord {
+    record(Policy::Verified { verifiers: 2 })
+}
+
+pub struct Market<K: Kv = MemoryKv> {
+    pub net: Network<K>,
+}
+
+impl Market {
+    pub fn new() -> Self {
+        Self::of(PROVIDERS)
+    }
+
+    pub fn of(providers: u8) -> Self {
+        Self::with(providers, params())
+    }
+
+    pub fn with(providers: u8, params: Params) -> Self {
+        let spec = GenesisSpec { params, ..genesis() };
+        let mut market = Self { net: Network::with(MemoryKv::default(), &spec, Retention::Archive).unwrap() };
+        let opening = (0..providers).flat_map(|n| market.enter(n)).collect();
+        market.net.block(opening);
+        market.net.blocks(spec.params.offer_delay);
+        market
+    }
+}
+
+impl<K: Kv> Market<K> {
+    /// The two transactions with which a provider enters the market.
+    pub fn enter(&self, n: u8) -> Vec<UncheckedExtrinsic> {
+        let stake = ProvidersCall::stake {
+            amount: STAKE,
+            work_key: work_public(n),
+            encryption_key: Digest32::from_bytes([n; 32]),
+        };
+        let offer = ProvidersCall::set_offer { offer: offer(P_VERIFY) };
+        let calls = [stake, offer].map(RuntimeCall::Providers);
+        (0u32..).zip(calls).map(|(nonce, call)| self.net.sign_at(&provider(n), nonce, call)).collect()
+    }
+
+    pub fn height(&self) -> u32 {
+        self.net.chain.head().number
+    }
+
+    /// Everything that everybody has.
+    pub fn books(&self) -> Books {
+        let everybody = accounts().into_iter().map(AccountBytes::from).chain([pot()]);
+        let purse = |who: AccountBytes| {
+            let (free, held) = self.net.account(&who.into());
+            let entry: Option<ProviderEntry> = self.net.call("ProvidersApi_provider", who);
+            let (stake, locked) = entry.map_or((0, 0), |(_, book, ..)| (book.stake, book.locked));
+            (who, Purse { free, held, stake, locked })
+        };
+        Books { purses: everybody.map(purse).collect(), issuance: self.net.issuance() }
+    }
+
+    pub fn provider(&self, who: AccountBytes) -> Provider<u32> {
+        self.net.call::<Option<ProviderEntry>>("ProvidersApi_provider", who).expect("a provider").1
+    }
+
+    pub fn find(&self, id: JobId) -> Option<Job> {
+        self.net.call("JobsApi_job", id)
+    }
+
+    pub fn job(&self, id: JobId) -> Job {
+        self.find(id).expect("an open job")
+    }
+
+    /// The transaction with which Alice asks for a job.
+    pub fn asking(&self, record: PublicRecord) -> UncheckedExtrinsic {
+        let nonce: u64 = self.net.call("JobsApi_next_nonce", requester());
+        self.net.sign(&alice(), RuntimeCall::Jobs(JobsCall::request { nonce, record }))
+    }
+
+    pub fn request(&mut self, record: PublicRecord) -> JobId {
+        let events = self.net.block(vec![self.asking(record)]);
+        let requested = events.iter().find_map(|event| match event {
+            RuntimeEvent::Jobs(pallet_assay_jobs::Event::Requested { job, .. }) => Some(*job),
+            _ => None,
+        });
+        requested.expect("the request is taken")
+    }
+
+    /// A seat's step, signed by its work key.
+    pub fn step(&self, id: JobId, seat: u8, step: SeatStep) -> UncheckedExtrinsic {
+        let job = self.job(id);
+        let key = work_key_of(&job.seats[usize::from(seat)]);
+        let digest = step.digest(&job.genesis, &id, job.round, seat);
+        let signature = Signature(key.sign(digest.as_bytes()).0);
+        general(RuntimeCall::Jobs(JobsCall::step { job: id, round: job.round, seat, step, signature }))
+    }
+
+    /// A seat's commitment to `opening` of `claim`; the executor publishes the claim with it.
+    pub fn commitment(&self, id: JobId, seat: u8, opening: &Opening, claim: Claim) -> UncheckedExtrinsic {
+        self.step(id, seat, self.commit_step(id, seat, opening, claim))
+    }
+
+    pub fn commit_step(&self, id: JobId, seat: u8, opening: &Opening, claim: Claim) -> SeatStep {
+        let job = self.job(id);
+        let seat = &job.seats[usize::from(seat)];
+        let value = opening.value(&id, job.round, &claim);
+        let commitment = job.seat_id(seat).commit(&value);
+        SeatStep::Commit { commitment, claim: (seat.role == Role::Executor).then_some(claim) }
+    }
+
+    pub fn reveal(&self, id: JobId, opening: Opening) -> UncheckedExtrinsic {
+        general(RuntimeCall::Jobs(JobsCall::reveal { job: id, opening }))
+    }
+
+    pub fn verdict(&self, id: JobId, opening: Option<Opening>) -> UncheckedExtrinsic {
+        let message = verdict_digest(&self.job(id), &opening);
+        let signature = Signature(authority().sign(message.as_bytes()).to_bytes());
+        let validator = Digest32::from_bytes(authority().verifying_key().to_bytes());
+        let signatures = vec![ValidatorSignature { validator, signature }].try_into().unwrap();
+        general(RuntimeCall::Jobs(JobsCall::verdict { job: id, opening, signatures }))
+    }
+
+    pub fn poke(&self, id: JobId) -> UncheckedExtrinsic {
+        general(RuntimeCall::Jobs(JobsCall::poke { job: id }))
+    }
+
+    pub fn take(&mut self, extrinsic: UncheckedExtrinsic) -> Vec<RuntimeEvent> {
+        self.net.block(vec![extrinsic])
+    }
+
+    /// Whether the pool and a block both refuse the transaction.
+    pub fn refuses(&self, extrinsic: &UncheckedExtrinsic) -> bool {
+        let lease = self.net.chain.reader().at(None).unwrap();
+        let invalid = lease.validate(&extrinsic.encode()).unwrap().is_err();
+        let proposal = self.net.propose(vec![extrinsic.clone()]).unwrap();
+        invalid && proposal.block.extrinsics.len() == 1
+    }
+
+    /// Empty blocks until the job's phase is one of those.
+    pub fn wait(&mut self, id: JobId, there: impl Fn(&Phase) -> bool) {
+        for _ in 0..400 {
+            if there(&self.job(id).phase) {
+                return;
+            }
+            self.net.blocks(1);
+        }
+        panic!("the job stays in {:?}", self.job(id).phase);
+    }
+
+    /// Empty blocks until the job has left the state.
+    pub fn close(&mut self, id: JobId) {
+        for _ in 0..400 {
+            let Some(job) = self.find(id) else { return };
+            assert!(job.due().is_some(), "every open phase has a deadline");
+            self.net.blocks(1);
+        }
+        panic!("the job does not close");
+    }
+
+    /// Waits for the executor's draw; answers its seat.
+    pub fn executor(&mut self, id: JobId) -> Seat {
+        self.wait(id, |phase| matches!(phase, Phase::Assigned { .. }));
+        self.job(id).executor().unwrap().clone()
+    }
+
+    /// Draws an executor that accepts.
+    pub fn accepted(&mut self, id: JobId) -> Seat {
+        let seat = self.executor(id);
+        let accept = self.step(id, seat.index, SeatStep::Accept);
+        self.take(accept);
+        seat
+    }
+
+    /// An executor that commits to `opening` of `claim`, and the verifiers drawn after it.
+    pub fn verifying(&mut self, id: JobId, opening: &Opening, claim: Claim) -> (Seat, Vec<Seat>) {
+        let executor = self.accepted(id);
+        let commitment = self.commitment(id, executor.index, opening, claim);
+        self.take(commitment);
+        self.wait(id, |phase| matches!(phase, Phase::Verifying));
+        (executor, self.pending(id))
+    }
+
+    /// Verifiers that owe a commitment.
+    pub fn pending(&self, id: JobId) -> Vec<Seat> {
+        let job = self.job(id);
+        let owes = |seat: &&Seat| seat.role == Role::Verifier && seat.outcome == SeatOutcome::Pending;
+        job.seats.iter().filter(owes).cloned().collect()
+    }
+
+    pub fn commit(&mut self, id: JobId, seat: &Seat, opening: &Opening) {
+        let claim = self.job(id).claim.expect("the executor has committed");
+        let commitment = self.commitment(id, seat.index, opening, claim);
+        self.take(commitment);
+    }
+
+    /// A job in which everyone has committed: the executor to the first opening, the verifiers to the others.
+    pub fn revealing(&mut self, openings: &[Opening], claim: Claim) -> (JobId, Seat, Vec<Seat>) {
+        let id = self.request(two());
+        let (executor, verifiers) = self.verifying(id, &openings[0], claim);
+        for (seat, opening) in verifiers.iter().zip(&openings[1..]) {
+            self.commit(id, seat, opening);
+        }
+        assert!(matches!(self.job(id).phase, Phase::Revealing { .. }));
+        (id, executor, verifiers)
+    }
+
+    /// An honest job from request to settlement.
+    pub fn honest_job(&mut self) -> (JobId, Seat, Vec<Seat>) {
+        let round_one = crate::answers::right(1);
+        let (id, executor, verifiers) = self.revealing(&[round_one; 3], claim());
+        let reveal = self.reveal(id, round_one);
+        self.take(reveal);
+        (id, executor, verifiers)
+    }
+
+    /// Honest jobs, one after the other, until every provider has a score.
+    pub fn until_everyone_has_a_score(&mut self) {
+        for _ in 0..24 {
+            if (0..PROVIDERS).all(|n| self.provider(account(n)).score > 0) {
+                return;
+            }
+            let (id, ..) = self.honest_job();
+            self.close(id);
+        }
+        panic!("somebody is never drawn");
+    }
+
+    /// The record that the log holds of the job.
+    pub fn settlement(&self, id: JobId) -> SettlementRecord {
+        let (size, _): (u64, Digest32) = self.net.call("LedgerApi_log", ());
+        let entries = self.net.chain.reader().log_entries(0, usize::try_from(size).unwrap()).unwrap();
+        let records: Vec<_> = entries
+            .iter()
+            .filter_map(|leaf| SettlementRecord::from_leaf(leaf))
+            .filter(|record| record.job == id)
+            .collect();
+        assert_eq!(records.len(), 1, "one settlement a job");
+        records[0].clone()
+    }
+}
+
+/// What is left of a provider's score at `height`: it halves linearly within thirty days.
+pub fn score_at(book: &Provider<u32>, height: u32) -> u128 {
+    book.score - book.score * u128::from(height - book.score_at) / (2 * 30 * 86_400)
+}
+
+/// The fee that a transaction paid, burned as all fees are.
+pub fn fee_paid(events: &[RuntimeEvent]) -> Balance {
+    let paid = events.iter().filter_map(|event| match event {
+        RuntimeEvent::TransactionPayment(pallet_transaction_payment::Event::TransactionFeePaid {
+            actual_fee,
+            ..
+        }) => Some(*actual_fee),
+        _ => None,
+    });
+    paid.sum()
+}
+
+pub fn error(events: &[RuntimeEvent]) -> Option<sp_runtime::DispatchError> {
+    events.iter().find_map(|event| match event {
+        RuntimeEvent::System(frame_system::Event::<Runtime>::ExtrinsicFailed { dispatch_error, .. }) => {
+            Some(*dispatch_error)
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,92 @@
+//! Deadlines fire by themselves; what a full queue put off, anyone may poke.
+
+use assay_manifest::JobId;
+use assay_protocol::job::{Job, Phase, Verdict};
+use assay_protocol::params::Params;
+use assay_protocol::signature::SeatStep;
+use assay_runtime::{RuntimeCall, RuntimeEvent};
+use pallet_assay_jobs::{Call as JobsCall, DUE_PER_BLOCK_MAX, Event};
+
+use crate::market::*;
+use crate::support::alice;
+
+#[test]
+fn a_poke_before_its_time_is_refused() {
+    let mut market = Market::new();
+    let id = market.request(two());
+    assert!(market.refuses(&market.poke(id)));
+    market.executor(id);
+    assert!(market.refuses(&market.poke(id)));
+}
+
+/// Windows that make all deadlines fall on the same few heights.
+fn crowded() -> Params {
+    Params {
+        executor_draw_delay: 10,
+        accept_window: 10,
+        compute_grace: 8,
+        prefill_tokens_per_block: 1_000,
+        decode_tokens_per_block: 1_000,
+        ..params()
+    }
+}
+
+/// Requests and acceptances, as many a block as fit, until a deadline is put off; answers its job.
+fn crowd(market: &mut Market) -> JobId {
+    for _ in 0..40 {
+        let nonce: u64 = market.net.call("JobsApi_next_nonce", requester());
+        let first: u32 = market.net.call("AccountNonceApi_account_nonce", requester());
+        let open: Vec<Job> = market.net.call("JobsApi_open_jobs", ());
+        let assigned = open.iter().filter(|job| matches!(job.phase, Phase::Assigned { .. })).take(4);
+        let accepts = assigned.map(|job| market.step(job.id, 0, SeatStep::Accept));
+        let requests = (0..2 * DUE_PER_BLOCK_MAX).map(|n| {
+            let call = JobsCall::request { nonce: nonce + u64::from(n), record: two() };
+            market.net.sign_at(&alice(), first + n, RuntimeCall::Jobs(call))
+        });
+        let proposal = market.net.propose(accepts.chain(requests).collect()).unwrap();
+        let executed = market.net.chain.verify(&proposal.block).unwrap();
+        market.net.commit(&proposal.block, executed).unwrap();
+        let put_off = market.net.events().into_iter().find_map(|event| match event {
+            RuntimeEvent::Jobs(Event::PutOff { job }) => Some(job),
+            _ => None,
+        });
+        if let Some(job) = put_off {
+            return job;
+        }
+    }
+    panic!("the queue never fills");
+}
+
+#[test]
+fn a_full_queue_refuses_new_requests_but_no_step_and_a_poke_does_what_it_put_off() {
+    let mut market = Market::with(PROVIDERS, crowded());
+    let id = crowd(&mut market);
+    assert!(matches!(market.job(id).phase, Phase::Accepted { .. }), "the seat's step counted");
+    let asking = market.asking(two());
+    assert!(error(&market.take(asking)).is_some(), "there is no room for another request");
+
+    let due = market.job(id).due().expect("it is open").get();
+    while market.height() <= due {
+        market.net.blocks(1);
+    }
+    assert!(matches!(market.job(id).phase, Phase::Accepted { .. }), "nothing happens by itself");
+    let mut want = market.books();
+    let executor = market.job(id).executor().unwrap().provider;
+    let poke = market.poke(id);
+    market.take(poke.clone());
+    assert!(matches!(market.job(id).phase, Phase::Requested { .. }), "the silent executor is out");
+    assert!(market.refuses(&poke), "it is done");
+    let fine = F_MAX / 10;
+    want.of(executor).held -= fine;
+    want.of(executor).stake -= fine;
+    assert_eq!(market.books().of(executor).held, want.of(executor).held);
+    assert_eq!(market.books().of(executor).stake, want.of(executor).stake);
+}
+
+#[test]
+fn a_job_that_nobody_touches_comes_to_its_end_by_itself() {
+    let mut market = Market::new();
+    let id = market.request(two());
+    market.close(id);
+    assert_eq!(market.settlement(id).verdict, Verdict::Inconclusive);
+}
