@@ -94,6 +94,11 @@ impl Key {
         x25519_dalek::StaticSecret::from(self.derived("assay/encryption-key/1"))
     }
 
+    /// The public half of [`Self::encryption_secret`].
+    pub fn encryption_key(&self) -> [u8; 32] {
+        x25519_dalek::PublicKey::from(&self.encryption_secret()).to_bytes()
+    }
+
     /// A secret of its own for one purpose; it tells nothing of the account's.
     fn derived(&self, purpose: &str) -> [u8; 32] {
         let secret = Zeroizing::new(self.pair.as_ref().secret.to_bytes());

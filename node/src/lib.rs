@@ -3,11 +3,19 @@
 #![forbid(unsafe_code)]
 
 pub mod keys;
+pub mod chain_spec;
+pub mod data_dir;
 pub mod ledger;
 pub mod consensus;
 pub mod mempool;
 pub mod worker;
+pub mod serving;
 pub mod receipts;
+pub mod retention;
 pub mod rpc;
 pub mod adapters;
+pub mod supervisor;
+pub mod node;
 pub mod client;
+pub mod development;
+pub mod cli;

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use assay_manifest::{Digest32, JobId};
+use assay_manifest::{Digest32, JobId, ModelId};
 use assay_protocol::commitment::{Finish, Salt};
 use assay_protocol::request::Request;
 use codec::{Decode, DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use crate::receipts::{IndexError, SettlementIndex};
-use crate::worker::{Answer, Delivery, DeliveryError, Envelope};
+use crate::worker::{Answer, Delivery, DeliveryError, Envelope, Finished};
 
 const INPUTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("inputs");
 const OUTPUTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("outputs");
@@ -40,6 +40,7 @@ struct StoredInput {
 
 #[derive(Encode, Decode)]
 struct StoredOutput {
+    model_id: ModelId,
     tokens: Vec<u32>,
     finish: Finish,
     trace_root: Digest32,
@@ -64,15 +65,16 @@ impl Journal {
         Ok(Self { db: Arc::new(attempt().map_err(failed("opening the job journal"))?) })
     }
 
-    /// The executor's answer with its trace root, for whoever holds the job's salt.
+    /// The executor's work on a job, for whoever holds the job's salt.
     ///
     /// # Errors
     /// [`DeliveryError`] when the store fails.
-    pub fn opened_output(&self, job: &JobId) -> Result<Option<(Answer, Digest32)>, DeliveryError> {
+    pub fn finished(&self, job: &JobId) -> Result<Option<Finished>, DeliveryError> {
         const WHAT: &str = "reading a job's answer";
         let Some(bytes) = self.get(OUTPUTS, job).map_err(failed(WHAT))? else { return Ok(None) };
-        let stored = StoredOutput::decode_all(&mut bytes.as_slice()).map_err(failed(WHAT))?;
-        Ok(Some((Answer { tokens: stored.tokens, finish: stored.finish }, stored.trace_root)))
+        let StoredOutput { model_id, tokens, finish, trace_root } =
+            StoredOutput::decode_all(&mut bytes.as_slice()).map_err(failed(WHAT))?;
+        Ok(Some(Finished { model_id, answer: Answer { tokens, finish }, trace_root }))
     }
 
     /// Every job of which something is kept.
@@ -139,7 +141,7 @@ impl Delivery for Journal {
     }
 
     fn output(&self, job: &JobId) -> Result<Option<Answer>, DeliveryError> {
-        Ok(self.opened_output(job)?.map(|(answer, _)| answer))
+        Ok(self.finished(job)?.map(|finished| finished.answer))
     }
 
     fn put_input(&self, job: &JobId, envelope: &Envelope) -> Result<(), DeliveryError> {
@@ -152,9 +154,9 @@ impl Delivery for Journal {
         self.put(INPUTS, job, &stored.encode()).map_err(failed(WHAT))
     }
 
-    fn put_output(&self, job: &JobId, answer: &Answer, trace_root: &Digest32) -> Result<(), DeliveryError> {
-        let stored =
-            StoredOutput { tokens: answer.tokens.clone(), finish: answer.finish, trace_root: *trace_root };
+    fn put_output(&self, job: &JobId, finished: &Finished) -> Result<(), DeliveryError> {
+        let Finished { model_id, answer, trace_root } = finished.clone();
+        let stored = StoredOutput { model_id, tokens: answer.tokens, finish: answer.finish, trace_root };
         self.put(OUTPUTS, job, &stored.encode()).map_err(failed("keeping a job's answer"))
     }
 }
@@ -228,15 +230,21 @@ mod tests {
         let path = dir.path().join("jobs.redb");
         let job = JobId::from_bytes([7; 32]);
         let answer = Answer { tokens: vec![1, 2], finish: Finish::Length };
+        let finished = Finished {
+            model_id: ModelId::ZERO,
+            answer: answer.clone(),
+            trace_root: Digest32::from_bytes([9; 32]),
+        };
         {
             let journal = Journal::open(&path).unwrap();
             assert_eq!(journal.input(&job).unwrap(), None);
             journal.put_input(&job, &envelope()).unwrap();
-            journal.put_output(&job, &answer, &Digest32::ZERO).unwrap();
+            journal.put_output(&job, &finished).unwrap();
         }
         let journal = Journal::open(&path).unwrap();
         assert_eq!(journal.input(&job).unwrap(), Some(envelope()));
         assert_eq!(journal.output(&job).unwrap(), Some(answer));
+        assert_eq!(journal.finished(&job).unwrap(), Some(finished));
         assert_eq!(journal.jobs().unwrap(), BTreeSet::from([job]));
         journal.forget(&job).unwrap();
         assert_eq!(journal.output(&job).unwrap(), None);

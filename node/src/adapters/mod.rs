@@ -1,11 +1,17 @@
 //! Implementations of the ports; none of them holds a rule of its own.
 
+mod artifacts;
 mod board;
+mod jobs;
 mod journal;
+mod models;
 mod pool;
+mod receipts;
 mod redb;
 
 pub use board::Board;
+pub use jobs::Orders;
 pub use journal::Journal;
+pub use models::Models;
 pub use pool::PoolSource;
 pub use redb::RedbKv;

@@ -3,6 +3,9 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use serde_json::json;
+
+use super::failure::Failure;
 
 /// The form in which results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,19 @@ impl Output {
         Ok(())
     }
 
+    /// One of several results, in one line.
+    ///
+    /// # Errors
+    /// When standard output is closed or the value cannot be serialised.
+    pub fn line<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+        let line = match self.format {
+            Format::Json => serde_json::to_string(value)?,
+            Format::Text => text(value),
+        };
+        writeln!(io::stdout().lock(), "{line}")?;
+        Ok(())
+    }
+
     /// A line of narration; silent in JSON form.
     ///
     /// # Errors
@@ -52,6 +68,23 @@ impl Output {
             writeln!(io::stdout().lock(), "{}", line.as_ref())?;
         }
         Ok(())
+    }
+
+    /// A failure, in the chosen form, on standard error.
+    pub fn failure(self, failure: &Failure) {
+        let (cause, hint) = (failure.cause(), failure.next_step());
+        let text = match self.format {
+            Format::Json => {
+                let error = json!({ "exit": failure.exit() as u8, "cause": cause, "hint": hint });
+                json!({ "error": error }).to_string()
+            }
+            Format::Text => match hint {
+                Some(hint) => format!("error: {cause}\nhint: {hint}"),
+                None => format!("error: {cause}"),
+            },
+        };
+        // Where standard error is closed, nobody reads it.
+        let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
     /// Whether progress bars make sense.
@@ -91,7 +124,9 @@ mod tests {
 
     #[test]
     fn amounts_read_as_they_print() {
-        for (text, amount) in [("0", 0), ("1", 1_000_000_000_000), ("0.000000000001", 1), ("12.5", 12_500_000_000_000)] {
+        for (text, amount) in
+            [("0", 0), ("1", 1_000_000_000_000), ("0.000000000001", 1), ("12.5", 12_500_000_000_000)]
+        {
             assert_eq!(parse_tokens(text), Ok(amount));
             assert_eq!(tokens(amount), format!("{text} ASY"));
         }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use assay_manifest::Digest32;
-use assay_runtime::{AccountId, Balance, Hash, Nonce};
+use assay_manifest::{Digest32, ModelId};
+use assay_runtime::{AccountId, Balance, Hash, Header, Nonce};
 use codec::{DecodeAll, Encode};
-use jsonrpsee::core::client::{ClientT, Error as RpcError};
+use jsonrpsee::core::client::{ClientT, Error as RpcError, Subscription, SubscriptionClientT};
 use jsonrpsee::rpc_params;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// A request to a node failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,28 @@ pub enum ClientError {
 pub struct Client {
     pub(super) rpc: WsClient,
     genesis: Hash,
+}
+
+/// Finalized heights as they come.
+pub struct Heights {
+    headers: Subscription<Header>,
+}
+
+impl Heights {
+    const METHOD: &str = "chain_subscribeFinalizedHeads";
+
+    /// The next one.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the connection breaks.
+    pub async fn next(&mut self) -> Result<u32, ClientError> {
+        let method = Self::METHOD.to_owned();
+        match self.headers.next().await {
+            Some(Ok(header)) => Ok(header.number),
+            Some(Err(error)) => Err(ClientError::Foreign { method, cause: error.to_string() }),
+            None => Err(ClientError::Transport { method, cause: "the node closed the subscription".into() }),
+        }
+    }
 }
 
 /// An account's tokens.
@@ -138,6 +160,44 @@ impl Client {
         let key = format!("0x{}", hex::encode(key));
         let answer: Option<String> = self.request(METHOD, rpc_params![key, at]).await?;
         answer.map(|answer| decode(METHOD, &answer)).transpose()
+    }
+
+    /// Finalized heights from now on.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses.
+    pub async fn heights(&self) -> Result<Heights, ClientError> {
+        let method = Heights::METHOD;
+        let headers = self.rpc.subscribe(method, rpc_params![], "chain_unsubscribeFinalizedHeads").await;
+        Ok(Heights { headers: headers.map_err(|error| explain(method, error))? })
+    }
+
+    /// Height of the finalized head.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses.
+    pub async fn height(&self) -> Result<u32, ClientError> {
+        const METHOD: &str = "chain_getHeader";
+        let header: Header = self.request(METHOD, rpc_params![]).await?;
+        Ok(header.number)
+    }
+
+    /// Whether the node has a model loaded.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses.
+    pub async fn serves(&self, model: &ModelId) -> Result<bool, ClientError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Serving {
+            model_id: ModelId,
+        }
+        #[derive(Deserialize)]
+        struct Info {
+            serving: Vec<Serving>,
+        }
+        let info: Info = self.request("node_v1_info", rpc_params![]).await?;
+        Ok(info.serving.iter().any(|serving| serving.model_id == *model))
     }
 
     /// Free and held tokens of an account.

@@ -2,6 +2,12 @@
 
 mod chain;
 mod submit;
+mod artifacts;
+mod providers;
+mod orders;
 
-pub use chain::{Balances, Client, ClientError};
-pub use submit::{Included, SubmitError};
+pub use artifacts::{Artifact, Entry, ImportProgress, Imported, LocalArtifact, Registration, StatedEdge};
+pub use chain::{Balances, Client, ClientError, Heights};
+pub use orders::{JobEvent, JobOutput, JobState, Order, Wish, is_right};
+pub use providers::{Hardware, Offer, PendingOffer, Provider, Terms, Unbonding};
+pub use submit::{Included, SubmitError, signed};

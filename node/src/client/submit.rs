@@ -1,7 +1,7 @@
 //! Signing locally, submitting, and waiting for the block that holds it.
 
 use assay_runtime::{
-    Address, Hash, RuntimeCall, RuntimeError, RuntimeEvent, SignedPayload, UncheckedExtrinsic,
+    Address, Hash, Runtime, RuntimeCall, RuntimeError, RuntimeEvent, SignedPayload, UncheckedExtrinsic,
     signed_extension, signed_implicit,
 };
 use codec::{Decode, Encode};
@@ -72,6 +72,23 @@ impl Client {
         let extrinsic = self.sign(key, call).await?.encode();
         let block = self.wait_for(what, &extrinsic).await?;
         self.outcome(what, block, &extrinsic).await
+    }
+
+    /// The same for several calls at once: all of them happen, or none.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the pool drops them or one fails.
+    pub async fn submit_all(
+        &self,
+        key: &Key,
+        what: &'static str,
+        calls: Vec<RuntimeCall>,
+    ) -> Result<Included, SubmitError> {
+        let call = match <[RuntimeCall; 1]>::try_from(calls) {
+            Ok([call]) => call,
+            Err(calls) => pallet_utility::Call::<Runtime>::batch_all { calls }.into(),
+        };
+        self.submit(key, what, call).await
     }
 
     async fn wait_for(&self, what: &'static str, extrinsic: &[u8]) -> Result<Hash, SubmitError> {

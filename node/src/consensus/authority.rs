@@ -17,6 +17,7 @@ use tracing::info;
 
 use super::ports::TransactionSource;
 use crate::ledger::{LedgerError, LedgerHandle};
+use crate::supervisor::told_to_stop;
 
 /// How blocks are made.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +80,7 @@ impl<S: TransactionSource> Authority<S> {
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.make_block().await?,
-                _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
+                () = told_to_stop(&mut stop) => return Ok(()),
             }
         }
     }

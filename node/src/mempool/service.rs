@@ -12,6 +12,7 @@ use tracing::debug;
 use super::inbox::Message;
 use super::state::{Effect, Event, Pool, Ticket};
 use super::{CheckError, Config, LedgerCheck, MempoolHandle, PoolError, Status, Transaction, Verdict};
+use crate::supervisor::told_to_stop;
 
 type Checked = (Hash, Result<Verdict, CheckError>);
 
@@ -66,7 +67,7 @@ impl<L: LedgerCheck> Mempool<L> {
                 Some(Ok((hash, outcome))) = self.checks.join_next() => {
                     self.step(Event::Checked { hash, outcome });
                 }
-                _ = stop.wait_for(|stopped| *stopped) => return,
+                () = told_to_stop(&mut stop) => return,
             }
             self.start_checks();
         }

@@ -259,7 +259,11 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for code in Code::ALL {
             assert!(seen.insert(code.number()), "{} is used twice", code.number());
-            assert!(docs.contains(&format!("| {} |", code.number())), "{} is not in docs/RPC.md", code.number());
+            assert!(
+                docs.contains(&format!("| {} |", code.number())),
+                "{} is not in docs/RPC.md",
+                code.number()
+            );
         }
     }
 }

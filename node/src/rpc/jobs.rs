@@ -152,7 +152,10 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
         envelope.request.check().map_err(|error| refused(error.to_string()))?;
         let bytes = envelope.request.to_bytes();
         if bytes.len() > REQUEST_BYTES_MAX {
-            return Err(refused(format!("the request has {} bytes: at most {REQUEST_BYTES_MAX}", bytes.len())));
+            return Err(refused(format!(
+                "the request has {} bytes: at most {REQUEST_BYTES_MAX}",
+                bytes.len()
+            )));
         }
         if envelope.request.salt_hash != envelope.salt.hash() {
             return Err(refused("the request names another salt".into()));

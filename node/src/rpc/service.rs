@@ -18,7 +18,9 @@ use super::error::{Code, RpcError};
 use super::feed::Registry;
 use super::gate::Gate;
 use super::ports::{Artifacts, Jobs, Models, Receipts};
-use super::{Config, Identity, artifacts, author, chain, jobs, node, payment, providers, receipts, state, system};
+use super::{
+    Config, Identity, artifacts, author, chain, jobs, node, payment, providers, receipts, state, system,
+};
 use crate::ledger::LedgerHandle;
 use crate::mempool::MempoolHandle;
 
@@ -56,7 +58,9 @@ pub struct Services<A, M, J, R> {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another program listens there.
-    #[error("listening on {0}: another program does already; stop it, or choose another port with --rpc-port")]
+    #[error(
+        "listening on {0}: another program does already; stop it, or choose another port with --rpc-port"
+    )]
     InUse(SocketAddr),
     /// The address cannot be listened on.
     #[error("listening on {address}: {source}")]

@@ -31,7 +31,9 @@ pub fn register(methods: &mut Registry<Backend>) -> Result<(), RegisterMethodErr
         ["state_subscribeStorage", "state_storage", "state_unsubscribeStorage"],
         |backend, args, pending| async move {
             match watched_keys(args) {
-                Ok(keys) => storage_changes(&backend.ledger, keys, pending).await.unwrap_or_else(End::as_error),
+                Ok(keys) => {
+                    storage_changes(&backend.ledger, keys, pending).await.unwrap_or_else(End::as_error)
+                }
                 Err(error) => reject(pending, error).await,
             }
         },
@@ -50,9 +52,10 @@ fn register_storage(methods: &mut Registry<Backend>) -> Result<(), RegisterMetho
         .method("state_getStorageSize", |backend, args| async move {
             Ok(value(&backend.ledger, args).await?.map(|value| value.len()))
         })?
-        .method("state_queryStorageAt", |backend, args| async move {
-            query_storage(&backend.ledger, args).await
-        })?
+        .method(
+            "state_queryStorageAt",
+            |backend, args| async move { query_storage(&backend.ledger, args).await },
+        )?
         .method("state_getKeysPaged", |backend, args| async move { keys_paged(&backend.ledger, args).await })?
         .method("state_getReadProof", |backend, args| async move { read_proof(&backend.ledger, args).await })?
         .alias("state_getStorageAt", "state_getStorage")?

@@ -12,8 +12,8 @@ mod state;
 mod work;
 
 pub use ports::{
-    Answer, BoardError, Compute, ComputeError, Delivery, DeliveryError, Envelope, JobBoard, Outcome, Served,
-    Step,
+    Answer, BoardError, Compute, ComputeError, Delivery, DeliveryError, Envelope, Finished, JobBoard,
+    Outcome, Served, Step,
 };
 pub use service::{Config, Worker};
 pub use work::{Identity, Referee, Shop, WorkError};

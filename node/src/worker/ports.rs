@@ -26,6 +26,17 @@ pub struct Answer {
     pub finish: Finish,
 }
 
+/// An executor's work on a job, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// What was run.
+    pub model_id: ModelId,
+    /// What came out.
+    pub answer: Answer,
+    /// The trace root behind the commitment.
+    pub trace_root: Digest32,
+}
+
 /// Why a party's plaintext could not be handed on or found.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {cause}")]
@@ -59,7 +70,7 @@ pub trait Delivery: Send + Sync {
     ///
     /// # Errors
     /// [`DeliveryError`] when the store fails.
-    fn put_output(&self, job: &JobId, answer: &Answer, trace_root: &Digest32) -> Result<(), DeliveryError>;
+    fn put_output(&self, job: &JobId, finished: &Finished) -> Result<(), DeliveryError>;
 }
 
 /// What a run of the model yields.

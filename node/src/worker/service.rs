@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 use super::ports::{BoardError, JobBoard, Step};
 use super::state::{Duty, Task, duties, referee_duty};
 use super::work::{Shop, WorkError};
+use crate::supervisor::told_to_stop;
 
 /// How the worker behaves.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +64,7 @@ impl<B: JobBoard> Worker<B> {
                     let done = done.ok_or_else(|| failed("computing", "the compute thread has stopped"))?;
                     self.hand_in(done).await;
                 }
-                _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
+                () = told_to_stop(&mut stop) => return Ok(()),
             }
         }
     }

@@ -13,7 +13,9 @@ use ed25519_dalek::Signer;
 use sp_core::sr25519;
 
 use super::commit::{Committed, sign};
-use super::ports::{Answer, Compute, ComputeError, Delivery, DeliveryError, Envelope, Outcome, Step};
+use super::ports::{
+    Answer, Compute, ComputeError, Delivery, DeliveryError, Envelope, Finished, Outcome, Step,
+};
 use super::state::{Duty, Task};
 
 /// An account of this node that serves, with its work key.
@@ -150,10 +152,10 @@ impl Shop {
                 let outcome = self.compute.execute(model, request, &seed)?;
                 let committed = Committed::by_executor(salt, job.round, &outcome);
                 if let Outcome::Answer { answer, trace_root } | Outcome::Fail { answer, trace_root, .. } =
-                    &outcome
+                    outcome
                 {
                     // The answer must be on disk before the commitment to it can be on the ledger.
-                    self.delivery.put_output(&job.id, answer, trace_root)?;
+                    self.delivery.put_output(&job.id, &Finished { model_id: *model, answer, trace_root })?;
                 }
                 Ok(Some(committed))
             }

@@ -78,7 +78,9 @@ impl Serialize for F32 {
 
 impl<'de> Deserialize<'de> for F32 {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        f32::deserialize(deserializer).map(Self::new)
+        // A number with its text, which `f32` cannot read out of a tagged enum where serde_json keeps texts.
+        let number = serde_json::Number::deserialize(deserializer)?;
+        number.to_string().parse().map(Self::new).map_err(serde::de::Error::custom)
     }
 }
 
@@ -301,6 +303,20 @@ mod tests {
             let mut request = sample();
             change(&mut request);
             assert!(request.check().is_err(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn floats_read_as_they_print_inside_a_tagged_enum_too() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind")]
+        enum Tagged {
+            One { x: F32 },
+        }
+        for x in [0.0, 0.7, 1.0, f32::MIN_POSITIVE, 16_777_216.0, 3.402_823e38] {
+            let tagged = Tagged::One { x: F32::new(x) };
+            let json = serde_json::to_string(&tagged).unwrap();
+            assert_eq!(serde_json::from_str::<Tagged>(&json).unwrap(), tagged, "{json}");
         }
     }
 

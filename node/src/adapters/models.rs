@@ -1,0 +1,187 @@
+//! Loaded models: run by the engine, read from the store, named by the ledger's ids.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use assay_engine::engine::Claimed;
+use assay_engine::{Engine, Execution, Failure, LoadOptions, Model, Verified, WeightSource};
+use assay_manifest::{ArtifactId, Digest32, ModelId};
+use assay_protocol::request::{Request, prompt_hash};
+use assay_runtime::AccountId;
+use assay_store::{IdKind, Store};
+
+use crate::rpc::{self, Ask, PortError, Prepared};
+use crate::serving::{LoadError, Shelf};
+use crate::worker::{Answer, Compute, ComputeError, Outcome, Served};
+
+/// The models that this node can run.
+pub struct Models {
+    engine: Engine,
+    store: Arc<Store>,
+    loaded: RwLock<BTreeMap<ModelId, Loaded>>,
+}
+
+#[derive(Clone)]
+struct Loaded {
+    model: Arc<Model>,
+    artifact_id: ArtifactId,
+    identities: Vec<AccountId>,
+}
+
+impl Models {
+    /// No models yet; they will come from `store` and run on `engine`.
+    pub fn new(engine: Engine, store: Arc<Store>) -> Self {
+        Self { engine, store, loaded: RwLock::default() }
+    }
+
+    /// A loaded model.
+    pub fn get(&self, id: &ModelId) -> Option<Arc<Model>> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.get(id).map(|entry| Arc::clone(&entry.model))
+    }
+
+    fn require(&self, id: &ModelId) -> Result<Arc<Model>, ComputeError> {
+        self.get(id).ok_or_else(|| ComputeError(format!("{id} is not loaded")))
+    }
+
+    /// Reads the model's one GGUF file and packs it. The store has checked that its bytes give these ids.
+    fn read(&self, id: &ModelId) -> Result<Loaded, LoadError> {
+        let unusable = |cause: String| LoadError::Unusable { model: *id, cause };
+        let found = self.store.find(&id.digest()).map_err(|error| unusable(error.to_string()))?;
+        let found = found.into_iter().find(|found| found.kind == IdKind::Model);
+        let artifact_id = found.ok_or(LoadError::NotHere(*id))?.artifact_id;
+        let manifest = self.store.get(&artifact_id).map_err(|error| unusable(error.to_string()))?;
+        let mut files = manifest.files().iter().filter(|file| file.path.as_str().ends_with(".gguf"));
+        let (Some(file), None) = (files.next(), files.next()) else {
+            return Err(unusable("only models in a single GGUF file can be run".into()));
+        };
+        let blob = self.store.open_verified(&file.blake3).map_err(|error| unusable(error.to_string()))?;
+        let source = Blob { file: blob, size_bytes: file.size };
+        let model = Model::load(&source, &LoadOptions::default(), &mut |_, _| {});
+        let model = Arc::new(model.map_err(|error| unusable(error.to_string()))?);
+        Ok(Loaded { model, artifact_id, identities: Vec::new() })
+    }
+}
+
+impl Shelf for Models {
+    fn load(&self, model: &ModelId, identities: Vec<AccountId>) -> Result<(), LoadError> {
+        let known = self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned();
+        let loaded = match known {
+            Some(loaded) => loaded,
+            None => self.read(model)?,
+        };
+        let mut all = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(*model, Loaded { identities, ..loaded });
+        Ok(())
+    }
+
+    fn keep_only(&self, models: &[ModelId]) {
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(|id, _| models.contains(id));
+    }
+}
+
+impl rpc::Models for Models {
+    fn serving(&self) -> Vec<rpc::Serving> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let serving = |(id, entry): (&ModelId, &Loaded)| rpc::Serving {
+            model_id: *id,
+            artifact_id: entry.artifact_id,
+            identities: entry.identities.clone(),
+        };
+        loaded.iter().map(serving).collect()
+    }
+
+    fn prepare(&self, ask: &Ask) -> Result<Prepared, PortError> {
+        let missing =
+            || PortError::NotFound(format!("preparing a request: {} is not loaded here", ask.model));
+        let model = self.get(&ask.model).ok_or_else(missing)?;
+        let refused =
+            |cause: &dyn std::fmt::Display| PortError::Refused(format!("preparing a request: {cause}"));
+        assay_engine::sampler::check(&ask.sampler, model.text().vocab_size())
+            .map_err(|error| refused(&error))?;
+        let tokens = model.text().render(&ask.prompt, ask.now_s).map_err(|error| refused(&error))?;
+        let context_length = model.config().context_length;
+        let n_in = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        if n_in.saturating_add(ask.max_tokens) > context_length {
+            return Err(refused(&format_args!(
+                "the prompt has {n_in} tokens, and with {} to generate that is over the model's {context_length}",
+                ask.max_tokens
+            )));
+        }
+        Ok(Prepared {
+            model_id: ask.model,
+            spec_id: model.spec_id(),
+            n_in,
+            prompt_hash: prompt_hash(&tokens),
+            context_length,
+        })
+    }
+}
+
+impl Compute for Models {
+    fn served(&self) -> Vec<Served> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.iter().map(|(id, entry)| Served { model_id: *id, spec_id: entry.model.spec_id() }).collect()
+    }
+
+    fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {
+        let model = self.require(model)?;
+        // A template that refuses the messages is an agreed failure, not a prompt of another tokenizer.
+        let Ok(tokens) = model.text().render(&request.prompt, request.now_s) else { return Ok(true) };
+        let counted = u32::try_from(tokens.len()).is_ok_and(|n_in| n_in == request.n_in);
+        Ok(counted && prompt_hash(&tokens) == request.prompt_hash)
+    }
+
+    fn execute(&self, model: &ModelId, request: &Request, seed: &Digest32) -> Result<Outcome, ComputeError> {
+        let model = self.require(model)?;
+        let execution = self.engine.execute(&model, request, seed, &mut ());
+        Ok(outcome(execution.map_err(|error| ComputeError(error.to_string()))?))
+    }
+
+    fn verify(
+        &self,
+        model: &ModelId,
+        request: &Request,
+        seed: &Digest32,
+        claimed: &Answer,
+    ) -> Result<Outcome, ComputeError> {
+        let model = self.require(model)?;
+        let claim = Claimed { tokens: &claimed.tokens, finish: claimed.finish };
+        let verified = self.engine.verify(&model, request, seed, claim, &mut ());
+        Ok(match verified.map_err(|error| ComputeError(error.to_string()))? {
+            Verified::Accepted(execution) | Verified::Failed(execution) => outcome(execution),
+            Verified::Rejected { position, right_token, trace_root } => {
+                Outcome::Reject { position, right_token, trace_root }
+            }
+        })
+    }
+}
+
+/// A file of the store whose content was verified.
+struct Blob {
+    file: File,
+    size_bytes: u64,
+}
+
+impl WeightSource for Blob {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+}
+
+fn outcome(execution: Execution) -> Outcome {
+    let answer = Answer { tokens: execution.tokens, finish: execution.finish };
+    let trace_root = execution.trace_root;
+    match execution.failure {
+        Some(Failure { code, position }) => Outcome::Fail { code, position, answer, trace_root },
+        None => Outcome::Answer { answer, trace_root },
+    }
+}

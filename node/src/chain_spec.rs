@@ -1,0 +1,130 @@
+//! Which chain a node is on: its genesis and the pace of its blocks, in one JSON file.
+
+use std::time::Duration;
+
+use assay_manifest::{Digest32, TaggedHash};
+use assay_protocol::params::Params;
+use assay_runtime::{Endowment, GenesisSpec, UNIT};
+use ed25519_dalek::SigningKey;
+use pallet_assay_validators::ValidatorInfo;
+use serde::{Deserialize, Serialize};
+use sp_core::{Pair, sr25519};
+
+use crate::consensus::AuthorityKeys;
+use crate::keys::{Key, KeyError};
+
+/// A chain, as its nodes agree on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChainSpec {
+    /// Name for people.
+    pub name: String,
+    /// Name of its data directory: lowercase letters, digits and `-`.
+    pub id: String,
+    /// From one block to the next, in milliseconds.
+    pub block_time_ms: u64,
+    /// What decides the first state.
+    pub genesis: GenesisSpec,
+}
+
+/// Accounts with tokens on a development chain.
+pub const DEVELOPMENT_ACCOUNTS: [&str; 2] = ["//Alice", "//Bob"];
+/// Providers in the one process of a development node: seats for an executor, two verifiers, and standby.
+pub const DEVELOPMENT_PROVIDERS: u32 = 6;
+/// Tokens of every development account.
+const DEVELOPMENT_TOKENS: u128 = 1_000_000 * UNIT;
+/// Blocks of a development chain: short, so that a person sees a whole job within seconds.
+const DEVELOPMENT_BLOCK_TIME: Duration = Duration::from_millis(200);
+/// Blocks of a chain that is set up with `node init`.
+const BLOCK_TIME: Duration = Duration::from_secs(1);
+
+impl ChainSpec {
+    /// The development chain: known keys, short windows, blocks every 200 ms.
+    ///
+    /// # Errors
+    /// [`KeyError`] when a development key cannot be derived.
+    pub fn development() -> Result<Self, KeyError> {
+        let providers = development_providers()?;
+        let accounts = DEVELOPMENT_ACCOUNTS.iter().map(|uri| Key::development(uri));
+        let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
+        let endowed = accounts.iter().chain(&providers);
+        Ok(Self {
+            name: "Development".into(),
+            id: "dev".into(),
+            block_time_ms: millis(DEVELOPMENT_BLOCK_TIME),
+            genesis: GenesisSpec {
+                seed: "assay development".into(),
+                validators: vec![validator(&development_authority())],
+                endowments: endowed
+                    .map(|key| Endowment { account: key.account(), amount: DEVELOPMENT_TOKENS })
+                    .collect(),
+                params: Params::DEVELOPMENT,
+            },
+        })
+    }
+
+    /// A chain of one's own: one validator with `authority`'s keys, and all tokens with `endowments`.
+    pub fn single(id: &str, seed: String, authority: &AuthorityKeys, endowments: Vec<Endowment>) -> Self {
+        Self {
+            name: id.into(),
+            id: id.into(),
+            block_time_ms: millis(BLOCK_TIME),
+            genesis: GenesisSpec {
+                seed,
+                validators: vec![validator(authority)],
+                endowments,
+                params: Params::MAIN,
+            },
+        }
+    }
+
+    /// From one block to the next.
+    pub const fn block_time(&self) -> Duration {
+        Duration::from_millis(self.block_time_ms)
+    }
+}
+
+/// The providers of a development node.
+///
+/// # Errors
+/// [`KeyError`] when a development key cannot be derived.
+pub fn development_providers() -> Result<Vec<Key>, KeyError> {
+    (1..=DEVELOPMENT_PROVIDERS).map(|n| Key::development(&format!("//Provider//{n}"))).collect()
+}
+
+/// The authority of the development chain. Its keys are public: such a chain protects nothing.
+pub fn development_authority() -> AuthorityKeys {
+    let seed = |purpose: &str| *TaggedHash::new(purpose).finish().as_bytes();
+    AuthorityKeys {
+        consensus: SigningKey::from_bytes(&seed("assay/development/consensus")),
+        vrf: sr25519::Pair::from_seed(&seed("assay/development/vrf")),
+    }
+}
+
+fn validator(keys: &AuthorityKeys) -> ValidatorInfo {
+    ValidatorInfo { key: keys.public(), vrf_key: Digest32::from_bytes(keys.vrf.public().0), power: 1 }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_reads_as_it_was_written() {
+        let spec = ChainSpec::development().unwrap();
+        let json = serde_json::to_string_pretty(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<ChainSpec>(&json).unwrap(), spec);
+        assert!(serde_json::from_str::<ChainSpec>(&json.replacen("\"id\"", "\"idd\"", 1)).is_err());
+    }
+
+    #[test]
+    fn every_development_account_is_endowed_once() {
+        let spec = ChainSpec::development().unwrap();
+        assert_eq!(spec.genesis.endowments.len(), 8);
+        assert!(spec.genesis.storage().is_ok());
+    }
+}

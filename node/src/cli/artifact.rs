@@ -1,0 +1,390 @@
+//! What `assay model` and `assay dataset` have in common.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assay_manifest::lineage::{Edge, EdgeKind, Evidence};
+use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, ModelId, sha256};
+use assay_runtime::{AccountId, Hash};
+use clap::Args;
+use indicatif::HumanBytes;
+use pallet_assay_artifacts::{License, Subject};
+use serde::Serialize;
+use sp_core::crypto::Ss58Codec;
+
+use super::context::Context;
+use super::failure::{Exit, Failure};
+use super::output::tokens;
+use super::{progress, table};
+use crate::client::{Artifact, Client, Entry, Imported, LocalArtifact, Registration, StatedEdge};
+
+/// Import files into the node's store and register them on the ledger.
+#[derive(Debug, Args)]
+pub struct Register {
+    /// File or directory on the node's machine.
+    path: PathBuf,
+    /// What your account calls it.
+    #[arg(long)]
+    name: ArtifactName,
+    /// Licence, as an SPDX expression.
+    #[arg(long, value_name = "SPDX", value_parser = parse_license, default_value = "")]
+    license: License,
+    /// What it was made from, and the evidence that a check will find (V0 to V3; V0 if not said).
+    #[arg(long = "edge", value_name = "KIND=PARENT[:V0..V3]", value_parser = parse_edge)]
+    edges: Vec<EdgeArg>,
+    /// File with the recipe of the edges; its SHA-256 becomes part of each statement.
+    #[arg(long, value_name = "FILE", requires = "edges")]
+    recipe_file: Option<PathBuf>,
+}
+
+/// An edge as it is typed: the child is what is being registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct EdgeArg {
+    kind: EdgeKind,
+    /// An id, or what [`resolve`] understands.
+    parent: String,
+    evidence: Evidence,
+}
+
+fn parse_license(text: &str) -> Result<License, String> {
+    let bytes = text.as_bytes().to_vec();
+    bytes
+        .try_into()
+        .map_err(|_| format!("a licence has at most {} bytes", assay_manifest::log::LICENSE_BYTES_MAX))
+}
+
+fn parse_edge(text: &str) -> Result<EdgeArg, String> {
+    let (kind, parent) = text.split_once('=').ok_or("write KIND=PARENT or KIND=PARENT:V3")?;
+    let (parent, evidence) = parent.rsplit_once(':').unwrap_or((parent, "V0"));
+    let names = || EdgeKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+    let found = EdgeKind::ALL.iter().find(|known| known.name() == kind);
+    let kind = *found.ok_or_else(|| format!("no edge is called {kind:?}; the kinds are {}", names()))?;
+    let levels = [Evidence::Asserted, Evidence::Structural, Evidence::Numeric, Evidence::Exact];
+    let found = levels.into_iter().find(|level| level.label() == evidence);
+    let evidence = found.ok_or_else(|| format!("evidence is V0, V1, V2 or V3, not {evidence:?}"))?;
+    if evidence > kind.best_evidence() {
+        let best = kind.best_evidence().label();
+        return Err(format!("no check of {} gives more than {best}", kind.name()));
+    }
+    Ok(EdgeArg { kind, parent: parent.to_owned(), evidence })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Registered<'a> {
+    block: Hash,
+    #[serde(flatten)]
+    registration: &'a Registration,
+    edges: Vec<&'a StatedEdge>,
+}
+
+impl Register {
+    /// Imports and registers.
+    ///
+    /// # Errors
+    /// [`Failure`] when the files cannot be imported, or the ledger refuses.
+    pub async fn run(self, context: &Context, kind: ArtifactKind) -> Result<(), Failure> {
+        let key = context.key()?;
+        let recipe = self.recipe()?;
+        let client = context.client().await?;
+        let imported = import(context, &client, &self.path, kind, &self.name).await?;
+        let id = imported.artifact_id;
+        let known = client.artifact(&id.to_string()).await?;
+        let edges = self.edges(context, &client, id, recipe).await?;
+        let stated =
+            |edge: &Edge| known.iter().flat_map(|known| &known.edges).any(|there| there.edge == *edge);
+        let new_edges: Vec<Edge> = edges.iter().filter(|edge| !stated(edge)).copied().collect();
+        let registered = known.as_ref().and_then(|known| known.registered_by(&key.account()));
+        let entry = match registered {
+            None => Some(self.entry(&imported)),
+            Some(_) if !new_edges.is_empty() => None,
+            Some(there) => return Err(already(there)),
+        };
+        let included = client.register(&key, entry, &new_edges).await?;
+        let now = client.artifact(&id.to_string()).await?;
+        let registration = now.as_ref().and_then(|now| now.registered_by(&key.account()));
+        let (Some(now), Some(registration)) = (&now, registration) else {
+            return Err(Failure::new(Exit::Internal, format!("registering {id}: the node does not show it")));
+        };
+        let edges = now.edges.iter().filter(|there| edges.contains(&there.edge)).collect();
+        let registered = Registered { block: included.block, registration, edges };
+        context.output().result(&registered, registered_text)?;
+        Ok(())
+    }
+
+    fn recipe(&self) -> Result<Digest32, Failure> {
+        let Some(file) = &self.recipe_file else { return Ok(Digest32::ZERO) };
+        let bytes = fs::read(file)
+            .map_err(|error| Failure::usage(format!("reading the recipe {}: {error}", file.display())))?;
+        Ok(sha256(&bytes))
+    }
+
+    async fn edges(
+        &self,
+        context: &Context,
+        client: &Client,
+        child: ArtifactId,
+        recipe: Digest32,
+    ) -> Result<Vec<Edge>, Failure> {
+        let mut edges = Vec::new();
+        for EdgeArg { kind, parent, evidence } in &self.edges {
+            let parent = match parent.parse() {
+                Ok(id) => id,
+                Err(_) => resolve(context, client, parent).await?.artifact_id,
+            };
+            let edge = Edge { kind: *kind, child, parent, evidence: *evidence, recipe };
+            edge.check().map_err(Failure::usage)?;
+            edges.push(edge);
+        }
+        Ok(edges)
+    }
+
+    fn entry(&self, imported: &Imported) -> Entry {
+        Entry {
+            subject: imported.parts.map_or(Subject::Dataset(imported.artifact_id), Subject::Model),
+            size_bytes: imported.size_bytes,
+            name: self.name.clone(),
+            license: self.license.clone(),
+        }
+    }
+}
+
+fn already(there: &Registration) -> Failure {
+    let Registration { artifact_id, name, log_index, .. } = there;
+    Failure::usage(format!(
+        "registering {artifact_id}: your account registered it as {} in log entry {log_index}",
+        table::plain(name)
+    ))
+    .hint("nothing is to be done; add edges with --edge, or look at it with `assay model show`")
+}
+
+/// Imports into the node's store, with a bar while it hashes.
+///
+/// # Errors
+/// [`Failure`] when the path is not there, or the node refuses.
+pub async fn import(
+    context: &Context,
+    client: &Client,
+    path: &Path,
+    kind: ArtifactKind,
+    name: &ArtifactName,
+) -> Result<Imported, Failure> {
+    let bad_path = |cause: String| Failure::usage(format!("importing {}: {cause}", path.display()));
+    let absolute = std::path::absolute(path).map_err(|error| bad_path(error.to_string()))?;
+    let absolute = absolute.to_str().ok_or_else(|| bad_path("the path is not UTF-8".into()))?;
+    let bar = progress::bytes(context.output(), "hashing");
+    let imported = client.import(absolute, kind, Some(name), |now| {
+        bar.set_length(now.total_bytes);
+        bar.set_position(now.done_bytes);
+    });
+    let imported = imported.await;
+    bar.finish_and_clear();
+    Ok(imported?)
+}
+
+fn registered_text(registered: &Registered<'_>) -> String {
+    let Registered { block, registration, edges } = registered;
+    let mut rows = ids(registration);
+    rows.extend([
+        ("name", format!("{}/{}", registration.account, table::plain(&registration.name))),
+        ("deposit", tokens(registration.deposit.get())),
+        ("log entry", registration.log_index.to_string()),
+        ("block", format!("{block:?}")),
+    ]);
+    rows.extend(edges.iter().map(|stated| ("edge", edge_text(stated))));
+    table::fields(&rows)
+}
+
+fn ids(registration: &Registration) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("artifact", registration.artifact_id.to_string())];
+    rows.extend(registration.parts.map(|parts| ("weights", parts.weights_id.to_string())));
+    rows.extend(registration.model_id.map(|model| ("model", model.to_string())));
+    rows
+}
+
+fn edge_text(stated: &StatedEdge) -> String {
+    let StatedEdge { edge, log_index, .. } = stated;
+    format!("{} {}, {} (log entry {log_index})", edge.kind.name(), edge.parent, edge.evidence.label())
+}
+
+/// List what is registered, or what the node has.
+#[derive(Debug, Args)]
+pub struct List {
+    /// List what is in the node's store instead of what is registered.
+    #[arg(long)]
+    local: bool,
+}
+
+impl List {
+    /// Lists.
+    ///
+    /// # Errors
+    /// [`Failure`] when the node cannot be asked.
+    pub async fn run(self, context: &Context, kind: ArtifactKind) -> Result<(), Failure> {
+        let client = context.client().await?;
+        if self.local {
+            let mut local = client.local_artifacts().await?;
+            local.retain(|artifact| artifact.kind == kind);
+            context.output().result(&local, |local| local_text(local))?;
+        } else {
+            let mut registered = client.registrations().await?;
+            registered.retain(|entry| entry.kind == kind);
+            context.output().result(&registered, |registered| registrations_text(registered))?;
+        }
+        Ok(())
+    }
+}
+
+fn local_text(local: &[LocalArtifact]) -> String {
+    if local.is_empty() {
+        return "nothing of this kind is in the node's store".into();
+    }
+    let row = |artifact: &LocalArtifact| {
+        let name = artifact.name.as_ref().map_or_else(|| "-".into(), ToString::to_string);
+        [artifact.artifact_id.to_string(), HumanBytes(artifact.size_bytes).to_string(), name]
+    };
+    table::table(["ARTIFACT", "SIZE", "NAME"], &local.iter().map(row).collect::<Vec<_>>())
+}
+
+fn registrations_text(registered: &[Registration]) -> String {
+    if registered.is_empty() {
+        return "nothing of this kind is registered".into();
+    }
+    let row = |entry: &Registration| {
+        let name = format!("{}/{}", entry.account, table::plain(&entry.name));
+        [
+            name,
+            HumanBytes(entry.size_bytes).to_string(),
+            entry.at.to_string(),
+            table::short(entry.artifact_id),
+        ]
+    };
+    table::table(["NAME", "SIZE", "HEIGHT", "ARTIFACT"], &registered.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Show what ledger and node know of one.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Artifact, weights or model id, ACCOUNT/NAME, or NAME: of your account, or in the node's store.
+    #[arg(value_name = "ID|ACCOUNT/NAME|NAME")]
+    reference: String,
+}
+
+impl Show {
+    /// Shows.
+    ///
+    /// # Errors
+    /// [`Failure`] when nothing of that name is known.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let client = context.client().await?;
+        let artifact = resolve(context, &client, &self.reference).await?;
+        context.output().result(&artifact, artifact_text)?;
+        Ok(())
+    }
+}
+
+fn artifact_text(artifact: &Artifact) -> String {
+    let mut rows = match artifact.registrations.first() {
+        Some(registration) => ids(registration),
+        None => vec![("artifact", artifact.artifact_id.to_string())],
+    };
+    if let Some(manifest) = &artifact.manifest {
+        let files = table::count(manifest.files().len(), "file");
+        let tensors = table::count(manifest.tensors().len(), "tensor");
+        rows.push(("content", format!("{} in {files}, {tensors}", HumanBytes(manifest.size_bytes()))));
+    }
+    rows.push(("in the store", if artifact.local { "yes" } else { "no" }.into()));
+    for entry in &artifact.registrations {
+        let license = entry.license.as_deref().map_or_else(|| "none declared".into(), table::plain);
+        rows.push(("registered", format!("{}/{}", entry.account, table::plain(&entry.name))));
+        rows.push(("", format!("height {}, log entry {}, licence {license}", entry.at, entry.log_index)));
+    }
+    rows.extend(artifact.edges.iter().map(|stated| ("made from", edge_text(stated))));
+    table::fields(&rows)
+}
+
+/// The artifact that somebody means by an id, `ACCOUNT/NAME` or a plain name.
+///
+/// A plain name is the named key's own, or else one of the node's store. The account of a full name is an
+/// address, the name of a key or a development URI.
+///
+/// # Errors
+/// [`Failure`] when nothing of that name is known.
+pub async fn resolve(context: &Context, client: &Client, reference: &str) -> Result<Artifact, Failure> {
+    if reference.parse::<Digest32>().is_ok() {
+        return client.artifact(reference).await?.ok_or_else(|| unknown(reference));
+    }
+    if let Some((account, name)) = reference.rsplit_once('/') {
+        let account = account_of(context, account)?;
+        return named(client, &account, name).await?.ok_or_else(|| unknown(reference));
+    }
+    if context.names_key()
+        && let Some(artifact) = named(client, &context.key()?.account(), reference).await?
+    {
+        return Ok(artifact);
+    }
+    let local = client.local_artifacts().await?;
+    let has_name =
+        |artifact: &&LocalArtifact| artifact.name.as_ref().is_some_and(|name| name.as_str() == reference);
+    let found = local.iter().find(has_name).ok_or_else(|| unknown(reference))?;
+    client.artifact(&found.artifact_id.to_string()).await?.ok_or_else(|| unknown(reference))
+}
+
+async fn named(client: &Client, account: &AccountId, name: &str) -> Result<Option<Artifact>, Failure> {
+    Ok(client.artifact(&format!("{}/{name}", account.to_ss58check())).await?)
+}
+
+/// The model that somebody means, by what [`resolve`] understands.
+///
+/// # Errors
+/// [`Failure`] when nothing of that name is known, or it is a dataset.
+pub async fn model_of(context: &Context, client: &Client, reference: &str) -> Result<ModelId, Failure> {
+    let artifact = resolve(context, client, reference).await?;
+    artifact
+        .model_id()
+        .ok_or_else(|| Failure::usage(format!("looking up the model {reference:?}: it is a dataset")))
+}
+
+/// The account that is meant by an address, the name of a key or a development URI.
+///
+/// # Errors
+/// [`Failure`] when it is none of them.
+pub fn account_of(context: &Context, text: &str) -> Result<AccountId, Failure> {
+    match AccountId::from_ss58check(text) {
+        Ok(account) => Ok(account),
+        Err(_) => Ok(context.keystore()?.resolve(text)?.account()),
+    }
+}
+
+fn unknown(reference: &str) -> Failure {
+    Failure::usage(format!("looking up {reference:?}: neither registered nor in the node's store"))
+        .hint("list what there is with `assay model list`, `assay dataset list`, or with --local")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_is_a_kind_a_parent_and_evidence_within_its_reach() {
+        let id = ArtifactId::from_bytes([7; 32]).to_string();
+        let edge = parse_edge(&format!("quantized_from={id}:V3")).unwrap();
+        assert_eq!((edge.kind, edge.evidence), (EdgeKind::QuantizedFrom, Evidence::Exact));
+        assert_eq!(edge.parent, id);
+        assert_eq!(parse_edge("trained_on=//Alice/corpus").unwrap().evidence, Evidence::Asserted);
+        for (bad, reason) in [
+            ("quantized_from", "no parent"),
+            ("made_of=x", "unknown kind"),
+            ("quantized_from=x:V4", "unknown evidence"),
+            ("finetuned_from=x:V3", "evidence out of reach"),
+        ] {
+            assert!(parse_edge(bad).is_err(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_licence_has_a_bound() {
+        assert_eq!(parse_license("Apache-2.0").unwrap().into_inner(), b"Apache-2.0");
+        assert!(parse_license(&"x".repeat(257)).is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! What every command has at hand.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::output::{Format, Output};
+use crate::client::Client;
+use crate::data_dir::{self, DataDir};
+use crate::keys::{Key, Keystore};
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Node to speak to.
+    #[arg(long, global = true, env = "ASSAY_RPC", value_name = "URL", default_value = "ws://127.0.0.1:9944")]
+    rpc: String,
+    /// Key to sign with: a name from the keystore, or a development URI such as //Alice.
+    #[arg(long, global = true, env = "ASSAY_KEY", value_name = "NAME")]
+    key: Option<String>,
+    /// Directory under which each chain has its own.
+    #[arg(long, global = true, env = "ASSAY_BASE_PATH", value_name = "DIR")]
+    base_path: Option<PathBuf>,
+    /// The chain whose directory is used.
+    #[arg(long, global = true, env = "ASSAY_CHAIN", value_name = "ID", default_value = "dev")]
+    chain: String,
+    /// Print one JSON object instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Answer yes to every question.
+    #[arg(long, global = true)]
+    yes: bool,
+    /// Print without colours.
+    #[arg(long, global = true, env = "NO_COLOR", value_parser = clap::builder::FalseyValueParser::new())]
+    no_color: bool,
+}
+
+/// The global options, resolved when they are needed.
+#[derive(Clone, Debug)]
+pub struct Context {
+    globals: Globals,
+}
+
+impl Context {
+    /// Wraps the options.
+    pub const fn new(globals: Globals) -> Self {
+        Self { globals }
+    }
+
+    /// Where results are printed.
+    pub const fn output(&self) -> Output {
+        Output::new(if self.globals.json { Format::Json } else { Format::Text })
+    }
+
+    /// Whether questions are answered with yes.
+    pub const fn yes(&self) -> bool {
+        self.globals.yes
+    }
+
+    /// Whether colours are wanted.
+    pub const fn colors(&self) -> bool {
+        !self.globals.no_color
+    }
+
+    /// The directory that was named for all chains, if one was.
+    pub const fn named_base(&self) -> Option<&PathBuf> {
+        self.globals.base_path.as_ref()
+    }
+
+    /// The same options with another directory for all chains.
+    #[must_use]
+    pub fn with_base(&self, base: &Path) -> Self {
+        Self { globals: Globals { base_path: Some(base.into()), ..self.globals.clone() } }
+    }
+
+    /// The directory for all chains.
+    ///
+    /// # Errors
+    /// When none was named and the platform has none.
+    pub fn base(&self) -> Result<PathBuf, Failure> {
+        match &self.globals.base_path {
+            Some(base) => Ok(base.clone()),
+            None => Ok(data_dir::default_base()?),
+        }
+    }
+
+    /// Name of the chain's directory.
+    pub fn chain(&self) -> &str {
+        &self.globals.chain
+    }
+
+    /// The chain's directory, which a node or `node init` has created.
+    ///
+    /// # Errors
+    /// When there is none, or another version wrote it.
+    pub fn data_dir(&self) -> Result<DataDir, Failure> {
+        let root = self.base()?.join(&self.globals.chain);
+        DataDir::open(&root).map_err(|error| {
+            Failure::from(error).hint(format!(
+                "no node has run with {}; name its directory with --base-path and --chain",
+                root.display()
+            ))
+        })
+    }
+
+    /// The keys of the user: those in the chain's directory, whether or not a node has run there.
+    ///
+    /// # Errors
+    /// When the platform has no place for data.
+    pub fn keystore(&self) -> Result<Keystore, Failure> {
+        Ok(Keystore::new(self.base()?.join(&self.globals.chain).join("keystore")))
+    }
+
+    /// Whether a key to sign with was named.
+    pub const fn names_key(&self) -> bool {
+        self.globals.key.is_some()
+    }
+
+    /// The key to sign with.
+    ///
+    /// # Errors
+    /// When none was named, or it does not exist.
+    pub fn key(&self) -> Result<Key, Failure> {
+        let Some(name) = &self.globals.key else {
+            return Err(Failure::usage("signing: no key was named")
+                .hint("name one with --key NAME, or //Alice on a development chain"));
+        };
+        Ok(self.keystore()?.resolve(name)?)
+    }
+
+    /// A connection to the node.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.globals.rpc).await?)
+    }
+}

@@ -1,0 +1,134 @@
+//! What the demo says while it goes on.
+
+use std::path::Path;
+
+use assay_lineage::{LineageError, Verdict as Recomputed};
+use assay_protocol::fees::Quote;
+use assay_protocol::receipt::{Failure as Refused, Report};
+
+use super::Shown;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::job::{Bought, event_text, verdict_name};
+use crate::cli::output::{Output, tokens};
+use crate::cli::table;
+use crate::client::{Client, JobEvent};
+use crate::development::Published;
+use crate::keys::Key;
+
+/// Tells the story, or stays silent until its end where one JSON object is wanted.
+pub struct Story {
+    output: Output,
+}
+
+type Told = Result<(), Failure>;
+
+impl Story {
+    /// The first line, before anything takes time.
+    pub fn begin(output: Output) -> Result<Self, Failure> {
+        let story = Self { output };
+        story.say("assay demo: register a model, buy an answer, check the receipt; all on this machine")?;
+        Ok(story)
+    }
+
+    fn say(&self, line: impl AsRef<str>) -> Told {
+        Ok(self.output.say(line)?)
+    }
+
+    pub async fn node(&self, url: &str, client: &Client) -> Told {
+        self.say(format!("\n1  A chain with one authority, blocks every 200 ms, short windows: {url}"))?;
+        self.say(format!("   genesis {}", table::short(format!("{:?}", client.genesis()))))
+    }
+
+    pub fn registered(&self, published: &Published, recomputed: Result<Recomputed, LineageError>) -> Told {
+        let size = |bytes: u64| indicatif::HumanBytes(bytes).to_string();
+        self.say("\n2  Alice registers a model that this project trained, with its provenance")?;
+        self.say(format!("   corpus     {}  from a generator and a seed", table::short(published.dataset)))?;
+        let trained = &published.trained;
+        self.say(format!(
+            "   trained    {}  F16 safetensors, {}",
+            table::short(trained.artifact_id),
+            size(trained.size_bytes)
+        ))?;
+        let quantised = &published.quantised;
+        self.say(format!(
+            "   quantised  {}  Q8_0 GGUF, {}",
+            table::short(quantised.artifact_id),
+            size(quantised.size_bytes)
+        ))?;
+        match recomputed {
+            Ok(Recomputed::Equal) => {
+                self.say("   quantised again just now: equal to the registered file, byte for byte")
+            }
+            Ok(Recomputed::Differs(difference)) => {
+                Err(Failure::new(Exit::Verification, format!("recomputing the quantisation: {difference:?}")))
+            }
+            Err(error) => Err(Failure::new(Exit::Internal, format!("recomputing the quantisation: {error}"))),
+        }
+    }
+
+    pub fn market(&self, providers: &[Key]) -> Told {
+        let stake = "1000 ASY";
+        self.say(format!("\n3  {} providers stake {stake} each and offer the model", providers.len()))
+    }
+
+    pub fn asked(&self, question: &str, quote: &Quote) -> Told {
+        self.say(format!("\n4  Bob asks: {question}"))?;
+        let (escrow, bond) = (tokens(quote.escrow.get()), tokens(quote.bond.get()));
+        self.say(format!("   {escrow} of his are held; each seat will stand with a bond of {bond}"))
+    }
+
+    pub fn happened(&self, event: &JobEvent) -> Told {
+        match event {
+            JobEvent::Drawn { .. } | JobEvent::Committed { .. } | JobEvent::Settled { .. } => {
+                self.say(format!("   {}", event_text(event)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn answered(&self, job: &Bought) -> Told {
+        let answer = job.output.as_deref().unwrap_or("(none)").trim();
+        self.say(format!("\n5  The model answers: {}", table::plain(answer)))
+    }
+
+    pub fn verified(&self, verified: &Result<Report, Refused>, path: &Path) -> Told {
+        match verified {
+            Ok(report) => {
+                let (k, n) = (report.verifiers, report.eligible);
+                self.say(format!(
+                    "   {}: {k} of {n} drawn after the commitment re-executed it, bit for bit",
+                    verdict_name(report.verdict)
+                ))?;
+                if report.validators == 1 {
+                    self.say("   1 validator: draw and verdict rest on it")?;
+                }
+                self.say(format!("   receipt checked offline: {} checks hold", report.checked.len()))?;
+                self.say(format!("   {}", path.display()))
+            }
+            Err(refused) => self.say(format!("   the receipt is refused at: {refused}")),
+        }
+    }
+
+    /// The last lines, or the one JSON object.
+    pub fn end(&self, shown: &Shown) -> Told {
+        Ok(self.output.result(shown, balances_text)?)
+    }
+}
+
+fn balances_text(shown: &Shown) -> String {
+    let rows: Vec<[String; 5]> = shown
+        .balances
+        .iter()
+        .map(|taken| {
+            [
+                taken.who.clone(),
+                tokens(taken.before.free),
+                tokens(taken.held.held.saturating_sub(taken.before.held)),
+                tokens(taken.after.free),
+                tokens(taken.after.held),
+            ]
+        })
+        .collect();
+    let head = ["6  Account", "free before", "held for the job", "free after", "held after"];
+    format!("\n{}\n\nDone in {:.1} s.", table::table(head, &rows), shown.seconds)
+}

@@ -1,0 +1,208 @@
+//! How a command fails: an exit code, a cause and a next step.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use crate::client::{ClientError, SubmitError};
+use crate::data_dir::DataDirError;
+use crate::development::SetupError;
+use crate::keys::KeyError;
+use crate::node::StartError;
+
+/// Documented exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Something of ours, or of the system, failed.
+    Internal = 1,
+    /// What was asked makes no sense.
+    Usage = 2,
+    /// A receipt, proof or model is not what it should be.
+    Verification = 3,
+    /// The account cannot pay.
+    Payment = 4,
+    /// Nobody serves the model at this price.
+    NoProvider = 5,
+    /// No node answers.
+    Connect = 6,
+    /// A store is damaged, or held by another process.
+    Store = 7,
+    /// Interrupted by the user.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ended without what it should have done.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    cause: anyhow::Error,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with this cause.
+    pub fn new(exit: Exit, cause: impl Display) -> Self {
+        Self { exit, cause: anyhow::anyhow!("{cause}"), hint: None }
+    }
+
+    /// What was asked makes no sense.
+    pub fn usage(cause: impl Display) -> Self {
+        Self::new(Exit::Usage, cause)
+    }
+
+    /// The same with a next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit code.
+    pub const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// What was attempted and what went wrong.
+    pub fn cause(&self) -> String {
+        format!("{:#}", self.cause)
+    }
+
+    /// What to do next.
+    pub fn next_step(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(cause: anyhow::Error) -> Self {
+        Self { exit: Exit::Internal, cause, hint: None }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let hint = match &error {
+            KeyError::Unknown { .. } => {
+                "list keys with `assay key list`, or create one with `assay key generate`"
+            }
+            KeyError::Io { .. } | KeyError::Damaged { .. } => return Self::new(Exit::Internal, error),
+            _ => "see `assay key --help`",
+        };
+        Self::usage(error).hint(hint)
+    }
+}
+
+impl From<DataDirError> for Failure {
+    fn from(error: DataDirError) -> Self {
+        let hint = match &error {
+            DataDirError::Io { .. } => "choose a directory that you can write to with --base-path",
+            DataDirError::Damaged { .. } => return Self::new(Exit::Store, error),
+            _ => "choose another directory with --base-path",
+        };
+        Self::usage(error).hint(hint)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match &error {
+            ClientError::Connect { .. } => Self::new(Exit::Connect, error)
+                .hint("start a node with `assay node --dev`, or name one with --rpc ws://HOST:PORT"),
+            ClientError::Refused { code, hint, .. } => {
+                let (exit, hint) = (refusal(*code, &error.to_string()), hint.clone());
+                let failure = Self::new(exit, error);
+                match hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
+            ClientError::Transport { .. } => Self::new(Exit::Connect, error),
+            ClientError::Foreign { .. } => Self::new(Exit::Internal, error).hint(
+                "the node may be of another version; compare `assay --version` with `assay chain info`",
+            ),
+        }
+    }
+}
+
+/// The exit code of a JSON-RPC error: 1010 stands for every invalid transaction, payment among them.
+fn refusal(code: i32, message: &str) -> Exit {
+    match code {
+        1010 if message.contains("pay") => Exit::Payment,
+        22_000..=23_999 | 1010..=1016 | -32_602 => Exit::Usage,
+        _ => Exit::Internal,
+    }
+}
+
+impl From<SubmitError> for Failure {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Client(error) => error.into(),
+            SubmitError::Dropped { .. } => Self::new(Exit::Internal, error),
+            SubmitError::Failed { ref cause, .. } => {
+                let no_provider = cause.contains("NoProvider") || cause.contains("TooFewVerifiers");
+                let unpaid = ["InsufficientBalance", "FundsUnavailable", "Token("];
+                if no_provider {
+                    Self::new(Exit::NoProvider, error).hint(
+                        "see who serves the model with `assay provider list`, or raise the price limits",
+                    )
+                } else if unpaid.iter().any(|word| cause.contains(word)) {
+                    Self::new(Exit::Payment, error).hint("the account's free balance is too small")
+                } else {
+                    Self::usage(error)
+                }
+            }
+        }
+    }
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Client(error) => error.into(),
+            SetupError::Submit(error) => error.into(),
+            SetupError::Files(_) | SetupError::Dataset(_) | SetupError::Inconsistent(_) => {
+                Self::new(Exit::Internal, error)
+            }
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::DataDir(error) => error.into(),
+            StartError::Ledger(_) | StartError::Journal(_) | StartError::Store(_) => Self::new(
+                Exit::Store,
+                error,
+            )
+            .hint(
+                "another node may be using the data directory; stop it, or choose another with --base-path",
+            ),
+            StartError::Rpc(_) => Self::usage(error),
+            StartError::Query(_) | StartError::Engine(_) => Self::new(Exit::Internal, error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_and_markets_have_exit_codes_of_their_own() {
+        let failed = |cause: &str| {
+            let block = assay_runtime::Hash::zero();
+            Failure::from(SubmitError::Failed { call: "job request", block, cause: cause.into() }).exit()
+        };
+        assert_eq!(failed("Jobs(NoProvider)"), Exit::NoProvider);
+        assert_eq!(failed("Token(FundsUnavailable)"), Exit::Payment);
+        assert_eq!(failed("Jobs(Stale)"), Exit::Usage);
+        assert_eq!(refusal(1010, "Inability to pay some fees"), Exit::Payment);
+        assert_eq!(refusal(25_000, "busy"), Exit::Internal);
+    }
+}

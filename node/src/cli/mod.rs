@@ -1,0 +1,100 @@
+//! The command line: one file a command.
+//!
+//! Commands speak to a node over JSON-RPC and sign locally; only `node`, `demo` and `run` compute
+//! anything themselves. Results go to standard output, progress and errors to standard error.
+
+mod failure;
+mod output;
+mod context;
+mod progress;
+mod table;
+mod asking;
+mod artifact;
+mod key;
+mod node;
+mod chain;
+mod model;
+mod dataset;
+mod provider;
+mod job;
+mod receipt;
+mod run;
+mod demo;
+#[cfg(test)]
+mod testing;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use context::Globals;
+pub use failure::{Exit, Failure};
+pub use output::{Format, Output};
+
+use context::Context;
+
+/// A node for provable models and verifiable inference.
+#[derive(Debug, Parser)]
+#[command(name = "assay", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the whole promise on this machine: register a model, buy an answer, check the receipt.
+    Demo(demo::Demo),
+    /// Run a node, or set one up.
+    Node(node::NodeCommand),
+    /// Create and inspect keys.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Register models and look them up.
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+    /// Register datasets and look them up.
+    #[command(subcommand)]
+    Dataset(dataset::DatasetCommand),
+    /// Sell compute.
+    #[command(subcommand)]
+    Provider(provider::ProviderCommand),
+    /// Buy inference.
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// Check receipts without trusting a node.
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
+    /// Run a model on this machine, without any network.
+    Run(run::Run),
+    /// Look at the chain.
+    #[command(subcommand)]
+    Chain(chain::ChainCommand),
+}
+
+/// Runs the command that the arguments name.
+pub async fn main(cli: Cli) -> ExitCode {
+    let context = Context::new(cli.globals);
+    let output = context.output();
+    let done = match cli.command {
+        Command::Demo(command) => command.run(&context).await,
+        Command::Node(command) => command.run(&context).await,
+        Command::Key(command) => command.run(&context),
+        Command::Model(command) => command.run(&context).await,
+        Command::Dataset(command) => command.run(&context).await,
+        Command::Provider(command) => command.run(&context).await,
+        Command::Job(command) => command.run(&context).await,
+        Command::Receipt(command) => command.run(&context).await,
+        Command::Run(command) => command.run(&context).await,
+        Command::Chain(command) => command.run(&context).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit().into()
+        }
+    }
+}

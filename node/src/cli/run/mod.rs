@@ -1,0 +1,277 @@
+//! `assay run`: a model on this machine, without any network.
+
+mod gguf_file;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use assay_engine::{Engine, ExecuteError, Execution, LoadOptions, Model, Settings};
+use assay_manifest::{Digest32, ModelId};
+use assay_protocol::commitment::Finish;
+use assay_protocol::receipt::{Receipt, SelfReceipt, SelfStatement};
+use assay_protocol::record::Class;
+use assay_protocol::request::{REQUEST_VERSION, Request, prompt_hash};
+use assay_protocol::signature::Signature;
+use clap::Args;
+use rand::RngCore;
+use serde::Serialize;
+use sp_core::Pair;
+use tokio::task::{JoinError, spawn_blocking};
+
+use self::gguf_file::GgufFile;
+use self::stream::Stream;
+use super::asking::Asking;
+use super::context::Context;
+use super::failure::{Exit, Failure};
+use super::output::{Format, Output};
+use super::progress;
+use crate::data_dir::write_json;
+use crate::keys::{Key, KeyError};
+
+/// Name of the key that signs when none is named; made when it is first needed.
+const LOCAL_KEY: &str = "local";
+
+/// Arguments of `assay run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The model, a GGUF file.
+    #[arg(long, value_name = "FILE.gguf")]
+    model: PathBuf,
+    /// What to ask.
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// How to sample, and when to stop.
+    #[command(flatten)]
+    asking: Asking,
+    /// Threads; one a core if absent. They never change the answer.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Positions of the prompt that are read at once. They never change the answer.
+    #[arg(long, value_name = "N")]
+    prefill_chunk: Option<NonZeroUsize>,
+    /// Where the receipt goes, instead of the data directory.
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Answered<'a> {
+    text: String,
+    tokens: &'a [u32],
+    usage: Usage,
+    trace_root: Digest32,
+    finish: Finish,
+    receipt: &'a Path,
+    model_id: ModelId,
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: u32,
+    completion_tokens: u32,
+}
+
+impl Run {
+    /// Loads the model, streams its answer, and writes a receipt that its owner signs.
+    ///
+    /// # Errors
+    /// [`Failure`] when the file is no model of the exact class, or it cannot answer this.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let key = signer(context)?;
+        let output = context.output();
+        let file = Arc::new(GgufFile::open(&self.model)?);
+        let hashed = Arc::clone(&file);
+        let manifest = spawn_blocking(move || hashed.manifest());
+        let model = Arc::new(spawn_blocking(move || load(&file, output)).await.map_err(died)??);
+        let request = self.request(&model)?;
+        let engine = Engine::new(self.settings()).map_err(|error| Failure::new(Exit::Internal, error))?;
+        let began = Instant::now();
+        let execution = execute(engine, Arc::clone(&model), request.clone(), output).await?;
+        let took = began.elapsed();
+        let manifest = manifest.await.map_err(died)??;
+        let no_model = || Failure::usage(format!("running {}: it is no model", self.model.display()));
+        let model_id = manifest.model_id().ok_or_else(no_model)?;
+        let statement = statement(&model, model_id, request, &execution, &key);
+        let path = self.receipt_path(context, &statement)?;
+        write_json(&path, &sign(statement, &key))?;
+        self.report(output, (&model, model_id), &execution, (&path, took))
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::for_this_machine();
+        settings.threads = self.threads.unwrap_or(settings.threads);
+        settings.prefill_chunk = self.prefill_chunk.unwrap_or(settings.prefill_chunk);
+        settings
+    }
+
+    fn request(&self, model: &Model) -> Result<Request, Failure> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut request = Request {
+            version: REQUEST_VERSION,
+            prompt: self.asking.prompt(self.prompt.clone()),
+            now_s: now.as_secs(),
+            n_in: 0,
+            prompt_hash: Digest32::ZERO,
+            max_tokens: self.asking.max_tokens,
+            stop: self.asking.stop.clone(),
+            sampler: self.asking.sampler(),
+            seed: Some(self.asking.seed.unwrap_or_else(random_seed)),
+            // There is no job, and so no salt that could hide the request.
+            salt_hash: Digest32::ZERO,
+        };
+        request.check().map_err(Failure::usage)?;
+        let tokens = model.prompt(&request).map_err(|error| {
+            Failure::usage(error).hint("--raw continues a prompt without the model's chat template")
+        })?;
+        request.prompt_hash = prompt_hash(&tokens);
+        request.n_in = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        let context_length = model.config().context_length;
+        let room = context_length.saturating_sub(request.n_in);
+        if room == 0 {
+            let cause =
+                format!("the prompt has {} tokens, and the model attends to {context_length}", request.n_in);
+            return Err(Failure::usage(cause).hint("shorten the prompt"));
+        }
+        request.max_tokens = request.max_tokens.min(room);
+        Ok(request)
+    }
+
+    fn receipt_path(&self, context: &Context, statement: &SelfStatement) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.receipt {
+            return Ok(path.clone());
+        }
+        let name = format!("run-{}.json", statement.digest());
+        Ok(context.base()?.join(context.chain()).join("receipts").join(name))
+    }
+
+    fn report(
+        &self,
+        output: Output,
+        (model, model_id): (&Model, ModelId),
+        execution: &Execution,
+        (receipt, took): (&Path, Duration),
+    ) -> Result<(), Failure> {
+        let Execution { tokens, finish, trace_root, usage, .. } = execution;
+        if output.format() == Format::Text {
+            let speed = f64::from(usage.n_out) / took.as_secs_f64().max(1e-9);
+            let counts = format!("{} tokens in, {} out, {speed:.1} tokens/s", usage.n_in, usage.n_out);
+            eprintln!("\n{counts}\nreceipt {}", receipt.display());
+            return Ok(());
+        }
+        let answered = Answered {
+            text: model.text().decode(tokens),
+            tokens,
+            usage: Usage { prompt_tokens: usage.n_in, completion_tokens: usage.n_out },
+            trace_root: *trace_root,
+            finish: *finish,
+            receipt,
+            model_id,
+        };
+        Ok(output.result(&answered, |answered| answered.text.clone())?)
+    }
+}
+
+fn random_seed() -> Digest32 {
+    let mut seed = [0; 32];
+    rand::rngs::OsRng.fill_bytes(&mut seed);
+    Digest32::from_bytes(seed)
+}
+
+/// The named key, or the one that is kept for receipts of one's own.
+fn signer(context: &Context) -> Result<Key, Failure> {
+    if context.names_key() {
+        return context.key();
+    }
+    let store = context.keystore()?;
+    match store.resolve(LOCAL_KEY) {
+        Err(KeyError::Unknown { .. }) => Ok(store.generate(LOCAL_KEY)?.0),
+        resolved => Ok(resolved?),
+    }
+}
+
+fn load(file: &GgufFile, output: Output) -> Result<Model, Failure> {
+    let bar = progress::bytes(output, "loading");
+    let loaded = Model::load(file, &LoadOptions::default(), &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    loaded.map_err(|error| {
+        Failure::usage(error).hint("llama models in GGUF with F32, F16, Q8_0 or Q4_0 weights can be run")
+    })
+}
+
+/// Executes on a thread of its own; Ctrl-C ends it at the next token.
+async fn execute(
+    engine: Engine,
+    model: Arc<Model>,
+    request: Request,
+    output: Output,
+) -> Result<Execution, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let mut running = spawn_blocking(move || {
+        let seed = request.seed.unwrap_or_default();
+        let mut stream = Stream::new(model.text(), output, &stopped);
+        let execution = engine.execute(&model, &request, &seed, &mut stream);
+        stream.finish()?;
+        execution.map_err(explain)
+    });
+    let execution = tokio::select! {
+        done = &mut running => done,
+        _ = tokio::signal::ctrl_c() => {
+            stop.store(true, Ordering::Relaxed);
+            running.await
+        }
+    };
+    let execution = execution.map_err(died)??;
+    match execution.failure {
+        Some(failure) => Err(Failure::usage(format!("running the model: it fails with {failure:?}"))
+            .hint("every provider would find the same failure; change the prompt or the sampler")),
+        None => Ok(execution),
+    }
+}
+
+fn explain(error: ExecuteError) -> Failure {
+    match error {
+        ExecuteError::Stopped => {
+            Failure::new(Exit::Interrupted, "interrupted before the answer was complete")
+        }
+        other => Failure::new(Exit::Internal, other),
+    }
+}
+
+fn died(error: JoinError) -> Failure {
+    Failure::new(Exit::Internal, format!("running the model: a thread died: {error}"))
+}
+
+fn statement(
+    model: &Model,
+    model_id: ModelId,
+    request: Request,
+    execution: &Execution,
+    key: &Key,
+) -> SelfStatement {
+    SelfStatement {
+        class: Class::Exact,
+        model_id,
+        spec_id: model.spec_id(),
+        seed: request.seed.unwrap_or_default(),
+        request,
+        tokens: execution.tokens.clone(),
+        finish: execution.finish,
+        trace_root: execution.trace_root,
+        signer: key.account().into(),
+    }
+}
+
+fn sign(statement: SelfStatement, key: &Key) -> Receipt {
+    let signature = Signature(key.pair.sign(statement.digest().as_bytes()).0);
+    Receipt::Own(Box::new(SelfReceipt { statement, signature }))
+}

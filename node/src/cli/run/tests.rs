@@ -1,0 +1,78 @@
+//! Running a synthetic model, and the receipt that comes of it.
+
+use std::fs;
+
+use assay_engine::synthetic::Synthetic;
+use assay_protocol::certificate::ValidatorSet;
+use assay_protocol::job::Verdict;
+use assay_protocol::receipt::Trust;
+
+use super::*;
+use crate::cli::testing::parse;
+
+fn trust() -> Trust {
+    Trust { genesis: Digest32::ZERO, validators: ValidatorSet::new(Vec::new()) }
+}
+
+/// Runs the model with these further arguments and reads the receipt.
+async fn run(dir: &Path, arguments: &[&str]) -> Result<SelfReceipt, Failure> {
+    let model = dir.join("synthetic.gguf");
+    fs::write(&model, Synthetic::default().gguf().unwrap()).unwrap();
+    let receipt = dir.join("receipt.json");
+    let paths = ["--model", model.to_str().unwrap(), "--receipt", receipt.to_str().unwrap(), "--json"];
+    let (context, run) = parse::<Run>(dir, &[&paths, arguments].concat());
+    run.run(&context).await?;
+    match serde_json::from_slice(&fs::read(&receipt).unwrap()).unwrap() {
+        Receipt::Own(receipt) => Ok(*receipt),
+        Receipt::Ledger(_) => panic!("a receipt of a ledger"),
+    }
+}
+
+#[tokio::test]
+async fn an_answer_leaves_a_receipt_that_its_owner_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let receipt = run(dir.path(), &["--prompt", "the and", "--max-tokens", "12"]).await.unwrap();
+    let statement = receipt.statement.clone();
+    assert_eq!(
+        statement.request.prompt_hash,
+        prompt_hash(&model(dir.path()).prompt(&statement.request).unwrap())
+    );
+    assert!(!statement.tokens.is_empty() && statement.tokens.len() <= 12);
+    let (context, _) = parse::<Run>(dir.path(), &["--model", "x", "--prompt", "x"]);
+    let key = context.keystore().unwrap().resolve(LOCAL_KEY).unwrap();
+    assert_eq!(statement.signer, <[u8; 32]>::from(key.account()));
+    let report = Receipt::Own(Box::new(receipt.clone())).verify(&trust()).unwrap();
+    assert_eq!(report.verdict, Verdict::SelfSigned);
+    let mut altered = receipt;
+    altered.statement.tokens[0] ^= 1;
+    assert_eq!(Receipt::Own(Box::new(altered)).verify(&trust()).unwrap_err().check, "signature");
+}
+
+fn model(dir: &Path) -> Model {
+    let file = GgufFile::open(&dir.join("synthetic.gguf")).unwrap();
+    Model::load(&file, &LoadOptions::default(), &mut |_, _| {}).unwrap()
+}
+
+#[tokio::test]
+async fn threads_and_chunks_change_nothing_and_seeds_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let sampled = ["--prompt", "in the", "--raw", "--temperature", "1.5", "--max-tokens", "24"];
+    let with = |more: &[&str]| [sampled.as_slice(), more].concat();
+    let one = run(dir.path(), &with(&["--seed", "7", "--threads", "1"])).await.unwrap().statement;
+    let two = ["--seed", "7", "--threads", "2", "--prefill-chunk", "3"];
+    let two = run(dir.path(), &with(&two)).await.unwrap().statement;
+    assert_eq!((&one.tokens, one.trace_root), (&two.tokens, two.trace_root));
+    let other = run(dir.path(), &with(&["--seed", "8"])).await.unwrap().statement;
+    assert_ne!(one.tokens, other.tokens);
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_refused_with_a_next_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "the ".repeat(400);
+    let failure = run(dir.path(), &["--prompt", &long]).await.unwrap_err();
+    assert_eq!(failure.exit(), Exit::Usage);
+    assert!(failure.next_step().is_some());
+    let endless = run(dir.path(), &["--prompt", "the", "--max-tokens", "100000"]).await.unwrap();
+    assert!(endless.statement.request.max_tokens < 256, "as many as the context has room for");
+}

@@ -1,0 +1,263 @@
+//! Models and datasets through a node: importing into its store, looking up, registering.
+
+use assay_manifest::lineage::Edge;
+use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Manifest, ModelId, ModelParts, WeightsId};
+use assay_protocol::units::{Amount, Height};
+use assay_runtime::{AccountId, Runtime, RuntimeCall};
+use jsonrpsee::core::client::{Subscription, SubscriptionClientT};
+use jsonrpsee::rpc_params;
+use pallet_assay_artifacts::{License, Name, Subject};
+use serde::{Deserialize, Serialize};
+
+use super::chain::{Client, ClientError, explain};
+use super::submit::{Included, SubmitError};
+use crate::keys::Key;
+
+/// How far an import is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportProgress {
+    /// Bytes read of all files.
+    pub done_bytes: u64,
+    /// Bytes of all files.
+    pub total_bytes: u64,
+    /// The file that is being read.
+    pub file: String,
+}
+
+/// What the node's store made of files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Imported {
+    /// Its primary id.
+    pub artifact_id: ArtifactId,
+    /// The model, if it is one.
+    pub model_id: Option<ModelId>,
+    /// Its weights, if it is a model.
+    pub weights_id: Option<WeightsId>,
+    /// Sum of the files' sizes.
+    pub size_bytes: u64,
+    /// Everything that the model's id is made from.
+    pub parts: Option<ModelParts>,
+    /// Files and tensors.
+    pub manifest: Manifest,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase")]
+enum ImportEvent {
+    Progress(ImportProgress),
+    Imported(Box<Imported>),
+    Failed { code: i32, message: String, hint: String },
+    Stop { reason: String },
+}
+
+/// An artifact as the ledger and the node's store know it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    /// Its primary id.
+    pub artifact_id: ArtifactId,
+    /// Files and tensors, if the node has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Manifest>,
+    /// Who registered it.
+    pub registrations: Vec<Registration>,
+    /// What it was made from.
+    pub edges: Vec<StatedEdge>,
+    /// Whether the node's store holds it.
+    pub local: bool,
+}
+
+impl Artifact {
+    /// The model that jobs name, if the artifact is one. The node has computed that of a manifest; a
+    /// registration only states it.
+    pub fn model_id(&self) -> Option<ModelId> {
+        let computed = self.manifest.as_ref().and_then(Manifest::model_id);
+        computed.or_else(|| self.registrations.iter().find_map(|entry| entry.model_id))
+    }
+
+    /// The registration by `account`.
+    pub fn registered_by(&self, account: &AccountId) -> Option<&Registration> {
+        self.registrations.iter().find(|entry| entry.account == *account)
+    }
+}
+
+/// A registration on the ledger.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Registration {
+    /// What was registered.
+    pub artifact_id: ArtifactId,
+    /// By whom.
+    pub account: AccountId,
+    /// Model or dataset.
+    pub kind: ArtifactKind,
+    /// What the account calls it.
+    pub name: String,
+    /// As declared.
+    pub license: Option<String>,
+    /// Sum of the files' sizes.
+    pub size_bytes: u64,
+    /// Height of the registration.
+    pub at: Height,
+    /// Its entry in the log.
+    pub log_index: u64,
+    /// The model, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_id: Option<ModelId>,
+    /// Everything that the model's id is made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<ModelParts>,
+    /// Held for it.
+    pub deposit: Amount,
+}
+
+/// A lineage edge on the ledger.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatedEdge {
+    /// The statement.
+    #[serde(flatten)]
+    pub edge: Edge,
+    /// By whom.
+    pub account: AccountId,
+    /// Height of the statement.
+    pub at: Height,
+    /// Its entry in the log.
+    pub log_index: u64,
+}
+
+/// An artifact in the node's store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalArtifact {
+    /// Its primary id.
+    pub artifact_id: ArtifactId,
+    /// What the node calls it.
+    pub name: Option<ArtifactName>,
+    /// Sum of its files' sizes.
+    pub size_bytes: u64,
+    /// Model or dataset.
+    pub kind: ArtifactKind,
+}
+
+/// A page of registrations.
+#[derive(Deserialize)]
+struct Page {
+    items: Vec<Registration>,
+    cursor: Option<String>,
+}
+
+/// What an account says about an artifact when it registers it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What.
+    pub subject: Subject,
+    /// Sum of the files' sizes.
+    pub size_bytes: u64,
+    /// In the account's own scope.
+    pub name: ArtifactName,
+    /// Declared licence; empty for none.
+    pub license: License,
+}
+
+impl Entry {
+    /// The call that registers it.
+    pub fn call(self) -> RuntimeCall {
+        let Self { subject, size_bytes, name, license } = self;
+        // A checked name is never longer than the ledger's bound.
+        let name = Name::truncate_from(name.as_str().as_bytes().to_vec());
+        pallet_assay_artifacts::Call::<Runtime>::register { subject, size_bytes, name, license }.into()
+    }
+}
+
+impl Client {
+    /// Imports a file or directory of the node's machine into its store.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses: the path must exist there, and unsafe methods be allowed.
+    pub async fn import(
+        &self,
+        path: &str,
+        kind: ArtifactKind,
+        name: Option<&ArtifactName>,
+        mut progress: impl FnMut(&ImportProgress),
+    ) -> Result<Imported, ClientError> {
+        const METHOD: &str = "artifact_v1_import";
+        let params = rpc_params![path, name, kind];
+        let mut events: Subscription<ImportEvent> = self
+            .rpc
+            .subscribe(METHOD, params, "artifact_v1_cancelImport")
+            .await
+            .map_err(|error| explain(METHOD, error))?;
+        let broken = |cause: String| ClientError::Transport { method: METHOD.into(), cause };
+        while let Some(event) = events.next().await {
+            let foreign = |cause: serde_json::Error| ClientError::Foreign {
+                method: METHOD.into(),
+                cause: cause.to_string(),
+            };
+            match event.map_err(foreign)? {
+                ImportEvent::Progress(now) => progress(&now),
+                ImportEvent::Imported(imported) => return Ok(*imported),
+                ImportEvent::Failed { code, message, hint } => {
+                    let method = METHOD.into();
+                    return Err(ClientError::Refused { method, code, message, hint: Some(hint) });
+                }
+                ImportEvent::Stop { reason } => return Err(broken(reason)),
+            }
+        }
+        Err(broken("the node closed the subscription".into()))
+    }
+
+    /// What ledger and store know of an artifact, by any of its ids or `address/name`.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses. What is not known is `None`.
+    pub async fn artifact(&self, id: &str) -> Result<Option<Artifact>, ClientError> {
+        const NOT_FOUND: i32 = 20_001;
+        match self.request("artifact_v1_get", rpc_params![id]).await {
+            Err(ClientError::Refused { code: NOT_FOUND, .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Every registration, in the order of the ids.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses.
+    pub async fn registrations(&self) -> Result<Vec<Registration>, ClientError> {
+        let (mut found, mut cursor) = (Vec::new(), None);
+        loop {
+            let page: Page = self.request("artifact_v1_list", rpc_params![cursor]).await?;
+            found.extend(page.items);
+            cursor = page.cursor;
+            if cursor.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Everything in the node's store.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses.
+    pub async fn local_artifacts(&self) -> Result<Vec<LocalArtifact>, ClientError> {
+        self.request("artifact_v1_listLocal", rpc_params![]).await
+    }
+
+    /// Registers an artifact and states its edges in one extrinsic: all of it happens, or nothing.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the node or the ledger refuses.
+    pub async fn register(
+        &self,
+        key: &Key,
+        entry: Option<Entry>,
+        edges: &[Edge],
+    ) -> Result<Included, SubmitError> {
+        let state = |edge: &Edge| pallet_assay_artifacts::Call::<Runtime>::state_edge { edge: *edge }.into();
+        let calls = entry.map(Entry::call).into_iter().chain(edges.iter().map(state)).collect();
+        self.submit_all(key, "registering", calls).await
+    }
+}

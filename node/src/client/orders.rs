@@ -1,0 +1,333 @@
+//! Buying: what a requester fixes and keeps of a job, what it hands over, and what it gets.
+
+use assay_manifest::{Digest32, JobId, ModelId};
+use assay_protocol::commitment::{Finish, Salt, SaltPurpose, ValueKind, input_commit, trace_blind_from};
+use assay_protocol::fees::Quote;
+use assay_protocol::job::{Phase, SettlementRecord, Verdict};
+use assay_protocol::party::Role;
+use assay_protocol::receipt::{Disclosure, OpenedInput, OpenedOutput, OpenedTrace, Receipt};
+use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
+use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler};
+use assay_protocol::units::{Height, Tokens};
+use assay_runtime::{AccountId, RuntimeCall};
+use jsonrpsee::core::client::{Subscription, SubscriptionClientT};
+use jsonrpsee::rpc_params;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::chain::{Client, ClientError, explain};
+use super::submit::{Included, SubmitError};
+use crate::keys::Key;
+
+/// Blocks for which a request counts: it is refused afterwards instead of surprising its sender.
+const VALID_BLOCKS: u32 = 64;
+
+/// What somebody wants to buy.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The exact model.
+    pub model_id: ModelId,
+    /// What to continue.
+    pub prompt: Prompt,
+    /// Seconds since 1970 that a template sees as the present.
+    pub now_s: u64,
+    /// How tokens are chosen.
+    pub sampler: Sampler,
+    /// Fixes the sampler's choices; absent, they follow from salt and job.
+    pub seed: Option<Digest32>,
+    /// Strings that end the answer.
+    pub stop: Vec<String>,
+    /// The most tokens to generate.
+    pub max_tokens: u32,
+    /// How much redundancy.
+    pub policy: Policy,
+    /// What is paid at most.
+    pub prices: Prices,
+    /// The executor, instead of a drawn one.
+    pub direct_executor: Option<AccountId>,
+}
+
+/// A job as its requester keeps it. Whoever holds it can read and disclose everything about the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Order {
+    /// The job.
+    pub job: JobId,
+    /// Who pays.
+    pub requester: AccountId,
+    /// The number among its jobs.
+    pub nonce: u64,
+    /// What the ledger holds.
+    pub record: PublicRecord,
+    /// What opens everything.
+    pub salt: Salt,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What a node's models make of a prompt.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Prepared {
+    model_id: ModelId,
+    spec_id: assay_manifest::SpecId,
+    n_in: u32,
+    prompt_hash: Digest32,
+}
+
+/// One thing that happened to a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum JobEvent {
+    /// It moved to another phase, or this is where it stands at the beginning.
+    Phase {
+        /// Block.
+        height: u32,
+        /// Round.
+        round: u8,
+        /// Where it stands.
+        phase: Phase,
+    },
+    /// Seats were drawn.
+    Drawn {
+        /// Block.
+        height: u32,
+        /// For which seats.
+        role: Role,
+        /// Among how many.
+        candidates: usize,
+    },
+    /// A seat committed.
+    Committed {
+        /// Block.
+        height: u32,
+        /// Its number.
+        seat: u8,
+        /// Its account.
+        account: Option<AccountId>,
+    },
+    /// A value was opened.
+    Revealed {
+        /// Block.
+        height: u32,
+        /// Round.
+        round: u8,
+        /// The value.
+        value: Digest32,
+    },
+    /// It has come to its end.
+    Settled {
+        /// Block.
+        height: u32,
+        /// How.
+        verdict: Verdict,
+        /// Its record in the log.
+        log_index: u64,
+    },
+    /// An automatic step failed on the ledger.
+    Stuck {
+        /// Block.
+        height: u32,
+    },
+    /// The node gave up telling.
+    Stop {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An answer as its executor computed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobOutput {
+    /// The generated tokens.
+    pub tokens: Vec<u32>,
+    /// The same as text.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+    /// The trace root behind the committed value.
+    pub trace_root: Digest32,
+    /// The right token of a rejection; 0 otherwise.
+    pub right_token: u32,
+}
+
+/// How a job ended, as the log has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobState {
+    /// The job while it is on the ledger, in the node's words.
+    pub job: Option<serde_json::Value>,
+    /// Its record, once it has ended.
+    pub settlement: Option<SettlementRecord>,
+    /// Where the record stands in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_index: Option<u64>,
+}
+
+impl Order {
+    /// Binds a wish to its requester, with a fresh salt.
+    fn draft(
+        wish: Wish,
+        prepared: Prepared,
+        (requester, nonce): (AccountId, u64),
+        chain: (Digest32, u32),
+    ) -> Self {
+        let (genesis, height) = chain;
+        let salt = Salt::from_bytes(rand::random());
+        let request = Request {
+            version: REQUEST_VERSION,
+            prompt: wish.prompt,
+            now_s: wish.now_s,
+            n_in: prepared.n_in,
+            prompt_hash: prepared.prompt_hash,
+            max_tokens: wish.max_tokens,
+            stop: wish.stop,
+            sampler: wish.sampler,
+            seed: wish.seed,
+            salt_hash: salt.hash(),
+        };
+        let record = PublicRecord {
+            version: PROTOCOL_VERSION,
+            class: Class::Exact,
+            model_id: prepared.model_id,
+            spec_id: prepared.spec_id,
+            input_commit: input_commit(&salt, &request.to_bytes()),
+            n_in: Tokens::new(prepared.n_in),
+            n_max: Tokens::new(request.max_tokens),
+            policy: wish.policy,
+            prices: wish.prices,
+            valid_until: Height::new(height.saturating_add(VALID_BLOCKS)),
+            max_eyes: 0,
+            direct_executor: wish.direct_executor.map(Into::into),
+            parent: None,
+            verified_range: None,
+        };
+        let job = record.job_id(&genesis, requester.as_ref(), nonce);
+        Self { job, requester, nonce, record, salt, request }
+    }
+
+    /// The receipt with everything disclosed that the settled value allows.
+    pub fn open(&self, mut receipt: Receipt, output: &JobOutput) -> Receipt {
+        if let Receipt::Ledger(ledger) = &mut receipt {
+            let round = ledger.settlement.round;
+            let trace = OpenedTrace {
+                salt: self.salt.derive(SaltPurpose::Trace { round }),
+                trace_root: output.trace_root,
+                right_token: output.right_token,
+            };
+            let blind = trace_blind_from(&trace.salt, &trace.trace_root, trace.right_token);
+            // Where the executor was found wrong, its trace root is not the settled one.
+            let settled = ledger.settlement.opening.filter(|opening| opening.blind == blind);
+            ledger.opened = Some(Disclosure {
+                salt: settled.map(|_| self.salt.clone()),
+                input: Some(OpenedInput {
+                    salt: self.salt.derive(SaltPurpose::Input),
+                    request: self.request.clone(),
+                }),
+                output: Some(OpenedOutput {
+                    salt: self.salt.derive(SaltPurpose::Output),
+                    tokens: output.tokens.clone(),
+                }),
+                trace: settled.map(|_| trace),
+            });
+        }
+        receipt
+    }
+}
+
+/// Whether an answer may be taken for right.
+pub fn is_right(record: &SettlementRecord) -> bool {
+    let ok = record.opening.is_some_and(|opening| opening.kind == ValueKind::Ok);
+    ok && record.verdict != Verdict::Inconclusive
+}
+
+impl Client {
+    /// Has the node's model count the prompt, and binds the wish to `key`'s account and next job number.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the model is not loaded there, or cannot do what is asked.
+    pub async fn draft(&self, requester: AccountId, wish: Wish) -> Result<Order, ClientError> {
+        let ask = json!({
+            "model": wish.model_id,
+            "prompt": wish.prompt,
+            "nowS": wish.now_s,
+            "sampler": wish.sampler,
+            "stop": wish.stop,
+            "maxTokens": wish.max_tokens,
+        });
+        let prepared: Prepared = self.request("job_v1_prepare", rpc_params![ask]).await?;
+        let nonce: u64 = self.runtime("JobsApi_next_nonce", &requester).await?;
+        let height = self.height().await?;
+        Ok(Order::draft(wish, prepared, (requester, nonce), (self.genesis_digest(), height)))
+    }
+
+    /// What an order costs at most.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses.
+    pub async fn quote(&self, order: &Order) -> Result<Quote, ClientError> {
+        self.request("job_v1_quote", rpc_params![&order.record]).await
+    }
+
+    /// Hands the input over and requests the job, whose escrow is held from `key`'s account.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the node or the ledger refuses.
+    pub async fn place(&self, key: &Key, order: &Order) -> Result<Included, SubmitError> {
+        let params = rpc_params![order.job, &order.salt, &order.request];
+        let _: serde_json::Value = self.request("job_v1_deliver", params).await?;
+        let Order { nonce, record, .. } = order.clone();
+        let call = RuntimeCall::Jobs(pallet_assay_jobs::Call::request { nonce, record });
+        self.submit(key, "requesting a job", call).await
+    }
+
+    /// Calls `tell` with everything that happens to a job until it has come to its end.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the job is unknown or the connection breaks.
+    pub async fn follow(&self, job: &JobId, mut tell: impl FnMut(&JobEvent)) -> Result<Verdict, ClientError> {
+        const METHOD: &str = "job_v1_watch";
+        let mut events: Subscription<JobEvent> = self
+            .rpc
+            .subscribe(METHOD, rpc_params![job], "job_v1_unwatch")
+            .await
+            .map_err(|error| explain(METHOD, error))?;
+        let broken = |cause: String| ClientError::Transport { method: METHOD.into(), cause };
+        while let Some(event) = events.next().await {
+            let event = event
+                .map_err(|error| ClientError::Foreign { method: METHOD.into(), cause: error.to_string() })?;
+            tell(&event);
+            match event {
+                JobEvent::Settled { verdict, .. } => return Ok(verdict),
+                JobEvent::Stop { reason } => return Err(broken(reason)),
+                _ => {}
+            }
+        }
+        Err(broken("the node closed the subscription".into()))
+    }
+
+    /// Where a job stands.
+    ///
+    /// # Errors
+    /// [`ClientError`] when it is unknown.
+    pub async fn job(&self, job: &JobId) -> Result<JobState, ClientError> {
+        self.request("job_v1_get", rpc_params![job]).await
+    }
+
+    /// The answer to an order.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is none here.
+    pub async fn answer(&self, order: &Order) -> Result<JobOutput, ClientError> {
+        self.request("job_v1_output", rpc_params![order.job, &order.salt]).await
+    }
+
+    /// The public receipt of a job that has ended.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is none.
+    pub async fn receipt(&self, job: &JobId) -> Result<Receipt, ClientError> {
+        self.request("receipt_v1_get", rpc_params![job]).await
+    }
+}

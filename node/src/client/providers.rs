@@ -1,0 +1,162 @@
+//! Sellers of compute, as a node tells about them.
+
+use assay_manifest::{Digest32, ModelId};
+use assay_protocol::units::{Amount, Height, Price};
+use assay_runtime::AccountId;
+use jsonrpsee::rpc_params;
+use pallet_assay_providers::HardwareClass;
+use serde::{Deserialize, Serialize};
+
+use super::chain::{Client, ClientError};
+
+/// A provider on the ledger.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provider {
+    /// Its account.
+    pub account: AccountId,
+    /// Locked and free, without what is unbonding.
+    pub stake: Amount,
+    /// The part that stands for seats.
+    pub locked: Amount,
+    /// Stake on its way out.
+    pub unbonding: Vec<Unbonding>,
+    /// The key that signs job steps.
+    pub work_key: Digest32,
+    /// The X25519 key to which inputs are sealed.
+    pub encryption_key: Digest32,
+    /// Decayed fee burned on drawn, settled jobs.
+    pub score: Amount,
+    /// Not drawn before this height.
+    pub barred_until: Height,
+    /// In force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    /// Announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_offer: Option<PendingOffer>,
+}
+
+impl Provider {
+    /// Stake that can be drawn upon or taken out.
+    pub fn free_stake(&self) -> Amount {
+        self.stake.minus(self.locked).unwrap_or(Amount::ZERO)
+    }
+
+    /// The offer that was announced last, in force or not.
+    pub fn latest_offer(&self) -> Option<&Offer> {
+        self.pending_offer.as_ref().map(|pending| &pending.offer).or(self.offer.as_ref())
+    }
+}
+
+/// A portion of stake on its way out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unbonding {
+    /// How much.
+    pub amount: Amount,
+    /// From this height on it can be taken.
+    pub release_at: Height,
+}
+
+/// What a provider serves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offer {
+    /// Each model once.
+    pub models: Vec<Terms>,
+    /// What they run on.
+    pub hardware: Hardware,
+    /// Executions at the same time.
+    pub capacity: u32,
+}
+
+impl Offer {
+    /// The terms for a model.
+    pub fn terms(&self, model: &ModelId) -> Option<&Terms> {
+        self.models.iter().find(|terms| terms.model_id == *model)
+    }
+}
+
+/// The terms for one model, in base units per million tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Terms {
+    /// The exact model.
+    pub model_id: ModelId,
+    /// For a prompt token.
+    pub input: Price,
+    /// For a generated token.
+    pub output: Price,
+    /// For a verified token.
+    pub verify: Price,
+}
+
+/// An announced offer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingOffer {
+    /// The offer.
+    pub offer: Offer,
+    /// In force from this height on.
+    pub effective_at: Height,
+}
+
+/// What kind of machine serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum Hardware {
+    /// Models up to about 4 GB on a CPU.
+    CpuSmall,
+    /// Models up to about 64 GB on a CPU.
+    CpuLarge,
+    /// One accelerator.
+    Gpu,
+}
+
+impl From<Hardware> for HardwareClass {
+    fn from(hardware: Hardware) -> Self {
+        match hardware {
+            Hardware::CpuSmall => Self::CpuSmall,
+            Hardware::CpuLarge => Self::CpuLarge,
+            Hardware::Gpu => Self::Gpu,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    items: Vec<Provider>,
+    cursor: Option<AccountId>,
+}
+
+impl Client {
+    /// A provider; none where the account has never staked.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses.
+    pub async fn provider(&self, account: &AccountId) -> Result<Option<Provider>, ClientError> {
+        const NOT_FOUND: i32 = 21_001;
+        match self.request("provider_v1_get", rpc_params![account]).await {
+            Err(ClientError::Refused { code: NOT_FOUND, .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Every provider, or those that serve a model.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses.
+    pub async fn providers(&self, model: Option<&ModelId>) -> Result<Vec<Provider>, ClientError> {
+        let (mut found, mut cursor) = (Vec::new(), None);
+        loop {
+            let params = rpc_params![cursor, Option::<u32>::None, model];
+            let page: Page = self.request("provider_v1_list", params).await?;
+            found.extend(page.items);
+            cursor = page.cursor;
+            if cursor.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Where a node keeps its things.
+//!
+//! ```text
+//! VERSION            layout of this directory
+//! chain-spec.json    the chain
+//! trust.json         its genesis hash and validators: the trust root of receipts
+//! ledger.redb        state, blocks, certificates, events, log
+//! jobs.redb          inputs and answers of open jobs; it holds plaintext
+//! keystore/          keys, mode 0600
+//! models/            the artifact store
+//! orders/            salts and requests of jobs bought from here, mode 0600
+//! receipts/          receipts that were fetched
+//! ```
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use assay_protocol::receipt::Trust;
+use etcetera::BaseStrategy;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::chain_spec::ChainSpec;
+use crate::keys::Keystore;
+
+/// Layout that this binary reads and writes.
+const LAYOUT_VERSION: &str = "1";
+
+/// A data directory could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The file system refused.
+    #[error("{what} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// Something else lies there.
+    #[error("opening the data directory {}: it holds files, but is not one of assay's", .0.display())]
+    Foreign(PathBuf),
+    /// Another version wrote it.
+    #[error(
+        "opening the data directory {}: its layout is {found:?}, and this binary reads {LAYOUT_VERSION:?}",
+        path.display()
+    )]
+    OtherVersion {
+        /// The directory.
+        path: PathBuf,
+        /// What `VERSION` says.
+        found: String,
+    },
+    /// It belongs to another chain.
+    #[error("opening the data directory {}: it belongs to another chain", .0.display())]
+    OtherChain(PathBuf),
+    /// A file does not hold what it should.
+    #[error("reading {}: {cause}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// The machine has no place for data.
+    #[error("finding the data directory: {0}")]
+    NoHome(String),
+}
+
+/// An opened data directory.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+/// The directory under which each chain has its own: `$XDG_DATA_HOME/assay` or what the platform has.
+///
+/// # Errors
+/// [`DataDirError::NoHome`] without a home directory.
+pub fn default_base() -> Result<PathBuf, DataDirError> {
+    let strategy =
+        etcetera::choose_base_strategy().map_err(|error| DataDirError::NoHome(error.to_string()))?;
+    Ok(strategy.data_dir().join("assay"))
+}
+
+impl DataDir {
+    /// The directory of a chain under `base`, created if it is not there.
+    ///
+    /// # Errors
+    /// [`DataDirError`] when it cannot be written, or is something else.
+    pub fn create(base: &Path, spec: &ChainSpec) -> Result<Self, DataDirError> {
+        let root = base.join(&spec.id);
+        let version = root.join("VERSION");
+        if !version.exists() {
+            if is_occupied(&root) {
+                return Err(DataDirError::Foreign(root));
+            }
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700);
+            builder.create(&root).map_err(io("creating", &root))?;
+            write_json(&root.join("chain-spec.json"), spec)?;
+            // Last, so that a directory without it was never complete.
+            write_atomic(&version, format!("{LAYOUT_VERSION}\n").as_bytes())?;
+        }
+        let dir = Self::open(&root)?;
+        if dir.chain_spec()? != *spec {
+            return Err(DataDirError::OtherChain(root));
+        }
+        Ok(dir)
+    }
+
+    /// A directory that was created before.
+    ///
+    /// # Errors
+    /// [`DataDirError`] when it is not there, or another version wrote it.
+    pub fn open(root: &Path) -> Result<Self, DataDirError> {
+        let path = root.join("VERSION");
+        let found = fs::read_to_string(&path).map_err(io("reading", &path))?;
+        if found.trim() != LAYOUT_VERSION {
+            return Err(DataDirError::OtherVersion { path: root.into(), found: found.trim().into() });
+        }
+        Ok(Self { root: root.into() })
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The chain that it belongs to.
+    ///
+    /// # Errors
+    /// [`DataDirError`] when the file is missing or damaged.
+    pub fn chain_spec(&self) -> Result<ChainSpec, DataDirError> {
+        read_json(&self.root.join("chain-spec.json"))
+    }
+
+    /// The trust root that a node of this chain wrote when it first ran.
+    ///
+    /// # Errors
+    /// [`DataDirError`] when no node ran here yet, or the file is damaged.
+    pub fn trust(&self) -> Result<Trust, DataDirError> {
+        read_json(&self.root.join("trust.json"))
+    }
+
+    /// Keeps the trust root.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn set_trust(&self, trust: &Trust) -> Result<(), DataDirError> {
+        write_json(&self.root.join("trust.json"), trust)
+    }
+
+    /// The ledger's file.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger.redb")
+    }
+
+    /// The journal's file.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("jobs.redb")
+    }
+
+    /// The artifact store's directory.
+    pub fn models(&self) -> PathBuf {
+        self.root.join("models")
+    }
+
+    /// The keys.
+    pub fn keystore(&self) -> Keystore {
+        Keystore::new(self.root.join("keystore"))
+    }
+
+    /// Salts and requests of jobs bought from here.
+    pub fn orders(&self) -> PathBuf {
+        self.root.join("orders")
+    }
+
+    /// Receipts that were fetched.
+    pub fn receipts(&self) -> PathBuf {
+        self.root.join("receipts")
+    }
+}
+
+/// Whether something lies there that commands without a node do not put there.
+fn is_occupied(root: &Path) -> bool {
+    let ours = ["keystore", "orders", "receipts"];
+    let foreign = |entry: std::io::Result<fs::DirEntry>| {
+        entry.map_or(true, |entry| !ours.iter().any(|name| entry.file_name() == *name))
+    };
+    fs::read_dir(root).is_ok_and(|mut entries| entries.any(foreign))
+}
+
+/// Reads a JSON file.
+///
+/// # Errors
+/// [`DataDirError`] when it is missing or does not hold a `T`.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, DataDirError> {
+    let bytes = fs::read(path).map_err(io("reading", path))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| DataDirError::Damaged { path: path.into(), cause: error.to_string() })
+}
+
+/// Writes a JSON file that only its owner reads; it is there whole or not at all.
+///
+/// # Errors
+/// [`DataDirError::Io`].
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DataDirError> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|error| DataDirError::Damaged { path: path.into(), cause: error.to_string() })?;
+    bytes.push(b'\n');
+    write_atomic(path, &bytes)
+}
+
+fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("creating", dir))?;
+    let temporary = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(io("creating", &temporary))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("writing", &temporary))?;
+    fs::rename(&temporary, path).map_err(io("writing", path))?;
+    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("writing", dir))
+}
+
+fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DataDirError {
+    move |source| DataDirError::Io { what, path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_opens_again_for_the_same_chain_only() {
+        let base = tempfile::tempdir().unwrap();
+        let spec = ChainSpec::development().unwrap();
+        let dir = DataDir::create(base.path(), &spec).unwrap();
+        assert_eq!(DataDir::create(base.path(), &spec).unwrap().chain_spec().unwrap(), spec);
+        assert_eq!(fs::metadata(dir.root()).unwrap().permissions().mode() & 0o777, 0o700);
+        let other = ChainSpec { block_time_ms: 7, ..spec };
+        assert!(matches!(DataDir::create(base.path(), &other), Err(DataDirError::OtherChain(_))));
+    }
+
+    #[test]
+    fn keys_may_be_there_before_the_node() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir_all(base.path().join("dev/keystore")).unwrap();
+        assert!(DataDir::create(base.path(), &ChainSpec::development().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn foreign_directories_and_other_versions_are_left_alone() {
+        let base = tempfile::tempdir().unwrap();
+        let spec = ChainSpec::development().unwrap();
+        fs::create_dir_all(base.path().join("dev/keystore")).unwrap();
+        fs::write(base.path().join("dev/thesis.txt"), "important").unwrap();
+        assert!(matches!(DataDir::create(base.path(), &spec), Err(DataDirError::Foreign(_))));
+        fs::write(base.path().join("dev/VERSION"), "9").unwrap();
+        assert!(matches!(DataDir::create(base.path(), &spec), Err(DataDirError::OtherVersion { .. })));
+    }
+}

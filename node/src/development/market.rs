@@ -1,0 +1,164 @@
+//! Setting a development chain up through JSON-RPC, as any user would.
+
+use std::path::Path;
+
+use assay_manifest::lineage::{Edge, EdgeKind, Evidence};
+use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, ModelId};
+use assay_protocol::units::Price;
+use assay_runtime::{RuntimeCall, UNIT};
+use frame_support::BoundedVec;
+use futures::future::try_join_all;
+use pallet_assay_artifacts::{License, Subject};
+use pallet_assay_providers::{Call, HardwareClass, ModelOffer, Offer};
+use sp_core::Pair;
+
+use super::files::{DemoFiles, dataset_manifest, recipe_hash};
+use crate::client::{Client, ClientError, Entry, Imported, SubmitError};
+use crate::keys::Key;
+
+/// Stake of each development provider.
+const STAKE: u128 = 1_000 * UNIT;
+/// Executions that one provider takes at the same time.
+const CAPACITY: u32 = 8;
+/// Prices of a million tokens.
+const INPUT_PRICE: Price = Price::new(100 * UNIT);
+const OUTPUT_PRICE: Price = Price::new(200 * UNIT);
+const VERIFY_PRICE: Price = Price::new(50 * UNIT);
+/// The licence of the demo model and its corpus, as of everything here.
+const LICENSE: &str = "Apache-2.0";
+
+/// The development chain could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The files could not be written.
+    #[error("writing the demo model's files: {0}")]
+    Files(#[from] std::io::Error),
+    /// The dataset's manifest is damaged.
+    #[error("reading the demo dataset's manifest: {0}")]
+    Dataset(#[from] serde_json::Error),
+    /// The node refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The ledger refused.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// Something of ours is not as it should be.
+    #[error("setting the development chain up: {0}")]
+    Inconsistent(&'static str),
+}
+
+/// The demo model's provenance on the ledger.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The corpus.
+    pub dataset: ArtifactId,
+    /// The trained model.
+    pub trained: Imported,
+    /// The quantised model, which is served.
+    pub quantised: Imported,
+    /// The quantised model's id.
+    pub model_id: ModelId,
+    /// Statements about what was made from what.
+    pub edges: Vec<Edge>,
+}
+
+/// Imports the demo model and registers it with its provenance as `publisher`. Nothing happens twice.
+///
+/// # Errors
+/// [`SetupError`] when the node or the ledger refuses.
+pub async fn publish(client: &Client, publisher: &Key, dir: &Path) -> Result<Published, SetupError> {
+    let files = DemoFiles::write(dir)?;
+    let corpus = dataset_manifest()?;
+    let (dataset, corpus_bytes) = (corpus.artifact_id(), corpus.size_bytes());
+    let trained = import(client, &files.trained, "demo-f16").await?;
+    let quantised = import(client, &files.quantised, "demo").await?;
+    let model_id = quantised.model_id.ok_or(SetupError::Inconsistent("the demo file is not a model"))?;
+    let exact = |kind, child, parent, recipe| Edge { kind, child, parent, evidence: Evidence::Exact, recipe };
+    let edges = vec![
+        exact(EdgeKind::TrainedOn, trained.artifact_id, dataset, recipe_hash()),
+        exact(EdgeKind::QuantizedFrom, quantised.artifact_id, trained.artifact_id, Digest32::ZERO),
+    ];
+    let published = Published { dataset, trained, quantised, model_id, edges };
+    published.register(client, publisher, corpus_bytes).await?;
+    Ok(published)
+}
+
+async fn import(client: &Client, path: &Path, name: &str) -> Result<Imported, SetupError> {
+    let name = name.parse().map_err(|_| SetupError::Inconsistent("a demo name is malformed"))?;
+    let path = path.to_str().ok_or(SetupError::Inconsistent("the data directory's name is not UTF-8"))?;
+    Ok(client.import(path, ArtifactKind::Model, Some(&name), |_| {}).await?)
+}
+
+impl Published {
+    async fn register(&self, client: &Client, publisher: &Key, corpus_bytes: u64) -> Result<(), SetupError> {
+        let entries = [
+            (Subject::Dataset(self.dataset), corpus_bytes, "demo-corpus"),
+            (subject(&self.trained)?, self.trained.size_bytes, "demo-f16"),
+            (subject(&self.quantised)?, self.quantised.size_bytes, "demo"),
+        ];
+        let mut calls = Vec::new();
+        for (subject, size_bytes, name) in entries {
+            let known = client.artifact(&subject.artifact().to_string()).await?;
+            if known.is_none_or(|known| known.registered_by(&publisher.account()).is_none()) {
+                calls.push(entry(subject, size_bytes, name)?.call());
+            }
+        }
+        for edge in &self.edges {
+            let known = client.artifact(&edge.child.to_string()).await?;
+            if !known.iter().flat_map(|known| &known.edges).any(|stated| stated.edge == *edge) {
+                calls.push(pallet_assay_artifacts::Call::state_edge { edge: *edge }.into());
+            }
+        }
+        if !calls.is_empty() {
+            client.submit_all(publisher, "registering the demo model", calls).await?;
+        }
+        Ok(())
+    }
+}
+
+fn subject(imported: &Imported) -> Result<Subject, SetupError> {
+    imported.parts.map(Subject::Model).ok_or(SetupError::Inconsistent("the demo file is not a model"))
+}
+
+fn entry(subject: Subject, size_bytes: u64, name: &str) -> Result<Entry, SetupError> {
+    let name: ArtifactName =
+        name.parse().map_err(|_| SetupError::Inconsistent("a demo name is malformed"))?;
+    let license = License::try_from(LICENSE.as_bytes().to_vec());
+    let license = license.map_err(|_| SetupError::Inconsistent("the demo licence is too long"))?;
+    Ok(Entry { subject, size_bytes, name, license })
+}
+
+/// Has every provider stake and offer the model, unless it does already, and waits until the offers are in
+/// force and the node has loaded the model.
+///
+/// # Errors
+/// [`SetupError`] when the node or the ledger refuses.
+pub async fn open_market(client: &Client, providers: &[Key], model: ModelId) -> Result<(), SetupError> {
+    try_join_all(providers.iter().map(|provider| offer(client, provider, model))).await?;
+    let mut heights = client.heights().await?;
+    while client.providers(Some(&model)).await?.len() < providers.len() || !client.serves(&model).await? {
+        heights.next().await?;
+    }
+    Ok(())
+}
+
+async fn offer(client: &Client, provider: &Key, model: ModelId) -> Result<(), SetupError> {
+    let known = client.provider(&provider.account()).await?;
+    let offers = known.as_ref().and_then(|known| known.latest_offer());
+    if offers.is_some_and(|offer| offer.terms(&model).is_some()) {
+        return Ok(());
+    }
+    let mut calls: Vec<RuntimeCall> = Vec::new();
+    if known.is_none() {
+        let work_key = provider.work_key().public().0;
+        let encryption_key = Digest32::from_bytes(provider.encryption_key());
+        calls.push(Call::stake { amount: STAKE, work_key, encryption_key }.into());
+    }
+    let terms =
+        ModelOffer { model_id: model, input: INPUT_PRICE, output: OUTPUT_PRICE, verify: VERIFY_PRICE };
+    let models = BoundedVec::truncate_from(vec![terms]);
+    let offer = Offer { models, hardware: HardwareClass::CpuSmall, capacity: CAPACITY };
+    calls.push(Call::set_offer { offer }.into());
+    client.submit_all(provider, "offering the demo model", calls).await?;
+    Ok(())
+}

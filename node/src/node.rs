@@ -1,0 +1,234 @@
+//! The one composition file: what a node consists of, how it starts, and how it stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use assay_engine::{Engine, Settings};
+use assay_manifest::Digest32;
+use assay_protocol::certificate::ValidatorSet;
+use assay_protocol::receipt::Trust;
+use assay_runtime::executor::ChainError;
+use assay_store::{Store, StoreError};
+use tokio::sync::{broadcast, oneshot, watch};
+use tracing::{info, warn};
+
+use crate::adapters::{Board, Journal, Models, Orders, PoolSource, RedbKv};
+use crate::chain_spec::ChainSpec;
+use crate::consensus::{self, Authority, AuthorityKeys};
+use crate::data_dir::{DataDir, DataDirError};
+use crate::keys::Key;
+use crate::ledger::{self, LedgerError, LedgerHandle};
+use crate::mempool::{self, Mempool, MempoolHandle};
+use crate::receipts::Receipts;
+use crate::retention;
+use crate::rpc::{self, Backend, ChainKind, Rpc, Services};
+use crate::serving::Serving;
+use crate::supervisor::{Supervisor, TaskError, told_to_stop};
+use crate::worker::{self, DeliveryError, Identity, Referee, Shop, Worker};
+
+/// What a node is to be.
+pub struct Config {
+    /// Where it keeps its things.
+    pub data: DataDir,
+    /// The chain.
+    pub spec: ChainSpec,
+    /// Whether the chain is one that anybody knows the keys of.
+    pub kind: ChainKind,
+    /// The keys with which it makes blocks and referees, if it is the authority.
+    pub authority: Option<AuthorityKeys>,
+    /// The accounts as which it sells compute.
+    pub identities: Vec<Key>,
+    /// How JSON-RPC is served.
+    pub rpc: rpc::Config,
+    /// How the ledger is kept.
+    pub ledger: ledger::Config,
+    /// How models are run.
+    pub engine: Settings,
+}
+
+/// A node could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Its ledger.
+    #[error("opening the ledger: {0}")]
+    Ledger(#[from] ChainError),
+    /// The running ledger.
+    #[error(transparent)]
+    Query(#[from] LedgerError),
+    /// Its journal.
+    #[error(transparent)]
+    Journal(#[from] DeliveryError),
+    /// Its artifact store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its engine.
+    #[error("starting the engine: {0}")]
+    Engine(String),
+    /// Its server.
+    #[error(transparent)]
+    Rpc(#[from] rpc::StartError),
+}
+
+/// A running node.
+pub struct Node {
+    ledger: LedgerHandle,
+    rpc: Rpc,
+    supervisor: Supervisor,
+    trust: Trust,
+}
+
+impl Node {
+    /// Starts every service.
+    ///
+    /// # Errors
+    /// [`StartError`] naming what could not be started; whatever was started before it has ended again.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let Config { data, spec, kind, authority, identities, rpc, ledger, engine } = config;
+        let kv = RedbKv::open(&data.ledger()).map_err(ChainError::from)?;
+        let journal = Journal::open(&data.journal())?;
+        let store = Arc::new(Store::open(&data.models())?);
+        let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
+        let models = Arc::new(Models::new(engine, Arc::clone(&store)));
+        let ledger::Ledger { handle: ledger, ended } = ledger::open(kv, &spec.genesis, ledger)?;
+        let trust = trust_root(&ledger).await?;
+        data.set_trust(&trust)?;
+
+        let mut supervisor = Supervisor::new();
+        supervisor.spawn("ledger", ledger_end(ended, supervisor.stopping()));
+        let height = ledger.head().number;
+        let (pool, mempool) = Mempool::new(mempool::Config::default(), ledger.clone(), height);
+        supervisor.spawn("mempool", infallible(pool.run(supervisor.stopping())));
+        let (heights_told, heights) = watch::channel(height);
+        supervisor
+            .spawn("blocks", tell(ledger.clone(), mempool.clone(), heights_told, supervisor.stopping()));
+        let kept = retention::run(ledger.clone(), journal.clone(), supervisor.stopping());
+        supervisor.spawn("retention", kept);
+
+        let accounts = identities.iter().map(Key::account).collect();
+        let serving = Serving::new(ledger.clone(), Arc::clone(&models), accounts);
+        supervisor.spawn("serving", serving.run(supervisor.stopping()));
+        let board = Board { ledger: ledger.clone(), pool: mempool.clone(), heights };
+        let referee = authority.as_ref().map(|keys| Referee { key: keys.consensus.clone() });
+        let sellers = identities.iter().map(identity).collect();
+        let shop = Shop::new(Arc::clone(&models) as _, Arc::new(journal.clone()), sellers, referee);
+        let worker = Worker::new(worker::Config::default(), board, shop);
+        supervisor.spawn("worker", worker.run(supervisor.stopping()));
+
+        let backend = Backend {
+            ledger: ledger.clone(),
+            pool: mempool.clone(),
+            identity: Arc::new(rpc::Identity {
+                chain: spec.name.clone(),
+                kind,
+                block_time_ms: spec.block_time_ms,
+                data_dir: Some(data.root().into()),
+                authority: authority.is_some(),
+            }),
+        };
+        let services = Services {
+            artifacts: store,
+            models: Arc::clone(&models),
+            jobs: Arc::new(Orders { journal: journal.clone(), models }),
+            receipts: Arc::new(Receipts::new(ledger.clone(), Arc::new(journal))),
+        };
+        let rpc = rpc::start(rpc, backend, services).await?;
+        if let Some(keys) = authority {
+            let source = PoolSource { pool: mempool, ledger: ledger.clone() };
+            let config = consensus::Config { block_time: spec.block_time() };
+            let authority = Authority::new(config, keys, ledger.clone(), source);
+            supervisor.spawn("consensus", authority.run(supervisor.stopping()));
+        }
+        info!(chain = %spec.id, genesis = %ledger.genesis(), height, "node started");
+        Ok(Self { ledger, rpc, supervisor, trust })
+    }
+
+    /// Where JSON-RPC listens.
+    pub const fn rpc_address(&self) -> SocketAddr {
+        self.rpc.address()
+    }
+
+    /// The ledger.
+    pub const fn ledger(&self) -> &LedgerHandle {
+        &self.ledger
+    }
+
+    /// What receipts of this chain rest on.
+    pub const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Runs until `shutdown` resolves, then stops in order; or until a task ends, which is an error.
+    ///
+    /// # Errors
+    /// [`TaskError`] when a task ended before, or did not end when told to.
+    pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), TaskError> {
+        let failure = tokio::select! {
+            () = shutdown => None,
+            failure = self.supervisor.first_end() => Some(failure),
+        };
+        self.rpc.stop().await;
+        let stopped = self.supervisor.stop().await;
+        failure.map_or(stopped, Err)
+    }
+}
+
+async fn trust_root(ledger: &LedgerHandle) -> Result<Trust, LedgerError> {
+    let validators: ValidatorSet = ledger.query(None, "LedgerApi_validators", ()).await?;
+    Ok(Trust { genesis: Digest32::from_bytes(ledger.genesis().0), validators })
+}
+
+fn identity(key: &Key) -> Identity {
+    Identity { account: key.account().into(), work_key: key.work_key() }
+}
+
+async fn infallible(task: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {
+    task.await;
+    Ok(())
+}
+
+/// Ends with the ledger's writer: at the latest when the node stops and lets go of its handles.
+async fn ledger_end(
+    ended: oneshot::Receiver<Result<(), ChainError>>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), String> {
+    tokio::select! {
+        ended = ended => match ended {
+            Ok(result) => result.map_err(|error| error.to_string()),
+            Err(_) => Err("the ledger's thread panicked".into()),
+        },
+        () = told_to_stop(&mut stop) => Ok(()),
+    }
+}
+
+/// Tells the pool of every finalized block, and then the worker.
+async fn tell(
+    ledger: LedgerHandle,
+    pool: MempoolHandle,
+    heights: watch::Sender<u32>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), String> {
+    let mut blocks = ledger.subscribe();
+    loop {
+        let block = tokio::select! {
+            block = blocks.recv() => block,
+            () = told_to_stop(&mut stop) => return Ok(()),
+        };
+        match block {
+            Ok(block) => {
+                let (height, included) = (block.header.number, block.extrinsics.clone());
+                // A pool that is gone while the node stops is no failure; otherwise its own end is.
+                if pool.finalized(height, block.hash, included).await.is_err() {
+                    told_to_stop(&mut stop).await;
+                    return Ok(());
+                }
+                heights.send_replace(height);
+            }
+            // The pool finds out by itself what was included meanwhile when it checks again.
+            Err(broadcast::error::RecvError::Lagged(missed)) => warn!(missed, "blocks came too fast"),
+            Err(broadcast::error::RecvError::Closed) => return Err("the ledger has stopped".into()),
+        }
+    }
+}
