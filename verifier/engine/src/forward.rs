@@ -35,7 +35,7 @@ impl<'a> Forward<'a> {
     /// Room for `positions_max` positions, read in chunks of at most `chunk_max`.
     pub fn new(pool: &'a Pool, model: &'a Model, positions_max: usize, chunk_max: usize) -> Self {
         let config = model.config();
-        let head = || HeadCache::new(config.head_size, positions_max);
+        let head = || HeadCache::new(config.head_size);
         let layer = || (0..config.kv_heads).map(|_| head()).collect();
         Self {
             pool,

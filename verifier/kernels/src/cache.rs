@@ -17,33 +17,28 @@ pub struct HeadCache {
 }
 
 impl HeadCache {
-    /// Room for `positions_max` positions.
-    pub fn new(head_size: usize, positions_max: usize) -> Self {
-        let tiles = positions_max.div_ceil(LANES);
-        Self {
-            head_size,
-            positions: 0,
-            keys: vec![Lanes([0.0; LANES]); tiles * head_size],
-            values: vec![0.0; positions_max * head_size],
-        }
+    /// No positions yet. Memory is taken as they come, so that an answer pays for its own length only.
+    pub const fn new(head_size: usize) -> Self {
+        Self { head_size, positions: 0, keys: Vec::new(), values: Vec::new() }
     }
 
-    /// Bytes that a cache with this much room takes; none when the number overflows.
-    pub fn size_bytes(head_size: usize, positions_max: usize) -> Option<usize> {
-        let keys = positions_max.checked_next_multiple_of(LANES)?;
-        keys.checked_add(positions_max)?.checked_mul(head_size)?.checked_mul(size_of::<f32>())
+    /// Bytes that as many positions take; none when the number overflows.
+    pub fn size_bytes(head_size: usize, positions: usize) -> Option<usize> {
+        let keys = positions.checked_next_multiple_of(LANES)?;
+        keys.checked_add(positions)?.checked_mul(head_size)?.checked_mul(size_of::<f32>())
     }
 
     /// Appends a position.
     ///
     /// # Panics
-    /// When there is no room, or a length is not the head's size.
+    /// When a length is not the head's size.
     pub fn push(&mut self, key: &[f32], value: &[f32]) {
         assert!(key.len() == self.head_size && value.len() == self.head_size, "a head of {}", self.head_size);
         let (tile, lane) = (self.positions / LANES, self.positions % LANES);
-        let keys = &mut self.keys[tile * self.head_size..][..self.head_size];
-        keys.iter_mut().zip(key).for_each(|(lanes, key)| lanes.0[lane] = *key);
-        self.values[self.positions * self.head_size..][..self.head_size].copy_from_slice(value);
+        self.keys.resize((tile + 1) * self.head_size, Lanes([0.0; LANES]));
+        let keys = self.keys[tile * self.head_size..].iter_mut();
+        keys.zip(key).for_each(|(lanes, key)| lanes.0[lane] = *key);
+        self.values.extend_from_slice(value);
         self.positions += 1;
     }
 

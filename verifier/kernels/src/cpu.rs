@@ -10,7 +10,7 @@ pub struct Cpu(Level);
 pub(crate) enum Level {
     /// What the target always has. Without hardware FMA, `mul_add` is computed by the standard library.
     Portable,
-    /// AVX2 with FMA.
+    /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// AVX-512 F, BW, DQ, VL and VNNI.
@@ -35,7 +35,9 @@ impl Cpu {
         let mut sets = vec![Self(Level::Portable)];
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
             let avx512 = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
@@ -78,7 +80,7 @@ macro_rules! dispatched {
                     Level::Portable => $source($crate::lanes::isa::Portable, $($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => {
-                        #[target_feature(enable = "avx2,fma")]
+                        #[target_feature(enable = "avx2,fma,f16c")]
                         fn compiled($($arg: $type),*) {
                             // SAFETY: this function has the features.
                             $source(unsafe { $crate::x86_64::Avx2::new() }, $($arg),*)
@@ -88,7 +90,7 @@ macro_rules! dispatched {
                     }
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx512 => {
-                        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+                        #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
                         fn compiled($($arg: $type),*) {
                             // SAFETY: this function has the features.
                             $source(unsafe { $crate::x86_64::Avx512::new() }, $($arg),*)

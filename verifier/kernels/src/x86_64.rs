@@ -1,10 +1,11 @@
-//! The integer dot of a block with the instructions of x86-64.
+//! The exact parts with the instructions of x86-64.
 
 use std::arch::x86_64::{
-    __m256i, __m512i, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256,
-    _mm256_load_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16,
-    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_xor_si256,
-    _mm512_and_si512, _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_set1_epi8, _mm512_set1_epi32,
+    __m128i, __m256, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_abs_epi8, _mm256_add_epi16,
+    _mm256_add_epi32, _mm256_and_si256, _mm256_cvtph_ps, _mm256_load_si256, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_xor_si256, _mm512_and_si512,
+    _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_set1_epi8, _mm512_set1_epi32,
     _mm512_srli_epi16,
 };
 
@@ -12,7 +13,7 @@ use crate::lanes::isa::Isa;
 use crate::matrix::{Q4_0_LINES, Q8_0_LINES, Quads};
 use crate::reference::{BLOCK, LANES};
 
-/// AVX2. A value exists only in code that runs where the CPU has it.
+/// AVX2 with F16C. A value exists only in code that runs where the CPU has it.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
@@ -22,7 +23,7 @@ pub(crate) struct Avx512(());
 
 impl Avx2 {
     /// # Safety
-    /// The CPU must have AVX2.
+    /// The CPU must have AVX2 and F16C.
     #[inline(always)]
     pub(crate) const unsafe fn new() -> Self {
         Self(())
@@ -76,6 +77,15 @@ impl Isa for Avx512 {
             std::mem::transmute::<__m512i, [i32; LANES]>(dots)
         }
     }
+
+    #[inline(always)]
+    fn halves(self, bits: &[u16; LANES]) -> [f32; LANES] {
+        // SAFETY: `self` proves the features; sixteen numbers of 16 bits are 256.
+        unsafe {
+            let floats = _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast()));
+            std::mem::transmute::<__m512, [f32; LANES]>(floats)
+        }
+    }
 }
 
 impl Isa for Avx2 {
@@ -121,6 +131,17 @@ impl Isa for Avx2 {
                 }
             }
             std::mem::transmute::<[__m256i; 2], [i32; LANES]>(dots)
+        }
+    }
+
+    #[inline(always)]
+    fn halves(self, bits: &[u16; LANES]) -> [f32; LANES] {
+        // SAFETY: `self` proves the features; eight numbers of 16 bits are 128.
+        unsafe {
+            let bits = bits.as_ptr().cast::<__m128i>();
+            let low = _mm256_cvtph_ps(_mm_loadu_si128(bits));
+            let floats = [low, _mm256_cvtph_ps(_mm_loadu_si128(bits.add(1)))];
+            std::mem::transmute::<[__m256; 2], [f32; LANES]>(floats)
         }
     }
 }

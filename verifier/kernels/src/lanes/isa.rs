@@ -1,15 +1,19 @@
-//! What differs by instruction set: how a block's integers are multiplied with those of sixteen rows.
+//! What differs by instruction set: the integers of a block, and widening binary16.
 
+use crate::float::f16_to_f32;
 use crate::matrix::{Q4_0_LINES, Q8_0_LINES, Quads};
 use crate::reference::{BLOCK, LANES};
 
-/// A way to compute the exact integer dot; every way gives the same integers.
+/// An instruction set's way to do what is exact, so that every way gives the same.
 pub(crate) trait Isa: Copy {
     /// Σ weight · x over a block of Q8_0; `sum` is Σ x.
     fn q8_0(self, lines: &[Quads; Q8_0_LINES], x: &[i8; BLOCK], sum: i32) -> [i32; LANES];
 
     /// Σ weight · x over a block of Q4_0; `sum` is Σ x.
     fn q4_0(self, lines: &[Quads; Q4_0_LINES], x: &[i8; BLOCK], sum: i32) -> [i32; LANES];
+
+    /// Finite binary16 numbers, from their bits.
+    fn halves(self, bits: &[u16; LANES]) -> [f32; LANES];
 }
 
 /// Without intrinsics.
@@ -44,5 +48,14 @@ impl Isa for Portable {
             }
         }
         dots
+    }
+
+    #[inline(always)]
+    fn halves(self, bits: &[u16; LANES]) -> [f32; LANES] {
+        let mut floats = [0.0; LANES];
+        for (float, bits) in floats.iter_mut().zip(bits) {
+            *float = f16_to_f32(*bits);
+        }
+        floats
     }
 }
