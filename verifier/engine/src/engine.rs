@@ -14,6 +14,7 @@ use crate::forward::Forward;
 use crate::model::Model;
 use crate::observer::Observer;
 use crate::sampler;
+use crate::text::RenderError;
 use crate::walk::{End, Task, Walk, Walked};
 
 /// The right token of a rejection where the right answer has none: it ended before.
@@ -141,6 +142,9 @@ pub enum ExecuteError {
         /// The limit.
         max: usize,
     },
+    /// The prompt could not be rendered on this machine.
+    #[error(transparent)]
+    Prompt(RenderError),
     /// The calling thread's floating-point settings are wrong.
     #[error(transparent)]
     Float(#[from] FloatEnvironmentError),
@@ -246,7 +250,9 @@ fn prompt(model: &Model, request: &Request) -> Result<Result<Vec<u32>, (FailCode
     let prompt = match model.prompt(request) {
         Ok(prompt) if prompt.is_empty() => return Ok(Err((FailCode::Template, 0))),
         Ok(prompt) => prompt,
-        Err(error) => return Ok(Err((error.fail_code(), 0))),
+        Err(error) => {
+            return error.fail_code().map(|code| Err((code, 0))).ok_or(ExecuteError::Prompt(error));
+        }
     };
     if usize::try_from(request.n_in) != Ok(prompt.len()) || request.prompt_hash != prompt_hash(&prompt) {
         return Err(ExecuteError::PromptMismatch { stated: request.n_in, found: prompt.len() });

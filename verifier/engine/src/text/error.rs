@@ -1,5 +1,7 @@
 //! What can be wrong with a tokenizer, a template or a prompt.
 
+use std::io::ErrorKind;
+
 use assay_manifest::formats::gguf::KeyError;
 use assay_protocol::commitment::FailCode;
 
@@ -64,7 +66,9 @@ pub enum TextError {
         byte: u8,
     },
     /// A merge is not two tokens that make a third, or appears twice.
-    #[error("reading the tokenizer: merge {rank} is not a pair of tokens that makes another, or a repetition")]
+    #[error(
+        "reading the tokenizer: merge {rank} is not a pair of tokens that makes another, or a repetition"
+    )]
     Merge {
         /// Its position in the list.
         rank: usize,
@@ -95,6 +99,9 @@ pub enum TextError {
         /// The token.
         token: u32,
     },
+    /// This machine gave no thread for the template.
+    #[error("reading the chat template: starting a thread failed ({0})")]
+    Thread(ErrorKind),
 }
 
 /// A prompt was refused.
@@ -127,14 +134,20 @@ pub enum RenderError {
     /// The library refused the text.
     #[error("tokenizing the prompt: {0}")]
     Bpe(String),
+    /// This machine gave no thread for the template; another may well render it.
+    #[error("rendering the messages: starting a thread failed ({0})")]
+    Thread(ErrorKind),
 }
 
 impl RenderError {
-    /// The failure as providers commit to it.
-    pub fn fail_code(&self) -> FailCode {
+    /// The failure as providers commit to it; none if the fault is this machine's.
+    pub fn fail_code(&self) -> Option<FailCode> {
         match self {
-            Self::NoTemplate | Self::Template(_) | Self::Noncharacter(_) | Self::Bpe(_) => FailCode::Template,
-            Self::Fuel | Self::TooLong { .. } | Self::Split { .. } => FailCode::Fuel,
+            Self::NoTemplate | Self::Template(_) | Self::Noncharacter(_) | Self::Bpe(_) => {
+                Some(FailCode::Template)
+            }
+            Self::Fuel | Self::TooLong { .. } | Self::Split { .. } => Some(FailCode::Fuel),
+            Self::Thread(_) => None,
         }
     }
 }

@@ -195,11 +195,7 @@ fn end_tokens(gguf: &Gguf, vocab: &Vocab) -> Result<Vec<u32>, TextError> {
     Ok(ends)
 }
 
-fn chat_template(
-    gguf: &Gguf,
-    vocab: &Vocab,
-    controls: &Specials,
-) -> Result<Option<ChatTemplate>, TextError> {
+fn chat_template(gguf: &Gguf, vocab: &Vocab, controls: &Specials) -> Result<Option<ChatTemplate>, TextError> {
     let Some(source) = gguf.lookup::<&str>("tokenizer.chat_template")? else { return Ok(None) };
     let mut named = Vec::new();
     for (name, key) in VARIABLES {

@@ -72,9 +72,9 @@ impl Specials {
         if !self.begins[usize::from(*bytes.first()?)] {
             return None;
         }
-        self.lengths
-            .iter()
-            .find_map(|length| bytes.get(..*length).and_then(|head| self.ids.get(head)).map(|id| (*length, *id)))
+        self.lengths.iter().find_map(|length| {
+            bytes.get(..*length).and_then(|head| self.ids.get(head)).map(|id| (*length, *id))
+        })
     }
 }
 

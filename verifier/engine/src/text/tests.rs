@@ -45,7 +45,7 @@ pub(super) fn metadata(template: &str) -> Metadata {
     .into()
 }
 
-fn load(metadata: Metadata) -> Result<Text, TextError> {
+pub(super) fn load(metadata: Metadata) -> Result<Text, TextError> {
     Text::from_gguf(&Gguf { version: 3, metadata, tensors: Vec::new(), alignment: 32, data_offset: 0 })
 }
 
@@ -98,14 +98,8 @@ fn a_raw_prompt_may_name_control_tokens() {
 #[test]
 fn the_template_makes_control_tokens() {
     let tokens = model(CHATML).render(&chat("hi"), 0).unwrap();
-    let expected = [
-        vec![IM_START],
-        bytes("user\nhi"),
-        vec![IM_END],
-        bytes("\n"),
-        vec![IM_START],
-        bytes("assistant\n"),
-    ];
+    let expected =
+        [vec![IM_START], bytes("user\nhi"), vec![IM_END], bytes("\n"), vec![IM_START], bytes("assistant\n")];
     assert_eq!(tokens, expected.concat());
 }
 
@@ -154,17 +148,14 @@ fn a_message_with_a_stand_in_is_refused() {
     for content in ['\u{fdd0}', '\u{fdef}', '\u{fffe}', '\u{10ffff}'] {
         let error = model(CHATML).render(&chat(&format!("a{content}")), 0).unwrap_err();
         assert_eq!(error, RenderError::Noncharacter(content));
-        assert_eq!(error.fail_code(), FailCode::Template);
+        assert_eq!(error.fail_code(), Some(FailCode::Template));
     }
 }
 
 #[test]
 fn a_template_that_composes_control_tokens_is_refused() {
     let composing = "{% for m in messages %}{{ '<|im_' ~ 'start|>' ~ m.content }}{% endfor %}";
-    assert!(matches!(
-        load(metadata(composing)),
-        Err(TextError::ComposedControl { token: IM_START })
-    ));
+    assert!(matches!(load(metadata(composing)), Err(TextError::ComposedControl { token: IM_START })));
 }
 
 #[test]
@@ -222,13 +213,13 @@ fn a_missing_template_is_told_apart() {
     let mut metadata = metadata("");
     metadata.remove("tokenizer.chat_template");
     let error = load(metadata).unwrap().render(&chat("x"), 0).unwrap_err();
-    assert_eq!((error.fail_code(), error), (FailCode::Template, RenderError::NoTemplate));
+    assert_eq!((error.fail_code(), error), (Some(FailCode::Template), RenderError::NoTemplate));
 }
 
 #[test]
 fn a_prompt_beyond_the_limit_is_refused() {
     let error = model(CHATML).render(&raw(&"x".repeat(1024 * 1024 + 1)), 0).unwrap_err();
-    assert_eq!(error.fail_code(), FailCode::Fuel);
+    assert_eq!(error.fail_code(), Some(FailCode::Fuel));
     assert!(matches!(error, RenderError::TooLong { .. }));
 }
 

@@ -56,7 +56,8 @@ impl Vocab {
         if texts.len() != numbers.len() {
             return Err(TextError::TypeCount { tokens: texts.len(), types: numbers.len() });
         }
-        let mut vocab = Self { texts: texts.to_vec(), kinds: Vec::new(), bytes: Vec::new(), ends: Vec::new() };
+        let mut vocab =
+            Self { texts: texts.to_vec(), kinds: Vec::new(), bytes: Vec::new(), ends: Vec::new() };
         for (text, number) in texts.iter().zip(numbers) {
             vocab.push(text, *number)?;
         }
