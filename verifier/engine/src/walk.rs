@@ -88,12 +88,13 @@ impl<'a> Walk<'a> {
 
     /// Walks from the first position to the end.
     pub fn run(mut self, observer: &mut dyn Observer) -> Result<Walked, ExecuteError> {
-        for position in 0.. {
+        let mut position = 0;
+        loop {
             if !self.chunk.contains(&position) {
                 self.read_chunk(position, observer)?;
             }
             let end = match self.visit(position) {
-                Ok(None) => continue,
+                Ok(None) => None,
                 Ok(Some(token)) => {
                     if observer.token(token).is_break() {
                         return Err(ExecuteError::Stopped);
@@ -106,8 +107,8 @@ impl<'a> Walk<'a> {
                 let answer = self.sequence.split_off(self.n_in);
                 return Ok(Walked { end, answer, trace_root: self.trace.root() });
             }
+            position += 1;
         }
-        unreachable!("an answer ends at the latest where the context does")
     }
 
     /// Runs the forward pass from `position` on, as far as tokens are known.

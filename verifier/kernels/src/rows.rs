@@ -1,4 +1,4 @@
-//! Kernels over single rows of activations.
+//! Kernels over single rows of activations; all panic when lengths do not fit one another.
 
 use crate::cpu::dispatched;
 use crate::lanes;

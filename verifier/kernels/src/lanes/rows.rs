@@ -22,6 +22,7 @@ pub(crate) fn quantise<I: Isa>(
 /// See [`reference::rms_norm`].
 #[inline(always)]
 pub(crate) fn rms_norm<I: Isa>(_: I, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    assert!(weight.len() == x.len() && out.len() == x.len(), "rows of {}", x.len());
     let (chunks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [0.0f32; LANES];
     for chunk in chunks {
@@ -41,6 +42,7 @@ pub(crate) fn rms_norm<I: Isa>(_: I, x: &[f32], weight: &[f32], epsilon: f32, ou
 /// See [`reference::swiglu`].
 #[inline(always)]
 pub(crate) fn swiglu<I: Isa>(_: I, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    assert!(up.len() == gate.len() && out.len() == gate.len(), "rows of {}", gate.len());
     for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
         *out = reference::swiglu(*gate, *up);
     }
@@ -49,6 +51,7 @@ pub(crate) fn swiglu<I: Isa>(_: I, gate: &[f32], up: &[f32], out: &mut [f32]) {
 /// See [`reference::rotate`]: every head of a row.
 #[inline(always)]
 pub(crate) fn rotate<I: Isa>(_: I, row: &mut [f32], cos: &[f32], sin: &[f32]) {
+    assert!(sin.len() == cos.len() && row.len().is_multiple_of(2 * cos.len()), "heads of {}", 2 * cos.len());
     for head in row.chunks_exact_mut(2 * cos.len()) {
         reference::rotate(head, cos, sin);
     }
@@ -57,6 +60,7 @@ pub(crate) fn rotate<I: Isa>(_: I, row: &mut [f32], cos: &[f32], sin: &[f32]) {
 /// `x += y`, one rounding an element.
 #[inline(always)]
 pub(crate) fn add<I: Isa>(_: I, x: &mut [f32], y: &[f32]) {
+    assert_eq!(x.len(), y.len(), "rows of equal length");
     for (x, y) in x.iter_mut().zip(y) {
         *x += y;
     }
