@@ -9,7 +9,7 @@ use assay_protocol::header::HeaderView;
 use assay_runtime::executor::testing::{FailingKv, conformance};
 use assay_runtime::executor::{Chain, ChainError, Kv, MemoryKv, Retention, decode_extrinsic, on_big_stack};
 use assay_runtime::{GenesisSpec, RuntimeCall, RuntimeEvent, UNIT};
-use codec::{Compact, Encode};
+use codec::Encode;
 use sp_keyring::Sr25519Keyring::Bob;
 use sp_runtime::DigestItem;
 use sp_runtime::traits::BlakeTwo256;
@@ -245,7 +245,7 @@ fn a_read_proof_verifies_against_the_state_root() {
         sp_keyring::Sr25519Keyring::Alice.to_account_id(),
     );
     let lease = network.chain.reader().at(None).unwrap();
-    let proof = sp_state_machine::StorageProof::new(lease.prove(&[key.clone()]).unwrap());
+    let proof = sp_state_machine::StorageProof::new(lease.prove(std::slice::from_ref(&key)).unwrap());
     let root = network.chain.head().state_root;
     let read = sp_state_machine::read_proof_check::<BlakeTwo256, _>(root, proof.clone(), [&key]).unwrap();
     assert!(read[&key].is_some());

@@ -1,4 +1,4 @@
-//! Jobs on the composed ledger, to the unit.
+//! Jobs, stake and registrations on the composed ledger, to the unit.
 //!
 //! Every expected number is computed here from the clauses of `docs/PROTOCOL.md`; after every block all
 //! invariants of the ledger are checked.
@@ -18,4 +18,5 @@ mod equivocation;
 mod steps;
 mod queue;
 mod stake;
+mod registrations;
 mod store;

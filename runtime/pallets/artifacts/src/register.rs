@@ -94,6 +94,13 @@ impl<T: Config> Pallet<T> {
         T::DepositBase::get().saturating_add(T::DepositPerByte::get().saturating_mul(bytes))
     }
 
+    /// Deposits of all registrations and edges.
+    pub fn deposits() -> u128 {
+        let registrations = Registrations::<T>::iter_values().map(|entry| entry.deposit);
+        let edges = Edges::<T>::iter_values().map(|stated| stated.deposit);
+        registrations.chain(edges).fold(0, u128::saturating_add)
+    }
+
     /// Deposits equal holds, and every registration knows how many edges its account states.
     ///
     /// # Errors

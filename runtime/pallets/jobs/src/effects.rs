@@ -2,7 +2,7 @@
 
 use assay_manifest::JobId;
 use assay_manifest::log::LogAppend;
-use assay_protocol::job::{Context, Effect, Input, Job, Payee, Payment, Transition};
+use assay_protocol::job::{Context, Effect, Input, Job, Payee, Payment, SeatOutcome, Transition};
 use assay_protocol::party::AccountBytes;
 use assay_protocol::units::Amount;
 use frame_support::dispatch::DispatchResult;
@@ -137,16 +137,24 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    /// Bonds that stand for the seats of open jobs, by provider.
-    pub fn bonded() -> BTreeMap<T::AccountId, u128> {
-        let mut bonded = BTreeMap::new();
+    /// Escrow of all jobs that have not been paid.
+    pub fn escrow() -> u128 {
+        let unpaid = Jobs::<T>::iter_values().filter(|job| !job.phase.is_paid());
+        unpaid.fold(0, |sum, job| sum.saturating_add(job.quote.escrow.get()))
+    }
+
+    /// What the seats of open jobs bind, by provider: bonds, and executions at hand.
+    pub fn bound() -> BTreeMap<T::AccountId, (u128, u32)> {
+        let mut bound = BTreeMap::new();
         for job in Jobs::<T>::iter_values() {
             for seat in job.seats.iter().filter(|seat| seat.bonded) {
-                let sum: &mut u128 = bonded.entry(seat.provider.into()).or_default();
-                *sum = sum.saturating_add(job.quote.bond.get());
+                let entry: &mut (u128, u32) = bound.entry(seat.provider.into()).or_default();
+                let works = matches!(seat.outcome, SeatOutcome::Pending | SeatOutcome::Accepted);
+                entry.0 = entry.0.saturating_add(job.quote.bond.get());
+                entry.1 = entry.1.saturating_add(works.into());
             }
         }
-        bonded
+        bound
     }
 }
 

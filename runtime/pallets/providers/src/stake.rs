@@ -159,6 +159,14 @@ impl<T: Config> Pallet<T> {
         Providers::<T>::try_mutate(who, |entry| change(entry.as_mut().ok_or(Error::<T>::NotAProvider)?))
     }
 
+    /// All that is held: stake, and what is unbonding.
+    pub fn held() -> u128 {
+        let unbonding =
+            |provider: Provider<_>| provider.unbonding.iter().map(|part| part.amount).sum::<u128>();
+        let leaving = Providers::<T>::iter_values().map(unbonding);
+        leaving.fold(TotalStake::<T>::get(), u128::saturating_add)
+    }
+
     /// Books equal holds, nothing is locked that is not staked, and the total is the sum.
     ///
     /// # Errors
