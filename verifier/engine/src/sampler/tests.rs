@@ -1,8 +1,12 @@
+use std::f32::consts::LN_2;
+
 use assay_manifest::Digest32;
 use assay_protocol::request::{F32, Sampler};
 use proptest::prelude::*;
 
 use super::{SampleError, Unsupported, check, choose};
+
+const LN_3: f32 = 1.098_612_3;
 
 fn settings(temperature: f32) -> Sampler {
     Sampler { temperature: F32::new(temperature), ..Sampler::greedy() }
@@ -49,7 +53,7 @@ fn what_is_not_finite_is_refused() {
 #[test]
 fn frequencies_follow_the_probabilities() {
     // ln of 1, 2, 3, 4: probabilities of 0.1, 0.2, 0.3, 0.4.
-    let logits = [0.0, 0.693_147_2, 1.098_612_3, 1.386_294_4];
+    let logits = [0.0, LN_2, LN_3, 2.0 * LN_2];
     for (count, expected) in counts(&logits, &settings(1.0)).into_iter().zip([1000, 2000, 3000, 4000]) {
         // Four standard deviations of a binomial count.
         assert!(u32::abs_diff(count, expected) < 200, "{count} of {expected}");
@@ -62,7 +66,7 @@ fn frequencies_follow_the_probabilities() {
 
 #[test]
 fn filters_keep_what_the_definition_names() {
-    let logits = [0.0, 0.693_147_2, 1.098_612_3, 1.386_294_4, 1.386_294_4];
+    let logits = [0.0, LN_2, LN_3, 2.0 * LN_2, 2.0 * LN_2];
     let drawn = |settings: Sampler| -> Vec<usize> {
         counts(&logits, &settings)
             .iter()
@@ -134,7 +138,8 @@ fn naive(logits: &[f32], settings: &Sampler, seed: &Digest32, position: u32) -> 
     let greatest = logits.iter().copied().fold(f32::MIN, f32::max);
     let temperature = settings.temperature.get();
     let weight = |logit: f32| {
-        (f64::from(assay_kernels::reference::exp((logit - greatest) / temperature)) * 2f64.powi(40)) as u128
+        (f64::from(assay_kernels::reference::exp((logit - greatest) / temperature)) * (1u64 << 40) as f64)
+            as u128
     };
     let mut kept: Vec<(u32, f32, u128)> =
         (0u32..).zip(logits).map(|(token, logit)| (token, *logit, weight(*logit))).collect();
@@ -142,7 +147,7 @@ fn naive(logits: &[f32], settings: &Sampler, seed: &Digest32, position: u32) -> 
     if settings.top_k > 0 {
         kept.truncate(settings.top_k as usize);
     }
-    let share = |share: F32| (f64::from(share.get()) * 2f64.powi(32)) as u128;
+    let share = |share: F32| (f64::from(share.get()) * (1u64 << 32) as f64) as u128;
     let whole: u128 = kept.iter().map(|(_, _, weight)| weight).sum();
     let enough = (1..=kept.len()).find(|n| {
         (kept[..*n].iter().map(|(_, _, weight)| weight).sum::<u128>() << 32) >= share(settings.top_p) * whole

@@ -29,6 +29,8 @@ use super::{RenderError, TextError};
 
 /// Longest template; those with tools have about 17,000 bytes.
 const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
+/// Tokens of one `{{ }}` or `{% %}`: compiling takes time and stack that grow with them, the time in squares.
+const TAG_TOKENS_MAX: usize = 4096;
 /// Longest rendered text: four times the longest request.
 pub(super) const RENDERED_BYTES_MAX: usize = 1024 * 1024;
 /// Work of one rendering: instructions, and 64 bytes of text each. The longest request, in a template of
@@ -141,10 +143,21 @@ fn check_source(source: &str) -> Result<(), TextError> {
     if find_noncharacter(source).is_some() {
         return Err(TextError::Template("it contains a noncharacter of Unicode".to_owned()));
     }
+    let mut tag_tokens = 0;
     for token in tokenize(source, false, syntax()) {
-        let (token, _) = token.map_err(|error| TextError::Template(error.to_string()))?;
-        if matches!(token, Token::Pow) {
-            return Err(TextError::Template("it uses `**`, whose result hangs on the platform".to_owned()));
+        tag_tokens += 1;
+        match token.map_err(|error| TextError::Template(error.to_string()))? {
+            (Token::VariableStart | Token::BlockStart, _) => tag_tokens = 0,
+            (Token::Pow, _) => {
+                return Err(TextError::Template(
+                    "it uses `**`, whose result hangs on the platform".to_owned(),
+                ));
+            }
+            _ if tag_tokens > TAG_TOKENS_MAX => {
+                let what = "an expression of the chat template, in tokens,";
+                return Err(TextError::TooLarge { what, limit: TAG_TOKENS_MAX });
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -2,6 +2,8 @@
 //!
 //! Letters change case in ASCII only, so that no result hangs on a version of Unicode's tables.
 
+use std::slice::from_ref;
+
 use minijinja::value::{ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 
@@ -64,11 +66,11 @@ fn map_method(state: &mut State, map: &Value, method: &str, args: &[Value]) -> R
             let found = map.get_item(key)?;
             Ok(if found.is_undefined() { default.cloned().unwrap_or(().into()) } else { found })
         }
-        "items" => no_args(args).and_then(|()| state.apply_filter("items", &[map.clone()])),
-        "keys" => no_args(args).and_then(|()| state.apply_filter("list", &[map.clone()])),
+        "items" => no_args(args).and_then(|()| state.apply_filter("items", from_ref(map))),
+        "keys" => no_args(args).and_then(|()| state.apply_filter("list", from_ref(map))),
         "values" => {
             no_args(args)?;
-            let items = state.apply_filter("items", &[map.clone()])?;
+            let items = state.apply_filter("items", from_ref(map))?;
             state.apply_filter("map", &[items, "last".into()])
         }
         _ => Err(ErrorKind::UnknownMethod.into()),

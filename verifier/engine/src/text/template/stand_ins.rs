@@ -71,7 +71,7 @@ fn noncharacter(index: usize) -> char {
     let index = index as u32;
     let code = match index.checked_sub(32) {
         None => 0xfdd0 + index,
-        Some(rest) => (rest / 2) << 16 | 0xfffe | rest % 2,
+        Some(rest) => ((rest / 2) << 16) | 0xfffe | (rest % 2),
     };
     char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
 }

@@ -3,8 +3,8 @@
 use assay_protocol::commitment::FailCode;
 use assay_protocol::request::{Message, Prompt};
 
-use super::super::RenderError;
-use super::super::tests::{chat, model};
+use super::super::tests::{chat, load, metadata, model};
+use super::super::{RenderError, TextError};
 
 /// What a template makes of one message "x" of the user, at the time 0.
 fn render(template: &str) -> Result<String, RenderError> {
@@ -127,13 +127,13 @@ fn nesting_beyond_the_limit_is_stopped() {
 
 #[test]
 fn a_template_of_extreme_shape_overflows_no_stack() {
-    // Expressions as long as the limit; the engine recurses into each of their parts.
+    // Long expressions; the engine recurses into each of their parts.
     for part in ["1 + ", "not ", "-", "x or ", "x~", "1 if x else "] {
-        let template = format!("{{{{ {}1 }}}}", part.repeat(65_000 / part.len()));
+        let template = format!("{{{{ {}1 }}}}", part.repeat(1000));
         assert!(render(&template).is_ok(), "{part}");
     }
     for part in [".x", "[0]", "()", "|x", " is x"] {
-        let template = format!("{{{{ x{} }}}}", part.repeat(65_000 / part.len()));
+        let template = format!("{{{{ x{} }}}}", part.repeat(1000));
         assert!(matches!(render(&template), Err(RenderError::Template(_))), "{part}");
     }
     // Values as deep as the fuel allows, printed and dropped.
@@ -148,6 +148,14 @@ fn a_template_of_extreme_shape_overflows_no_stack() {
         assert!(render(&template(8)).is_ok(), "{open}");
         assert!(matches!(render(&template(9999)), Err(RenderError::Fuel)), "{open}");
     }
+}
+
+#[test]
+fn an_expression_beyond_the_limit_is_refused() {
+    let long = format!("{{{{ {}1 }}}}", "1 + ".repeat(2048));
+    assert!(matches!(load(metadata(&long)), Err(TextError::TooLarge { .. })));
+    let many = "{{ 1 + 1 }}".repeat(2048);
+    assert!(load(metadata(&many)).is_ok());
 }
 
 #[test]
