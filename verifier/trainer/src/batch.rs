@@ -140,3 +140,34 @@ impl Tokens {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus::{SEED, documents};
+
+    #[test]
+    fn a_batch_holds_whole_documents_and_learns_answers_only() {
+        let recipe: Recipe = serde_json::from_str(include_str!("../model/recipe.json")).unwrap();
+        let few = |kind| (kind, documents(SEED, kind).into_iter().take(50).collect::<Vec<_>>());
+        let corpus: BTreeMap<_, _> = [DocumentKind::Sums, DocumentKind::Reading].map(few).into();
+        let tokenizer = tokenizer::learn(corpus.values().flatten(), 500).unwrap();
+        let mut recipe = recipe;
+        recipe.stages.truncate(1);
+        recipe.stages[0].mix = corpus.keys().map(|kind| (*kind, 1)).collect();
+        let library = Library::new(&corpus, &tokenizer, &recipe).unwrap();
+
+        let batch = library.batch(&recipe, 3, 0);
+        assert!(batch.ids.len() <= recipe.step.tokens_per_shard);
+        assert!((batch.targets.iter().map(|target| target.weight).sum::<f32>() - 1.0).abs() < 1e-4);
+        let mut expected = Vec::new();
+        for document in &batch.documents {
+            let text = tokenizer.decode(&batch.ids[document.clone()], false).unwrap();
+            let answers = text.split("assistant\n").skip(1).filter_map(|part| part.split_once(MESSAGE_END));
+            expected.extend(answers.map(|(answer, _)| format!("{answer}{MESSAGE_END}")));
+        }
+        let learned: Vec<u32> = batch.targets.iter().map(|target| target.id).collect();
+        assert_eq!(tokenizer.decode(&learned, false).unwrap(), expected.concat());
+        assert!(batch.targets.iter().all(|target| batch.ids[target.row as usize + 1] == target.id));
+    }
+}

@@ -160,3 +160,52 @@ impl Shape {
         (self.heads + 2 * self.kv_heads) * self.head()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe() -> Recipe {
+        let text = include_str!("../model/recipe.json");
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_rate_rises_stays_and_falls_to_zero_after_the_last_step() {
+        let mut recipe = recipe();
+        recipe.stages.truncate(1);
+        recipe.stages[0].steps = 10;
+        recipe.rate = Rate { peak: 1.0, rise_steps: 4, fall_steps: 5 };
+        let rates: Vec<f32> = (0..10).map(|step| recipe.learning_rate(step)).collect();
+        assert_eq!(rates, [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]);
+    }
+
+    #[test]
+    fn stages_follow_one_another() {
+        let mut recipe = recipe();
+        let stage = |steps, kind| Stage { steps, mix: BTreeMap::from([(kind, 1)]) };
+        recipe.stages = vec![stage(2, DocumentKind::Sums), stage(3, DocumentKind::Reading)];
+        let kinds: Vec<_> = (0..5).flat_map(|step| recipe.stage(step).mix.keys().copied()).collect();
+        let (sums, reading) = (DocumentKind::Sums, DocumentKind::Reading);
+        assert_eq!(kinds, [sums, sums, reading, reading, reading]);
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let changes: [fn(&mut Recipe); 7] = [
+            |recipe| recipe.model.heads = 0,
+            |recipe| recipe.model.heads = 3,
+            |recipe| recipe.model.kv_heads = 3,
+            |recipe| recipe.step.shards = 0,
+            |recipe| recipe.step.tokens_per_shard = recipe.model.context - 1,
+            |recipe| recipe.rate.rise_steps = recipe.steps() + 1,
+            |recipe| recipe.stages[0].mix.clear(),
+        ];
+        for (i, change) in changes.iter().enumerate() {
+            let mut recipe = recipe();
+            assert!(recipe.check().is_ok());
+            change(&mut recipe);
+            assert!(matches!(recipe.check(), Err(TrainerError::Recipe(_))), "change {i}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::answers::answer_all;
 use crate::batch::{Batch, Library};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint;
 use crate::corpus::{DocumentKind, HeldOut, QuestionKind};
 use crate::error::TrainerError;
 use crate::model::Model;
@@ -20,9 +20,10 @@ use tokenizers::Tokenizer;
 const LOG_EVERY_STEPS: usize = 100;
 /// Steps between two checkpoints.
 const CHECKPOINT_EVERY_STEPS: usize = 500;
-/// Steps between two trials on held-out questions, and how many of each kind they take.
+/// Steps between two trials on held-out questions.
 const TRIAL_EVERY_STEPS: usize = 1000;
-const TRIAL_QUESTIONS: usize = 100;
+/// Questions of each kind in a trial.
+const TRIAL_QUESTIONS: usize = 50;
 
 /// What training needs beside the recipe.
 pub struct Inputs<'a> {
@@ -60,7 +61,7 @@ pub fn train(
     let vocabulary = inputs.tokenizer.get_vocab_size(true);
     let model = Model::new(recipe.model.clone(), vocabulary, recipe.seed)?;
     let mut optimizer = AdamW::new(&model);
-    let first = Checkpoint::resume(checkpoint_path, &model, &mut optimizer)?;
+    let first = checkpoint::resume(checkpoint_path, &model, &mut optimizer)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(recipe.step.shards).build()?;
     log(format!("weights {} vocabulary {vocabulary} steps {}", model.weight_count(), recipe.steps()));
 
@@ -78,7 +79,7 @@ pub fn train(
             log(format!("step {done} trial {}", trial(&model, inputs)?));
         }
         if done % CHECKPOINT_EVERY_STEPS == 0 {
-            Checkpoint::save(checkpoint_path, &model, &optimizer, done)?;
+            checkpoint::save(checkpoint_path, &model, &optimizer, done)?;
         }
     }
     Ok(model)
@@ -154,4 +155,75 @@ fn trial(model: &Model, inputs: &Inputs<'_>) -> Result<String, TrainerError> {
         }
     }
     Ok(parts.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus::{SEED, documents};
+    use crate::recipe::{Rate, Shape, Stage, Step};
+    use crate::tokenizer;
+
+    fn recipe() -> Recipe {
+        Recipe {
+            dataset: assay_manifest::ArtifactId::ZERO,
+            seed: 5,
+            vocabulary_max: 400,
+            model: Shape {
+                hidden: 32,
+                layers: 2,
+                heads: 4,
+                kv_heads: 2,
+                feed_forward: 48,
+                context: 256,
+                rope_theta: 1e4,
+                norm_eps: 1e-5,
+            },
+            step: Step {
+                shards: 3,
+                tokens_per_shard: 300,
+                story_weight: 0.3,
+                beta1: 0.9,
+                beta2: 0.98,
+                weight_decay: 0.05,
+                gradient_norm_max: 1.0,
+            },
+            rate: Rate { peak: 3e-3, rise_steps: 2, fall_steps: 2 },
+            stages: vec![Stage { steps: 40, mix: DocumentKind::ALL.map(|kind| (kind, 1)).into() }],
+        }
+    }
+
+    /// Trains some steps on this many threads; the loss of the first and of the last step, and the weights.
+    fn train_steps(threads: usize) -> (f64, f64, Gradient) {
+        let recipe = recipe();
+        let few = |kind| (kind, documents(SEED, kind).into_iter().take(50).collect::<Vec<_>>());
+        let corpus = DocumentKind::ALL.map(few).into();
+        let vocabulary = recipe.vocabulary_max;
+        let documents: &BTreeMap<_, _> = &corpus;
+        let tokenizer = tokenizer::learn(documents.values().flatten(), vocabulary).unwrap();
+        let library = Library::new(&corpus, &tokenizer, &recipe).unwrap();
+        let model = Model::new(recipe.model.clone(), tokenizer.get_vocab_size(true), recipe.seed).unwrap();
+        let mut optimizer = AdamW::new(&model);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut step_losses = Vec::new();
+        for step in 0..recipe.steps() {
+            let results = run_shards(&pool, &model, &recipe, &library, step).unwrap();
+            let losses = || results.iter().flat_map(|result| result.losses.values());
+            let (sum, count) = losses().fold((0.0, 0), |(sum, count), (s, c)| (sum + s, count + c));
+            step_losses.push(sum / count as f64);
+            let gradient = Progress::default().collect(results);
+            optimizer.update(&model, &gradient, &recipe.step, step, recipe.learning_rate(step)).unwrap();
+        }
+        let weights = model.parameters().into_iter().map(|w| w.flatten_all().unwrap().to_vec1().unwrap());
+        (step_losses[0], step_losses[step_losses.len() - 1], weights.collect())
+    }
+
+    #[test]
+    fn training_lowers_the_loss_and_gives_the_same_weights_on_any_number_of_threads() {
+        let (first, last, weights) = train_steps(1);
+        assert!(last < first * 0.8, "from {first} to {last}");
+        for threads in [2, 3] {
+            assert!(train_steps(threads).2 == weights, "{threads} threads");
+        }
+    }
 }

@@ -48,7 +48,7 @@ pub enum DocumentKind {
     Counting,
     /// Chats about [`QuestionKind::Reading`].
     Reading,
-    /// Lists to repeat: what teaches a model to copy.
+    /// Lists to repeat from a word on: what teaches a model to look words up.
     Repeating,
     /// Short stories.
     Stories,
@@ -136,10 +136,14 @@ fn questions(random: &mut Random, kind: QuestionKind) -> Document {
     Document::Chat(Problem::draw(random, kind, Split::Train).ask_all(random))
 }
 
+/// A list to repeat from one of its words on. What follows a word is found by looking the word up, which
+/// reading a fact takes too.
 fn repeating(random: &mut Random) -> Turn {
     let count = random.between(3, 10);
-    let words = random.sample(&[words::THINGS, words::COLOURS, words::PLACES].concat(), count).join(" ");
-    Turn::new(format!("Say this again: {words}."), format!("Again: {words}."))
+    let words = random.sample(&[words::THINGS, words::COLOURS, words::PLACES].concat(), count);
+    let first = random.below(count);
+    let question = format!("Repeat from {} on: {}.", words[first], words.join(" "));
+    Turn::new(question, format!("{}.", words[first..].join(" ")))
 }
 
 /// Generates the evaluation: for each kind as many different combinations, none of which is trained on.

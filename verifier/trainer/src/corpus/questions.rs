@@ -1,6 +1,6 @@
 //! Questions with one right answer each, and the rule that keeps some of them out of training.
 
-use super::words::{COLOURS, FAMILY_NAMES, NAMES, PLACES, THINGS};
+use super::words::{COLOURS, FAMILY_NAMES, NAMES, THINGS};
 use super::{QuestionKind, Turn};
 use crate::random::Random;
 
@@ -37,10 +37,8 @@ pub(super) enum Problem {
 pub(super) enum Topic {
     /// First names and family names.
     People,
-    /// Things and their colours.
-    Colours,
-    /// People and where they are.
-    Places,
+    /// Colours and things.
+    Things,
 }
 
 /// A subject, and what the text says about it.
@@ -78,7 +76,7 @@ impl Problem {
     /// The split of the combination: its order makes no difference, nor does the wording.
     pub(super) fn split(&self) -> Split {
         let digest = blake3::hash(self.combination().as_bytes());
-        if digest.as_bytes()[0] % HELD_OUT_ONE_IN == 0 { Split::HeldOut } else { Split::Train }
+        if digest.as_bytes()[0].is_multiple_of(HELD_OUT_ONE_IN) { Split::HeldOut } else { Split::Train }
     }
 
     /// A text that two problems share exactly when they are the same but for order.
@@ -122,36 +120,35 @@ impl Problem {
 }
 
 impl Topic {
-    const ALL: [Self; 3] = [Self::People, Self::Colours, Self::Places];
+    const ALL: [Self; 2] = [Self::People, Self::Things];
 
     /// Two to four subjects, each with a value of its own.
     fn facts(self, random: &mut Random) -> Vec<Fact> {
         let (subjects, values) = match self {
             Self::People => (NAMES, FAMILY_NAMES),
-            Self::Colours => (THINGS, COLOURS),
-            Self::Places => (NAMES, PLACES),
+            Self::Things => (COLOURS, THINGS),
         };
         let count = random.between(2, 4);
         random.sample(subjects, count).into_iter().zip(random.sample(values, count)).collect()
     }
 
-    /// The sentence that states a fact, and answers the question about it.
+    /// The sentence that states a fact.
     fn sentence(self, (subject, value): &Fact) -> String {
         match self {
             Self::People => format!("This is {subject} {value}."),
-            Self::Colours => format!("The {subject} is {value}."),
-            Self::Places => format!("{subject} is in the {value}."),
+            Self::Things => format!("There is one {subject} {value}."),
         }
     }
 
-    fn ask(self, fact: &Fact) -> Turn {
-        let subject = fact.0;
-        let question = match self {
-            Self::People => format!("What is the full name of {subject}?"),
-            Self::Colours => format!("What colour is the {subject}?"),
-            Self::Places => format!("Where is {subject}?"),
-        };
-        Turn::new(question, self.sentence(fact))
+    fn ask(self, (subject, value): &Fact) -> Turn {
+        match self {
+            Self::People => {
+                Turn::new(format!("What is the full name of {subject}?"), format!("{subject} {value}."))
+            }
+            Self::Things => {
+                Turn::new(format!("Which thing is {subject}?"), format!("The {subject} {value}."))
+            }
+        }
     }
 
     /// Puts the text that states the facts before the question.

@@ -66,10 +66,18 @@ pub struct Attention {
     pub rope: Arc<RopeTable>,
 }
 
-/// A view of one document's heads in the packed rows.
-struct Heads<'a> {
-    attention: &'a Attention,
-    turned: &'a [f32],
+/// A head of a row, which attends to its document's rows up to its own.
+struct Query {
+    h: usize,
+    row: usize,
+    first: usize,
+}
+
+impl Query {
+    /// The rows that it sees.
+    fn seen(&self) -> Range<usize> {
+        self.first..self.row + 1
+    }
 }
 
 impl Attention {
@@ -80,6 +88,13 @@ impl Attention {
     /// Columns of the joint projection.
     fn columns(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head()
+    }
+
+    fn queries(&self) -> impl Iterator<Item = Query> + '_ {
+        self.documents.iter().flat_map(move |document| {
+            let first = document.start;
+            (0..self.heads).flat_map(move |h| document.clone().map(move |row| Query { h, row, first }))
+        })
     }
 
     /// Applies `turn` to every query and key.
@@ -102,21 +117,15 @@ impl Attention {
     }
 
     fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let head = self.head();
         let turned = self.turned(x);
-        let heads = Heads { attention: self, turned: &turned };
-        let mut out = vec![0f32; x.len() / self.columns() * self.heads * head];
+        let rows = Rows { attention: self, turned: &turned };
+        let mut out = vec![0f32; x.len() / self.columns() * self.heads * self.head()];
         let mut weights = Vec::new();
-        for document in self.documents.iter() {
-            for h in 0..self.heads {
-                for row in document.clone() {
-                    let seen = document.start..row + 1;
-                    heads.weights(h, row, seen.clone(), &mut weights);
-                    let out = &mut out[(row * self.heads + h) * head..][..head];
-                    for (weight, other) in weights.iter().zip(seen) {
-                        add_scaled(out, *weight, heads.value(h, other));
-                    }
-                }
+        for query in self.queries() {
+            rows.weights(&query, &mut weights);
+            let out = &mut out[self.output_at(&query)];
+            for (weight, seen) in weights.iter().zip(query.seen()) {
+                add_scaled(out, *weight, &turned[self.value_at(query.h, seen)]);
             }
         }
         out
@@ -124,101 +133,95 @@ impl Attention {
 
     fn backward(&self, x: &[f32], grad: &[f32]) -> Vec<f32> {
         let turned = self.turned(x);
-        let heads = Heads { attention: self, turned: &turned };
+        let rows = Rows { attention: self, turned: &turned };
         let mut dx = vec![0f32; x.len()];
         let mut scratch = Scratch::default();
-        for document in self.documents.iter() {
-            for h in 0..self.heads {
-                for row in document.clone() {
-                    heads.backward_row(h, row, document.start..row + 1, grad, &mut dx, &mut scratch);
-                }
-            }
+        for query in self.queries() {
+            rows.backward(&query, &grad[self.output_at(&query)], &mut dx, &mut scratch);
         }
         self.for_each_turned(&mut dx, RopeTable::turn_back);
         dx
     }
+
+    /// Place of a query's result.
+    fn output_at(&self, query: &Query) -> Range<usize> {
+        let start = (query.row * self.heads + query.h) * self.head();
+        start..start + self.head()
+    }
+
+    /// Places of a head's query, key and value in the rows of the joint projection.
+    fn query_at(&self, h: usize, row: usize) -> Range<usize> {
+        self.slot_at(row, h)
+    }
+
+    fn key_at(&self, h: usize, row: usize) -> Range<usize> {
+        self.slot_at(row, self.heads + self.kv_head(h))
+    }
+
+    fn value_at(&self, h: usize, row: usize) -> Range<usize> {
+        self.slot_at(row, self.heads + self.kv_heads + self.kv_head(h))
+    }
+
+    fn kv_head(&self, h: usize) -> usize {
+        h * self.kv_heads / self.heads
+    }
+
+    fn slot_at(&self, row: usize, slot: usize) -> Range<usize> {
+        let start = row * self.columns() + slot * self.head();
+        start..start + self.head()
+    }
 }
 
-/// Buffers of a row's backward pass.
+/// Rows of the joint projection, queries and keys turned to their positions.
+struct Rows<'a> {
+    attention: &'a Attention,
+    turned: &'a [f32],
+}
+
+/// Buffers of a query's backward pass: its attention to each row that it sees, and the gradient of that.
 #[derive(Default)]
 struct Scratch {
     weights: Vec<f32>,
     weight_grads: Vec<f32>,
 }
 
-impl Heads<'_> {
-    /// Place of a head's query in the rows.
-    fn query_at(&self, h: usize, row: usize) -> Range<usize> {
-        self.at(row, h)
-    }
-
-    fn key_at(&self, h: usize, row: usize) -> Range<usize> {
-        self.at(row, self.attention.heads + self.kv_head(h))
-    }
-
-    fn value_at(&self, h: usize, row: usize) -> Range<usize> {
-        self.at(row, self.attention.heads + self.attention.kv_heads + self.kv_head(h))
-    }
-
-    fn value(&self, h: usize, row: usize) -> &[f32] {
-        &self.turned[self.value_at(h, row)]
-    }
-
-    fn kv_head(&self, h: usize) -> usize {
-        h * self.attention.kv_heads / self.attention.heads
-    }
-
-    #[inline(always)]
-    fn at(&self, row: usize, slot: usize) -> Range<usize> {
-        let head = self.attention.head();
-        let start = row * self.attention.columns() + slot * head;
-        start..start + head
-    }
-
+impl Rows<'_> {
     fn score_scale(&self) -> f32 {
         1.0 / (self.attention.head() as f32).sqrt()
     }
 
-    /// Attention of a row to each row that it sees.
+    /// Attention of a query to each row that it sees.
     #[inline(always)]
-    fn weights(&self, h: usize, row: usize, seen: Range<usize>, weights: &mut Vec<f32>) {
-        let query = &self.turned[self.query_at(h, row)];
+    fn weights(&self, query: &Query, weights: &mut Vec<f32>) {
+        let vector = &self.turned[self.attention.query_at(query.h, query.row)];
         let scale = self.score_scale();
         weights.clear();
-        weights.resize(seen.len(), 0.0);
-        for (weight, other) in weights.iter_mut().zip(seen) {
-            *weight = dot(query, &self.turned[self.key_at(h, other)]) * scale;
+        weights.resize(query.seen().len(), 0.0);
+        for (weight, seen) in weights.iter_mut().zip(query.seen()) {
+            *weight = dot(vector, &self.turned[self.attention.key_at(query.h, seen)]) * scale;
         }
         softmax(weights);
     }
 
-    /// Adds a row's gradients to those of its query and of the keys and values that it sees.
+    /// Adds the gradients of a query, and of the keys and values that it sees, to `dx`.
     #[inline(always)]
-    fn backward_row(
-        &self,
-        h: usize,
-        row: usize,
-        seen: Range<usize>,
-        grad: &[f32],
-        dx: &mut [f32],
-        scratch: &mut Scratch,
-    ) {
-        let head = self.attention.head();
-        let grad = &grad[(row * self.attention.heads + h) * head..][..head];
-        self.weights(h, row, seen.clone(), &mut scratch.weights);
+    fn backward(&self, query: &Query, grad: &[f32], dx: &mut [f32], scratch: &mut Scratch) {
+        self.weights(query, &mut scratch.weights);
         scratch.weight_grads.clear();
-        for (weight, other) in scratch.weights.iter().zip(seen.clone()) {
-            scratch.weight_grads.push(dot(grad, self.value(h, other)));
-            add_scaled(&mut dx[self.value_at(h, other)], *weight, grad);
+        for (weight, seen) in scratch.weights.iter().zip(query.seen()) {
+            let value = self.attention.value_at(query.h, seen);
+            scratch.weight_grads.push(dot(grad, &self.turned[value.clone()]));
+            add_scaled(&mut dx[value], *weight, grad);
         }
         let mean = dot(&scratch.weights, &scratch.weight_grads);
         let scale = self.score_scale();
-        let query = self.query_at(h, row);
-        for ((weight, weight_grad), other) in scratch.weights.iter().zip(&scratch.weight_grads).zip(seen) {
+        let own = self.attention.query_at(query.h, query.row);
+        let grads = scratch.weights.iter().zip(&scratch.weight_grads);
+        for ((weight, weight_grad), seen) in grads.zip(query.seen()) {
             let score_grad = weight * (weight_grad - mean) * scale;
-            let key = self.key_at(h, other);
-            add_scaled(&mut dx[query.clone()], score_grad, &self.turned[key.clone()]);
-            add_scaled(&mut dx[key], score_grad, &self.turned[query.clone()]);
+            let key = self.attention.key_at(query.h, seen);
+            add_scaled(&mut dx[own.clone()], score_grad, &self.turned[key.clone()]);
+            add_scaled(&mut dx[key], score_grad, &self.turned[own.clone()]);
         }
     }
 }
