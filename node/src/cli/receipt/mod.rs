@@ -117,7 +117,7 @@ fn verify(context: &Context, path: &Path, trust: Option<&str>) -> Result<(), Fai
 fn verified_text(verified: &Verified<'_>) -> String {
     match verified {
         Verified::Holds(Held { report, trust, .. }) => {
-            let mut rows = vec![("valid", format!("yes: {}", report.checked.join(", ")))];
+            let mut rows = vec![("valid", "yes".into()), ("checked", report.checked.join(", "))];
             rows.extend(Claims::from(report).rows());
             rows.push(("trust", trust.to_string()));
             let title = |index| if index == 0 { "not checked" } else { "" };

@@ -57,12 +57,12 @@ fn model(dir: &Path) -> Model {
 async fn threads_and_chunks_change_nothing_and_seeds_do() {
     let dir = tempfile::tempdir().unwrap();
     let sampled = ["--prompt", "in the", "--raw", "--temperature", "1.5", "--max-tokens", "24"];
-    let with = |more: &[&str]| [sampled.as_slice(), more].concat();
-    let one = run(dir.path(), &with(&["--seed", "7", "--threads", "1"])).await.unwrap().statement;
-    let two = ["--seed", "7", "--threads", "2", "--prefill-chunk", "3"];
-    let two = run(dir.path(), &with(&two)).await.unwrap().statement;
+    let one = [&sampled[..], &["--seed", "7", "--threads", "1"]].concat();
+    let one = run(dir.path(), &one).await.unwrap().statement;
+    let two = [&sampled[..], &["--seed", "7", "--threads", "2", "--prefill-chunk", "3"]].concat();
+    let two = run(dir.path(), &two).await.unwrap().statement;
     assert_eq!((&one.tokens, one.trace_root), (&two.tokens, two.trace_root));
-    let other = run(dir.path(), &with(&["--seed", "8"])).await.unwrap().statement;
+    let other = run(dir.path(), &[&sampled[..], &["--seed", "8"]].concat()).await.unwrap().statement;
     assert_ne!(one.tokens, other.tokens);
 }
 
