@@ -80,6 +80,35 @@ pub struct Node {
     trust: Trust,
 }
 
+/// What a node keeps, opened.
+struct Kept {
+    store: Arc<Store>,
+    journal: Journal,
+    ledger: LedgerHandle,
+    ended: oneshot::Receiver<Result<(), ChainError>>,
+}
+
+impl Kept {
+    fn open(data: &DataDir, spec: &ChainSpec, config: ledger::Config) -> Result<Self, StartError> {
+        let kv = RedbKv::open(&data.ledger()).map_err(ChainError::from)?;
+        let journal = Journal::open(&data.journal())?;
+        let store = Arc::new(Store::open(&data.models())?);
+        let ledger::Ledger { handle, ended } = ledger::open(kv, &spec.genesis, config)?;
+        Ok(Self { store, journal, ledger: handle, ended })
+    }
+}
+
+/// What the services are built from.
+struct Parts {
+    ledger: LedgerHandle,
+    pool: MempoolHandle,
+    journal: Journal,
+    store: Arc<Store>,
+    models: Arc<Models>,
+    /// The finalized height, told after the pool has heard of the block.
+    heights: watch::Receiver<u32>,
+}
+
 impl Node {
     /// Starts every service.
     ///
@@ -87,61 +116,32 @@ impl Node {
     /// [`StartError`] naming what could not be started; whatever was started before it has ended again.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let Config { data, spec, kind, authority, identities, rpc, ledger, engine } = config;
-        let kv = RedbKv::open(&data.ledger()).map_err(ChainError::from)?;
-        let journal = Journal::open(&data.journal())?;
-        let store = Arc::new(Store::open(&data.models())?);
         let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
-        let models = Arc::new(Models::new(engine, Arc::clone(&store)));
-        let ledger::Ledger { handle: ledger, ended } = ledger::open(kv, &spec.genesis, ledger)?;
-        let trust = trust_root(&ledger).await?;
+        let kept = Kept::open(&data, &spec, ledger)?;
+        let trust = trust_root(&kept.ledger).await?;
         data.set_trust(&trust)?;
-
         let mut supervisor = Supervisor::new();
-        supervisor.spawn("ledger", ledger_end(ended, supervisor.stopping()));
-        let height = ledger.head().number;
-        let (pool, mempool) = Mempool::new(mempool::Config::default(), ledger.clone(), height);
-        supervisor.spawn("mempool", infallible(pool.run(supervisor.stopping())));
-        let (heights_told, heights) = watch::channel(height);
-        supervisor
-            .spawn("blocks", tell(ledger.clone(), mempool.clone(), heights_told, supervisor.stopping()));
-        let kept = retention::run(ledger.clone(), journal.clone(), supervisor.stopping());
-        supervisor.spawn("retention", kept);
-
-        let accounts = identities.iter().map(Key::account).collect();
-        let serving = Serving::new(ledger.clone(), Arc::clone(&models), accounts);
-        supervisor.spawn("serving", serving.run(supervisor.stopping()));
-        let board = Board { ledger: ledger.clone(), pool: mempool.clone(), heights };
-        let referee = authority.as_ref().map(|keys| Referee { key: keys.consensus.clone() });
-        let sellers = identities.iter().map(identity).collect();
-        let shop = Shop::new(Arc::clone(&models) as _, Arc::new(journal.clone()), sellers, referee);
-        let worker = Worker::new(worker::Config::default(), board, shop);
-        supervisor.spawn("worker", worker.run(supervisor.stopping()));
-
-        let backend = Backend {
-            ledger: ledger.clone(),
-            pool: mempool.clone(),
-            identity: Arc::new(rpc::Identity {
-                chain: spec.name.clone(),
-                kind,
-                block_time_ms: spec.block_time_ms,
-                data_dir: Some(data.root().into()),
-                authority: authority.is_some(),
-            }),
+        let parts = start_ledger(&mut supervisor, kept, engine);
+        let ledger = parts.ledger.clone();
+        let identity = rpc::Identity {
+            chain: spec.name.clone(),
+            kind,
+            block_time_ms: spec.block_time_ms,
+            data_dir: Some(data.root().into()),
+            authority: authority.is_some(),
         };
-        let services = Services {
-            artifacts: store,
-            models: Arc::clone(&models),
-            jobs: Arc::new(Orders { journal: journal.clone(), models }),
-            receipts: Arc::new(Receipts::new(ledger.clone(), Arc::new(journal))),
-        };
-        let rpc = rpc::start(rpc, backend, services).await?;
-        if let Some(keys) = authority {
-            let source = PoolSource { pool: mempool, ledger: ledger.clone() };
+        let rpc = start_rpc(&parts, rpc, identity).await?;
+        let consensus = authority.clone().map(|keys| {
+            let source = PoolSource { pool: parts.pool.clone(), ledger: ledger.clone() };
             let config = consensus::Config { block_time: spec.block_time() };
-            let authority = Authority::new(config, keys, ledger.clone(), source);
-            supervisor.spawn("consensus", authority.run(supervisor.stopping()));
+            Authority::new(config, keys, ledger.clone(), source)
+        });
+        start_selling(&mut supervisor, parts, &identities, authority.as_ref()).await;
+        // Blocks last, so that no deadline passes while models are loaded.
+        if let Some(consensus) = consensus {
+            supervisor.spawn("consensus", consensus.run(supervisor.stopping()));
         }
-        info!(chain = %spec.id, genesis = %ledger.genesis(), height, "node started");
+        info!(chain = %spec.id, genesis = %ledger.genesis(), height = ledger.head().number, "node started");
         Ok(Self { ledger, rpc, supervisor, trust })
     }
 
@@ -173,6 +173,56 @@ impl Node {
         let stopped = self.supervisor.stop().await;
         failure.map_or(stopped, Err)
     }
+}
+
+/// Ledger, pool and journal, and the tasks that keep them in step.
+fn start_ledger(supervisor: &mut Supervisor, kept: Kept, engine: Engine) -> Parts {
+    let Kept { store, journal, ledger, ended } = kept;
+    let height = ledger.head().number;
+    supervisor.spawn("ledger", ledger_end(ended, supervisor.stopping()));
+    let (service, pool) = Mempool::new(mempool::Config::default(), ledger.clone(), height);
+    supervisor.spawn("mempool", infallible(service.run(supervisor.stopping())));
+    let (told, heights) = watch::channel(height);
+    supervisor.spawn("blocks", tell(ledger.clone(), pool.clone(), told, supervisor.stopping()));
+    supervisor.spawn("retention", retention::run(ledger.clone(), journal.clone(), supervisor.stopping()));
+    let models = Arc::new(Models::new(engine, Arc::clone(&store)));
+    Parts { ledger, pool, journal, store, models, heights }
+}
+
+async fn start_rpc(
+    parts: &Parts,
+    config: rpc::Config,
+    identity: rpc::Identity,
+) -> Result<Rpc, rpc::StartError> {
+    let Parts { ledger, pool, journal, store, models, .. } = parts;
+    let backend = Backend { ledger: ledger.clone(), pool: pool.clone(), identity: Arc::new(identity) };
+    let services = Services {
+        artifacts: Arc::clone(store),
+        models: Arc::clone(models),
+        jobs: Arc::new(Orders { journal: journal.clone(), models: Arc::clone(models) }),
+        receipts: Arc::new(Receipts::new(ledger.clone(), Arc::new(journal.clone()))),
+    };
+    rpc::start(config, backend, services).await
+}
+
+/// Loads what is offered, then works for the seats of `identities`, and as the referee if this node is the
+/// authority.
+async fn start_selling(
+    supervisor: &mut Supervisor,
+    parts: Parts,
+    identities: &[Key],
+    authority: Option<&AuthorityKeys>,
+) {
+    let Parts { ledger, pool, journal, models, heights, .. } = parts;
+    let accounts = identities.iter().map(Key::account).collect();
+    let mut serving = Serving::new(ledger.clone(), Arc::clone(&models), accounts);
+    serving.prepare().await;
+    supervisor.spawn("serving", serving.run(supervisor.stopping()));
+    let referee = authority.map(|keys| Referee { key: keys.consensus.clone() });
+    let sellers = identities.iter().map(identity).collect();
+    let shop = Shop::new(models, Arc::new(journal), sellers, referee);
+    let worker = Worker::new(worker::Config::default(), Board { ledger, pool, heights }, shop);
+    supervisor.spawn("worker", worker.run(supervisor.stopping()));
 }
 
 async fn trust_root(ledger: &LedgerHandle) -> Result<Trust, LedgerError> {

@@ -129,11 +129,12 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// The exit code of a JSON-RPC error: 1010 stands for every invalid transaction, payment among them.
+/// The exit code of a JSON-RPC error: 1010 stands for every invalid transaction, payment among them; of our
+/// own codes, those that end in 1 and 2 say that something is unknown or refused.
 fn refusal(code: i32, message: &str) -> Exit {
-    match code {
-        1010 if message.contains("pay") => Exit::Payment,
-        22_000..=23_999 | 1010..=1016 | -32_602 => Exit::Usage,
+    match (code, code % 1000) {
+        (1010, _) if message.contains("pay") => Exit::Payment,
+        (1010..=1016 | -32_602, _) | (20_000..=23_999, 1 | 2) => Exit::Usage,
         _ => Exit::Internal,
     }
 }
@@ -183,7 +184,8 @@ impl From<StartError> for Failure {
             .hint(
                 "another node may be using the data directory; stop it, or choose another with --base-path",
             ),
-            StartError::Rpc(_) => Self::usage(error),
+            StartError::Rpc(_) => Self::usage(error)
+                .hint("choose another address with --rpc-address or another port with --rpc-port; 0 takes a free one"),
             StartError::Query(_) | StartError::Engine(_) => Self::new(Exit::Internal, error),
         }
     }
@@ -203,6 +205,7 @@ mod tests {
         assert_eq!(failed("Token(FundsUnavailable)"), Exit::Payment);
         assert_eq!(failed("Jobs(Stale)"), Exit::Usage);
         assert_eq!(refusal(1010, "Inability to pay some fees"), Exit::Payment);
-        assert_eq!(refusal(25_000, "busy"), Exit::Internal);
+        assert_eq!(refusal(20_002, "refused"), Exit::Usage);
+        assert_eq!(refusal(22_003, "busy"), Exit::Internal);
     }
 }

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use assay_engine::Settings;
+use assay_manifest::{Digest32, ModelId};
 use assay_runtime::executor::Retention;
 use assay_runtime::{AccountId, Endowment, UNIT};
 use clap::{Args, Subcommand};
@@ -128,10 +128,9 @@ impl Run {
         let data = config.data.clone();
         let node = Node::start(config).await?;
         let url = format!("ws://{}", node.rpc_address());
-        info!(%url, "ready for wallets and `assay --rpc`");
-        if dev {
-            set_up_development(&url, &data).await?;
-        }
+        let model = if dev { Some(set_up_development(&url, &data).await?) } else { None };
+        let ready = Ready { event: "ready", rpc: url, model };
+        context.output().line(&ready, Ready::text)?;
         node.run_until(interrupted()?).await.map_err(|error| Failure::new(Exit::Internal, error))
     }
 
@@ -204,22 +203,41 @@ fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-async fn set_up_development(url: &str, data: &DataDir) -> Result<(), Failure> {
-    let client = Arc::new(Client::connect(url).await?);
+/// The line on standard output by which other programs know that they can connect.
+#[derive(Serialize)]
+struct Ready {
+    event: &'static str,
+    rpc: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<ModelId>,
+}
+
+impl Ready {
+    fn text(&self) -> String {
+        let ask = "six providers offer the model `demo`; ask it with\n  \
+                   assay job submit --key //Bob --model demo --prompt 'What is 27 + 45?' --wait";
+        match self.model {
+            Some(_) => format!("ready on {}; {ask}", self.rpc),
+            None => format!("ready on {}", self.rpc),
+        }
+    }
+}
+
+async fn set_up_development(url: &str, data: &DataDir) -> Result<ModelId, Failure> {
+    let client = Client::connect(url).await?;
     let publisher = Key::development(chain_spec::DEVELOPMENT_ACCOUNTS[0])?;
     let published = development::publish(&client, &publisher, data.root()).await?;
     let model = published.model_id;
     development::open_market(&client, &development_providers()?, model).await?;
-    info!(%model, "six providers offer the model `demo`; ask with `assay job submit --key //Bob --model demo`");
-    Ok(())
+    Ok(model)
 }
 
 /// The authority's secrets as they lie in the keystore, mode 0600.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AuthorityFile {
-    consensus: assay_manifest::Digest32,
-    vrf: assay_manifest::Digest32,
+    consensus: Digest32,
+    vrf: Digest32,
 }
 
 fn authority_path(data: &DataDir) -> PathBuf {
@@ -238,7 +256,7 @@ fn load_authority(data: &DataDir) -> Result<Option<AuthorityKeys>, Failure> {
 
 impl AuthorityFile {
     fn generate() -> Self {
-        let secret = || assay_manifest::Digest32::from_bytes(rand::random());
+        let secret = || Digest32::from_bytes(rand::random());
         Self { consensus: secret(), vrf: secret() }
     }
 
@@ -288,7 +306,7 @@ impl Init {
             Err(_) => context.keystore()?.resolve(&self.endow)?.account(),
         };
         let file = AuthorityFile::generate();
-        let seed = assay_manifest::Digest32::from_bytes(rand::random()).to_string();
+        let seed = Digest32::from_bytes(rand::random()).to_string();
         let amount = u128::from(self.tokens).saturating_mul(UNIT);
         let endowments = vec![Endowment { account: endowed.clone(), amount }];
         let spec = ChainSpec::single(&self.id, seed, &file.keys(), endowments);

@@ -205,9 +205,17 @@ impl Client {
     /// # Errors
     /// [`ClientError`] when the node refuses.
     pub async fn balances(&self, account: &AccountId) -> Result<Balances, ClientError> {
+        self.balances_at(account, None).await
+    }
+
+    /// The same after a block.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses, or has pruned the block's state.
+    pub async fn balances_at(&self, account: &AccountId, at: Option<Hash>) -> Result<Balances, ClientError> {
         let key = frame_system::Account::<assay_runtime::Runtime>::hashed_key_for(account);
         let info: Option<frame_system::AccountInfo<Nonce, pallet_balances::AccountData<Balance>>> =
-            self.storage(&key, None).await?;
+            self.storage(&key, at).await?;
         Ok(info.map_or(Balances { free: 0, held: 0 }, |info| Balances {
             free: info.data.free,
             held: info.data.reserved,

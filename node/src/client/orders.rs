@@ -136,6 +136,29 @@ pub enum JobEvent {
     },
 }
 
+/// What happens to a job, as it happens.
+pub struct JobEvents {
+    events: Subscription<JobEvent>,
+}
+
+impl JobEvents {
+    const METHOD: &str = "job_v1_watch";
+
+    /// The next thing; after [`JobEvent::Settled`] there is none.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the connection breaks, or the node stops telling.
+    pub async fn next(&mut self) -> Result<JobEvent, ClientError> {
+        let method = Self::METHOD.to_owned();
+        match self.events.next().await {
+            Some(Ok(JobEvent::Stop { reason })) => Err(ClientError::Transport { method, cause: reason }),
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => Err(ClientError::Foreign { method, cause: error.to_string() }),
+            None => Err(ClientError::Transport { method, cause: "the node closed the subscription".into() }),
+        }
+    }
+}
+
 /// An answer as its executor computed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -282,29 +305,29 @@ impl Client {
         self.submit(key, "requesting a job", call).await
     }
 
+    /// Everything that happens to a job from now on; where it stands comes first.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the job is unknown.
+    pub async fn job_events(&self, job: &JobId) -> Result<JobEvents, ClientError> {
+        let method = JobEvents::METHOD;
+        let events = self.rpc.subscribe(method, rpc_params![job], "job_v1_unwatch").await;
+        Ok(JobEvents { events: events.map_err(|error| explain(method, error))? })
+    }
+
     /// Calls `tell` with everything that happens to a job until it has come to its end.
     ///
     /// # Errors
     /// [`ClientError`] when the job is unknown or the connection breaks.
     pub async fn follow(&self, job: &JobId, mut tell: impl FnMut(&JobEvent)) -> Result<Verdict, ClientError> {
-        const METHOD: &str = "job_v1_watch";
-        let mut events: Subscription<JobEvent> = self
-            .rpc
-            .subscribe(METHOD, rpc_params![job], "job_v1_unwatch")
-            .await
-            .map_err(|error| explain(METHOD, error))?;
-        let broken = |cause: String| ClientError::Transport { method: METHOD.into(), cause };
-        while let Some(event) = events.next().await {
-            let event = event
-                .map_err(|error| ClientError::Foreign { method: METHOD.into(), cause: error.to_string() })?;
+        let mut events = self.job_events(job).await?;
+        loop {
+            let event = events.next().await?;
             tell(&event);
-            match event {
-                JobEvent::Settled { verdict, .. } => return Ok(verdict),
-                JobEvent::Stop { reason } => return Err(broken(reason)),
-                _ => {}
+            if let JobEvent::Settled { verdict, .. } = event {
+                return Ok(verdict);
             }
         }
-        Err(broken("the node closed the subscription".into()))
     }
 
     /// Where a job stands.

@@ -21,9 +21,9 @@ const STAKE: u128 = 1_000 * UNIT;
 /// Executions that one provider takes at the same time.
 const CAPACITY: u32 = 8;
 /// Prices of a million tokens.
-const INPUT_PRICE: Price = Price::new(100 * UNIT);
-const OUTPUT_PRICE: Price = Price::new(200 * UNIT);
-const VERIFY_PRICE: Price = Price::new(50 * UNIT);
+const INPUT_PRICE: Price = Price::new(1_000 * UNIT);
+const OUTPUT_PRICE: Price = Price::new(2_000 * UNIT);
+const VERIFY_PRICE: Price = Price::new(500 * UNIT);
 /// The licence of the demo model and its corpus, as of everything here.
 const LICENSE: &str = "Apache-2.0";
 

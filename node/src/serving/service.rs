@@ -21,14 +21,21 @@ pub struct Serving<S> {
     ledger: LedgerHandle,
     shelf: Arc<S>,
     identities: Vec<AccountId>,
+    blocks: broadcast::Receiver<Arc<FinalizedBlock>>,
     /// Height at which offers that could not all be served are looked at again.
     retry_at: Option<u32>,
 }
 
 impl<S: Shelf> Serving<S> {
     /// Serves what `identities` offer.
-    pub const fn new(ledger: LedgerHandle, shelf: Arc<S>, identities: Vec<AccountId>) -> Self {
-        Self { ledger, shelf, identities, retry_at: None }
+    pub fn new(ledger: LedgerHandle, shelf: Arc<S>, identities: Vec<AccountId>) -> Self {
+        let blocks = ledger.subscribe();
+        Self { ledger, shelf, identities, blocks, retry_at: None }
+    }
+
+    /// Loads what is offered now. A worker that starts before would decline what it could do in a moment.
+    pub async fn prepare(&mut self) {
+        self.refresh(self.ledger.head().number).await;
     }
 
     /// Loads models as they are offered until `stop` turns true.
@@ -36,11 +43,9 @@ impl<S: Shelf> Serving<S> {
     /// # Errors
     /// [`LedgerError::Stopped`] when the ledger is gone.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), LedgerError> {
-        let mut blocks = self.ledger.subscribe();
-        self.refresh(self.ledger.head().number).await;
         loop {
             let block = tokio::select! {
-                block = blocks.recv() => block,
+                block = self.blocks.recv() => block,
                 () = told_to_stop(&mut stop) => return Ok(()),
             };
             match block {

@@ -55,6 +55,9 @@ impl<B: JobBoard> Worker<B> {
         let (work, mut results) = self.start_thread()?;
         loop {
             tokio::select! {
+                // When the node stops, whoever tells the heights may end first: that is then no failure.
+                biased;
+                () = told_to_stop(&mut stop) => return Ok(()),
                 changed = heights.changed() => {
                     changed.map_err(|_| failed("following the ledger", "it has stopped"))?;
                     let height = *heights.borrow_and_update();
@@ -64,7 +67,6 @@ impl<B: JobBoard> Worker<B> {
                     let done = done.ok_or_else(|| failed("computing", "the compute thread has stopped"))?;
                     self.hand_in(done).await;
                 }
-                () = told_to_stop(&mut stop) => return Ok(()),
             }
         }
     }

@@ -1,0 +1,127 @@
+//! A node that is killed in the middle of a job finishes it after its restart, and pays everybody once.
+
+use assay_manifest::JobId;
+use assay_node::chain_spec::development_providers;
+use assay_node::client::{Balances, Client, JobEvent, Wish};
+use assay_node::keys::Key;
+use assay_protocol::job::{Phase, SettlementRecord, Verdict};
+use assay_protocol::record::{Policy, Prices};
+use assay_protocol::request::{Message, Prompt, Sampler};
+use assay_protocol::units::Price;
+use assay_runtime::UNIT;
+
+use crate::process::NodeProcess;
+
+/// A kill comes as soon as the job is seen in this phase.
+type Moment = fn(&Phase) -> bool;
+
+/// Eight kills; in the last job the node dies twice.
+const KILLS: [&[Moment]; 7] = [
+    &[|phase| matches!(phase, Phase::Requested { .. })],
+    &[|phase| matches!(phase, Phase::Assigned { .. })],
+    &[|phase| matches!(phase, Phase::Accepted { .. })],
+    &[|phase| matches!(phase, Phase::Committed { .. })],
+    &[|phase| matches!(phase, Phase::Verifying)],
+    &[|phase| matches!(phase, Phase::Revealing { .. })],
+    &[|phase| matches!(phase, Phase::Accepted { .. }), |phase| matches!(phase, Phase::Verifying)],
+];
+
+#[tokio::test]
+async fn a_job_ends_and_is_paid_once_whenever_the_node_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let parties = Parties::new();
+    let mut node = NodeProcess::start(dir.path());
+    for (number, moments) in KILLS.iter().enumerate() {
+        let client = node.client().await;
+        let wish = wish(&node, format!("What is {} + 30?", number + 20));
+        let order = client.draft(parties.buyer.account(), wish).await.unwrap();
+        let included = client.place(&parties.buyer, &order).await.unwrap();
+        let before = parties.balances_at(&client, included.block).await;
+        for moment in *moments {
+            until(&node.client().await, &order.job, *moment).await;
+            node = node.kill_and_restart();
+        }
+        let client = node.client().await;
+        let verdict = client.follow(&order.job, |_| {}).await.unwrap();
+        assert_eq!(verdict, Verdict::VerifiedThin, "kill {number}");
+        let record = client.job(&order.job).await.unwrap().settlement.unwrap();
+        let after = parties.balances(&client).await;
+        parties.check(&before, &after, &record);
+        let answer = client.answer(&order).await.unwrap();
+        let receipt = order.open(client.receipt(&order.job).await.unwrap(), &answer);
+        let trust = node.data_dir().trust().unwrap();
+        assert_eq!(receipt.verify(&trust).unwrap().verifiers, 2);
+    }
+    let holds: Result<(), Vec<u8>> =
+        node.client().await.runtime("LedgerApi_check_invariants", ()).await.unwrap();
+    assert_eq!(holds, Ok(()));
+}
+
+fn wish(node: &NodeProcess, question: String) -> Wish {
+    Wish {
+        model_id: node.model,
+        prompt: Prompt::Chat(vec![Message { role: "user".into(), content: question }]),
+        now_s: 0,
+        sampler: Sampler::greedy(),
+        seed: None,
+        stop: vec![],
+        max_tokens: 16,
+        policy: Policy::Verified { verifiers: 2 },
+        prices: Prices {
+            input: Price::new(1_000 * UNIT),
+            output: Price::new(2_000 * UNIT),
+            verify_max: Price::new(500 * UNIT),
+        },
+        direct_executor: None,
+    }
+}
+
+/// Returns as soon as the job is seen in the phase.
+async fn until(client: &Client, job: &JobId, moment: Moment) {
+    let mut events = client.job_events(job).await.unwrap();
+    loop {
+        match events.next().await.unwrap() {
+            JobEvent::Phase { phase, .. } if moment(&phase) => return,
+            JobEvent::Settled { .. } => panic!("the job ended before it was seen in the phase"),
+            _ => {}
+        }
+    }
+}
+
+/// Everybody who may gain or lose by a job.
+struct Parties {
+    buyer: Key,
+    providers: Vec<Key>,
+}
+
+impl Parties {
+    fn new() -> Self {
+        Self { buyer: Key::development("//Bob").unwrap(), providers: development_providers().unwrap() }
+    }
+
+    async fn balances(&self, client: &Client) -> Vec<Balances> {
+        let head = client.request("chain_getFinalizedHead", jsonrpsee::rpc_params![]).await.unwrap();
+        self.balances_at(client, head).await
+    }
+
+    async fn balances_at(&self, client: &Client, block: assay_runtime::Hash) -> Vec<Balances> {
+        let mut all = vec![];
+        for key in std::iter::once(&self.buyer).chain(&self.providers) {
+            all.push(client.balances_at(&key.account(), Some(block)).await.unwrap());
+        }
+        all
+    }
+
+    /// What each has gained since the escrow was held is what the record says, and nothing is held any more.
+    fn check(&self, before: &[Balances], after: &[Balances], record: &SettlementRecord) {
+        let gained = |index: usize| after[index].free.checked_sub(before[index].free).unwrap();
+        assert_eq!(gained(0), record.payments.refunded.get(), "the buyer is refunded once");
+        assert_eq!(after[0].held, 0, "nothing of the escrow is left");
+        for (index, provider) in (1..).zip(&self.providers) {
+            let account: [u8; 32] = provider.account().into();
+            let seats = record.seats.iter().filter(|seat| seat.provider == account);
+            let paid: u128 = seats.map(|seat| seat.paid.get()).sum();
+            assert_eq!(gained(index), paid, "{} is paid once", provider.name);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Whole-system tests: the binary as a user runs it, over JSON-RPC, killed and started again.
+
+mod process;
+mod kills;
+mod commands;
