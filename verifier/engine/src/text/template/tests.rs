@@ -44,7 +44,7 @@ fn methods_and_filters_give_what_python_gives() {
         ("{'a': [1, {}]} | tojson(indent=2)", "{\n  \"a\": [\n    1,\n    {}\n  ]\n}"),
         ("[] | tojson ~ {} | tojson", "[]{}"),
         ("tools is none and documents is none and add_generation_prompt", "True"),
-        ("bos_token ~ missing", ""),
+        ("missing ~ 'x'", "x"),
         ("strftime_now('%d %b %Y')", "01 Jan 1970"),
     ];
     for (source, expected) in cases {
