@@ -1,5 +1,6 @@
 //! How each part is set up.
 
+use assay_protocol::params::Params;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::traits::{
     ConstU8, ConstU16, ConstU32, ConstU64, ConstU128, Contains, InstanceFilter, VariantCountOf,
@@ -207,6 +208,9 @@ impl pallet_assay_providers::Config for Runtime {
     type Params = ChainParams;
     type WeightInfo = Measured;
 }
+
+// A forfeited bond pays the requester a job fee, even into an account that has been emptied meanwhile.
+const _: () = assert!(Params::MAIN.job_fee_min.get() >= EXISTENTIAL_DEPOSIT);
 
 impl pallet_assay_jobs::Config for Runtime {
     type Currency = Balances;

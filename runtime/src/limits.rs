@@ -44,3 +44,59 @@ pub fn block_length() -> BlockLength {
         .modify_max_length_for_class(DispatchClass::Normal, |length| *length = PAID_SHARE * BLOCK_BYTES_MAX)
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::Measured;
+    use assay_protocol::params::{Params, ROUNDS_MAX};
+    use pallet_assay_jobs::WeightInfo as _;
+
+    /// How many transactions of this weight one block takes.
+    fn fit(class: DispatchClass, weight: Weight) -> u64 {
+        let weights = block_weights();
+        let limits = weights.get(class);
+        let each = limits.base_extrinsic.saturating_add(weight).ref_time();
+        limits.max_total.unwrap().ref_time() / each
+    }
+
+    #[test]
+    fn a_block_takes_a_market_of_jobs() {
+        let step = |act: Weight| act.saturating_add(Measured::authorize_step());
+        let cases: [(&str, DispatchClass, Weight, u64); 4] = [
+            ("requests", DispatchClass::Normal, Measured::request(), 400),
+            ("steps", DispatchClass::Operational, step(Measured::step()), 130),
+            ("reveals", DispatchClass::Operational, step(Measured::reveal()), 160),
+            ("registrations", DispatchClass::Normal, register(), 1_500),
+        ];
+        for (what, class, weight, expected) in cases {
+            let count = fit(class, weight);
+            assert!(count >= expected, "{count} {what} fit into a block, expected {expected}");
+        }
+    }
+
+    fn register() -> Weight {
+        <Measured as pallet_assay_artifacts::WeightInfo>::register()
+    }
+
+    #[test]
+    fn what_a_block_does_by_itself_leaves_room_for_all_calls() {
+        let jobs = Measured::on_initialize(pallet_assay_jobs::DUE_PER_BLOCK_MAX);
+        let offers = <Measured as pallet_assay_providers::WeightInfo>::on_initialize(
+            pallet_assay_providers::OFFERS_PER_BLOCK_MAX,
+        );
+        let own = jobs.saturating_add(offers).ref_time();
+        let left = BLOCK_REF_TIME - PAID_SHARE * BLOCK_REF_TIME;
+        assert!(own <= left, "hooks take up to {own} ps of the {left} that paid calls leave");
+    }
+
+    #[test]
+    fn the_smallest_job_pays_three_times_for_the_work_of_the_longest() {
+        // A unit of weight costs a base unit.
+        let draws = Measured::on_initialize(u32::from(ROUNDS_MAX) + 1);
+        let step = Measured::step().saturating_add(Measured::authorize_step());
+        let path = Measured::request().saturating_add(draws);
+        assert!(Params::MAIN.job_fee_min.get() >= 3 * u128::from(path.ref_time()));
+        assert!(Params::MAIN.step_fee.get() >= u128::from(step.ref_time()));
+    }
+}

@@ -62,7 +62,8 @@ pub struct Params {
     pub unbonding_window: u32,
     /// Price of one feeless step, prepaid by the request and burned when used.
     pub step_fee: Amount,
-    /// Smallest job fee: three times the weight fee of the worst path, so that no job is pure load.
+    /// Smallest job fee: three times the weight fee of a request and the draws of its longest path, so that no
+    /// job is pure load; its steps are paid by themselves.
     pub job_fee_min: Amount,
     /// Smallest stake of a provider.
     pub stake_min: Amount,
@@ -83,8 +84,8 @@ impl Params {
         decode_tokens_per_block: 10,
         offer_delay: 100,
         unbonding_window: 7 * 86_400,
-        step_fee: Amount::new(100_000_000),
-        job_fee_min: Amount::new(1_000_000_000),
+        step_fee: Amount::new(1_000_000_000),
+        job_fee_min: Amount::new(20_000_000_000),
         stake_min: Amount::new(100_000_000_000_000),
     };
 

@@ -1,0 +1,48 @@
+//! Measures every call of ours in its worst state over redb, and writes `runtime/src/weights.rs`.
+//!
+//! `cargo run --release -p assay-runtime --example weights`
+//!
+//! The weight of a call is what one more of them adds to importing a block: its execution, its part of the
+//! state root and of the durable write. It is the slope of a least-squares line over blocks that hold
+//! different numbers of the call, so that a block's own cost is not in it.
+
+#[path = "../../tests/flows/answers.rs"]
+#[allow(dead_code)]
+mod answers;
+#[path = "../../tests/flows/books.rs"]
+#[allow(dead_code)]
+mod books;
+#[path = "../../tests/flows/market.rs"]
+#[allow(dead_code)]
+mod market;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod jobs;
+mod providers;
+mod registrations;
+mod render;
+mod samples;
+mod store;
+mod town;
+
+use samples::Samples;
+use town::Town;
+
+fn main() -> std::io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut samples = Samples::default();
+    eprintln!("building a chain with {} accounts and {} providers", town::ACCOUNTS, town::PROVIDERS);
+    let mut town = Town::build(dir.path(), &mut samples);
+    for _ in 0..16 {
+        town.pass("empty", 0, &mut samples);
+    }
+    registrations::measure(&mut town, &mut samples);
+    jobs::measure(&mut town, &mut samples);
+    providers::measure(&mut town, &mut samples);
+    samples.print();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/weights.rs");
+    std::fs::write(path, render::render(&samples))?;
+    eprintln!("written: {path}");
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Stake, offers and keys, among lists of providers that are full.
+
+use assay_manifest::Digest32;
+use assay_runtime::{RuntimeCall, UncheckedExtrinsic};
+use pallet_assay_providers::Call;
+
+use crate::market::{P_VERIFY, STAKE, offer, work_public};
+use crate::samples::Samples;
+use crate::support::provider;
+use crate::town::{PROVIDERS, Town, full_offer, stake_call};
+
+/// One more provider after another: it fills every list, and leaves every list.
+pub fn measure(town: &mut Town, samples: &mut Samples) {
+    for batch in [0..8u8, 8..24, 24..56] {
+        let each = |call: fn(u8) -> RuntimeCall| batch.clone().map(move |n| (n, call(n)));
+        take(town, samples, "stake", each(stake_call));
+        take(town, samples, "set_keys", each(set_keys));
+        take(town, samples, "set_offer_1", each(|_| set_offer(offer(P_VERIFY))));
+        take(town, samples, "set_offer_16", each(|_| set_offer(full_offer())));
+        town.pass("put_in_force_1", batch.len(), samples);
+        town.pass("put_in_force_16", batch.len(), samples);
+        take(town, samples, "unstake", each(|_| RuntimeCall::Providers(Call::unstake { amount: STAKE / 4 })));
+    }
+    let joining = PROVIDERS;
+    take(town, samples, "building", [(joining, stake_call(joining))].into_iter());
+    take(town, samples, "building", [(joining, set_offer(full_offer()))].into_iter());
+    town.pass("building", 0, samples);
+    town.pass("building", 0, samples);
+    let all = RuntimeCall::Providers(Call::unstake { amount: STAKE });
+    take(town, samples, "building", [(joining, all)].into_iter());
+    for _ in 0..60 {
+        town.pass("building", 0, samples);
+    }
+    // A whole provider leaves sixteen full lists.
+    take(town, samples, "withdraw", [(joining, RuntimeCall::Providers(Call::withdraw {}))].into_iter());
+}
+
+fn set_keys(n: u8) -> RuntimeCall {
+    RuntimeCall::Providers(Call::set_keys { work_key: work_public(n), encryption_key: Digest32::ZERO })
+}
+
+fn set_offer(offer: pallet_assay_providers::Offer) -> RuntimeCall {
+    RuntimeCall::Providers(Call::set_offer { offer })
+}
+
+fn take(
+    town: &mut Town,
+    samples: &mut Samples,
+    name: &'static str,
+    calls: impl Iterator<Item = (u8, RuntimeCall)>,
+) {
+    let signed: Vec<UncheckedExtrinsic> =
+        calls.flat_map(|(n, call)| town.signed(&provider(n), vec![call])).collect();
+    town.take(name, signed, samples);
+}

@@ -1,0 +1,113 @@
+//! The text of `runtime/src/weights.rs`.
+
+use std::process::Command;
+
+use crate::samples::Samples;
+use crate::town::{ACCOUNTS, PROVIDERS};
+
+/// The file, every number rounded up to two significant digits.
+pub fn render(samples: &Samples) -> String {
+    let us = |us: f64| two_digits(us);
+    let each = |name: &str| us(samples.each(name));
+    let authorize = samples.direct("authorize");
+    let steps = ["accept", "commit_executor", "commit_verifier", "decline", "equivocation"];
+    let dearest = |names: &[&str]| names.iter().map(|name| samples.each(name)).fold(0.0, f64::max);
+    let draw = dearest(&["draw_executor", "draw_verifiers"]);
+    // A slope holds both halves of a step, the check and the act.
+    let act = |us: f64| (us - authorize).max(us / 2.0);
+    let step = act(dearest(&steps));
+    let reveal = act(dearest(&["reveal", "reveal_disputed"]));
+    let signature = samples.direct("signature");
+    let verdict = samples.each("verdict") - signature;
+    let models = (samples.each("set_offer_16") - samples.each("set_offer_1")).max(1.0) / 15.0;
+    let by_call = [
+        ("register", each("register")),
+        ("unregister", each("unregister")),
+        ("state_edge", each("state_edge")),
+        ("withdraw_edge", each("withdraw_edge")),
+    ];
+    let mut text = header();
+    text.push_str("\nimpl pallet_assay_artifacts::WeightInfo for Measured {\n");
+    by_call.iter().for_each(|(name, us)| text.push_str(&constant(name, *us)));
+    text.push_str("}\n\nimpl pallet_assay_providers::WeightInfo for Measured {\n");
+    for name in ["stake", "unstake", "withdraw"] {
+        text.push_str(&constant(name, each(name)));
+    }
+    text.push_str(&linear("set_offer", "models", each("set_offer_1"), us(models)));
+    text.push_str(&constant("set_keys", each("set_keys")));
+    text.push_str(&linear("on_initialize", "offers", 20, each("put_in_force_16")));
+    text.push_str("}\n\nimpl pallet_assay_jobs::WeightInfo for Measured {\n");
+    text.push_str(&constant("request", each("request")));
+    text.push_str(&constant("step", us(step)));
+    text.push_str(&constant("authorize_step", us(authorize)));
+    text.push_str(&constant("reveal", us(reveal)));
+    text.push_str(&linear("verdict", "signatures", us(act(verdict)), us(signature)));
+    text.push_str(&constant("poke", us(draw)));
+    text.push_str(&linear("on_initialize", "jobs", 20, us(draw)));
+    text.push_str("}\n");
+    text
+}
+
+fn header() -> String {
+    format!(
+        "//! Weights of our calls, in picoseconds of importing a block over the default store.\n\
+         //!\n\
+         //! Measured and written by `cargo run --release -p assay-runtime --example weights`, with {ACCOUNTS}\n\
+         //! accounts and {PROVIDERS} providers of sixteen models each, on {}, on {}.\n\
+         //! Every number is rounded up to two digits.\n\n\
+         use frame_support::weights::Weight;\n\n\
+         /// The measured weights.\n\
+         pub struct Measured;\n\n\
+         const fn us(microseconds: u64) -> Weight {{\n    \
+             Weight::from_parts(microseconds.saturating_mul(1_000_000), 0)\n\
+         }}\n",
+        machine(),
+        today(),
+    )
+}
+
+fn constant(name: &str, us: u64) -> String {
+    format!("    fn {name}() -> Weight {{\n        us({})\n    }}\n", grouped(us))
+}
+
+fn linear(name: &str, item: &str, base: u64, each: u64) -> String {
+    format!(
+        "    fn {name}({item}: u32) -> Weight {{\n        \
+             us({}).saturating_add(us({}).saturating_mul({item}.into()))\n    }}\n",
+        grouped(base),
+        grouped(each),
+    )
+}
+
+fn two_digits(us: f64) -> u64 {
+    let us = us.max(1.0).ceil() as u64;
+    let mut unit = 1;
+    while us / unit >= 100 {
+        unit *= 10;
+    }
+    us.div_ceil(unit) * unit
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push('_');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{cores} cores of {}", model.unwrap_or("an unknown processor"))
+}
+
+fn today() -> String {
+    let date = Command::new("date").args(["-u", "+%F"]).output();
+    date.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned()).unwrap_or_default()
+}
