@@ -191,7 +191,7 @@ fn registered_text(registered: &Registered<'_>) -> String {
         ("log entry", registration.log_index.to_string()),
         ("block", format!("{block:?}")),
     ]);
-    rows.extend(edges.iter().map(|stated| ("edge", edge_text(stated))));
+    rows.extend(edges.iter().flat_map(|stated| edge_rows("made from", stated)));
     table::fields(&rows)
 }
 
@@ -202,9 +202,11 @@ fn ids(registration: &Registration) -> Vec<(&'static str, String)> {
     rows
 }
 
-fn edge_text(stated: &StatedEdge) -> String {
+/// Two lines of an edge: how it is made, and from what.
+fn edge_rows(title: &'static str, stated: &StatedEdge) -> [(&'static str, String); 2] {
     let StatedEdge { edge, log_index, .. } = stated;
-    format!("{} {}, {} (log entry {log_index})", edge.kind.name(), edge.parent, edge.evidence.label())
+    let made = format!("{}, {}, log entry {log_index}", edge.kind.name(), edge.evidence.label());
+    [(title, made), ("", edge.parent.to_string())]
 }
 
 /// List what is registered, or what the node has.
@@ -299,7 +301,7 @@ fn artifact_text(artifact: &Artifact) -> String {
         rows.push(("registered", format!("{}/{}", entry.account, table::plain(&entry.name))));
         rows.push(("", format!("height {}, log entry {}, licence {license}", entry.at, entry.log_index)));
     }
-    rows.extend(artifact.edges.iter().map(|stated| ("made from", edge_text(stated))));
+    rows.extend(artifact.edges.iter().flat_map(|stated| edge_rows("made from", stated)));
     table::fields(&rows)
 }
 

@@ -1,10 +1,11 @@
 //! What every command has at hand.
 
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::output::{Format, Output};
 use crate::client::Client;
 use crate::data_dir::{self, DataDir};
@@ -54,9 +55,23 @@ impl Context {
         Output::new(if self.globals.json { Format::Json } else { Format::Text })
     }
 
-    /// Whether questions are answered with yes.
-    pub const fn yes(&self) -> bool {
-        self.globals.yes
+    /// Has the user agree before something is paid; programs and `--yes` agree beforehand.
+    ///
+    /// # Errors
+    /// When the user does not.
+    pub fn confirm(&self, what: &str) -> Result<(), Failure> {
+        let asked = !self.globals.yes && !self.globals.json;
+        if !asked || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Ok(());
+        }
+        let mut answer = String::new();
+        write!(io::stderr(), "{what}; go on? [y/N] ")
+            .and_then(|()| io::stdin().read_line(&mut answer))
+            .map_err(anyhow::Error::from)?;
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Failure::new(Exit::Interrupted, format!("{what}: you did not agree"))),
+        }
     }
 
     /// Whether colours are wanted.

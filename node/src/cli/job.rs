@@ -101,6 +101,7 @@ impl Submit {
         let wish = self.wish(context, &client, model_id).await?;
         let order = client.draft(key.account(), wish).await?;
         let quote = client.quote(&order).await?;
+        context.confirm(&format!("{} are held until the job has ended", tokens(quote.escrow.get())))?;
         // The salt must be on disk before anything depends on it.
         write_json(&order_path(context, &order.job)?, &order)?;
         client.place(&key, &order).await?;

@@ -301,7 +301,8 @@ fn announced_text(announced: &Announced) -> String {
 
 fn offer_rows(title: &'static str, offer: &Offer) -> Vec<(&'static str, String)> {
     let Offer { models, hardware, capacity } = offer;
-    let mut rows = vec![(title, format!("{hardware:?}, {}", table::count(*capacity as usize, "execution")))];
+    let mut rows =
+        vec![(title, format!("{}, {}", hardware.name(), table::count(*capacity as usize, "execution")))];
     for Terms { model_id, input, output, verify } in models {
         let [input, output, verify] = [input, output, verify].map(|price| tokens(price.get()));
         rows.push(("", model_id.to_string()));

@@ -114,6 +114,17 @@ pub enum Hardware {
     Gpu,
 }
 
+impl Hardware {
+    /// The word on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CpuSmall => "cpu-small",
+            Self::CpuLarge => "cpu-large",
+            Self::Gpu => "gpu",
+        }
+    }
+}
+
 impl From<Hardware> for HardwareClass {
     fn from(hardware: Hardware) -> Self {
         match hardware {

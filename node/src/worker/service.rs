@@ -29,7 +29,10 @@ impl Default for Config {
 }
 
 type DutyKey = (JobId, u8, Option<u8>, Task);
-type Result_ = (DutyKey, Result<Option<Step>, WorkError>);
+/// A duty on its way to the compute thread.
+type Assignment = (DutyKey, Job, Duty);
+/// What came of it.
+type Performed = (DutyKey, Result<Option<Step>, WorkError>);
 
 /// The service; [`Worker::run`] returns when its board ends or it is told to stop.
 pub struct Worker<B> {
@@ -72,10 +75,8 @@ impl<B: JobBoard> Worker<B> {
     }
 
     /// Inference runs on a thread of its own, one duty after the other: one model, one work queue.
-    fn start_thread(
-        &self,
-    ) -> Result<(mpsc::Sender<(DutyKey, Job, Duty)>, mpsc::Receiver<Result_>), BoardError> {
-        let (work, mut queue) = mpsc::channel::<(DutyKey, Job, Duty)>(self.config.queue_max);
+    fn start_thread(&self) -> Result<(mpsc::Sender<Assignment>, mpsc::Receiver<Performed>), BoardError> {
+        let (work, mut queue) = mpsc::channel::<Assignment>(self.config.queue_max);
         let (finished, results) = mpsc::channel(self.config.queue_max);
         let shop = Arc::clone(&self.shop);
         std::thread::Builder::new()
@@ -92,7 +93,7 @@ impl<B: JobBoard> Worker<B> {
         Ok((work, results))
     }
 
-    async fn take_up(&mut self, height: u32, work: &mpsc::Sender<(DutyKey, Job, Duty)>) {
+    async fn take_up(&mut self, height: u32, work: &mpsc::Sender<Assignment>) {
         let jobs = match self.board.open_jobs().await {
             Ok(jobs) => jobs,
             Err(error) => return warn!(%error, "reading the open jobs"),
@@ -113,7 +114,7 @@ impl<B: JobBoard> Worker<B> {
         all
     }
 
-    fn queue(&mut self, height: u32, work: &mpsc::Sender<(DutyKey, Job, Duty)>, job: &Job, duty: Duty) {
+    fn queue(&mut self, height: u32, work: &mpsc::Sender<Assignment>, job: &Job, duty: Duty) {
         let key = (job.id, job.round, duty.seat.as_ref().map(|seat| seat.index), duty.task);
         let recent = |taken: &u32| height < taken.saturating_add(self.config.retry_blocks);
         if self.taken.get(&key).is_some_and(recent) {
@@ -124,7 +125,7 @@ impl<B: JobBoard> Worker<B> {
         }
     }
 
-    async fn hand_in(&mut self, (key, result): Result_) {
+    async fn hand_in(&mut self, (key, result): Performed) {
         match result {
             Ok(Some(step)) => match self.board.submit(step).await {
                 Ok(()) => debug!(job = %key.0, task = ?key.3, "step submitted"),
