@@ -73,7 +73,7 @@ struct Changed {
     account: AccountId,
     block: Hash,
     /// Base units.
-    #[serde(serialize_with = "decimal")]
+    #[serde(serialize_with = "crate::client::decimal")]
     amount: Balance,
     #[serde(flatten)]
     outcome: Outcome,
@@ -84,7 +84,7 @@ struct Changed {
 enum Outcome {
     #[serde(rename_all = "camelCase")]
     Staked {
-        #[serde(serialize_with = "decimal")]
+        #[serde(serialize_with = "crate::client::decimal")]
         stake: Balance,
     },
     #[serde(rename_all = "camelCase")]
@@ -92,10 +92,6 @@ enum Outcome {
         release_at: Height,
     },
     Withdrawn {},
-}
-
-fn decimal<S: serde::Serializer>(amount: &Balance, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(amount)
 }
 
 async fn stake(context: &Context, amount: Balance) -> Result<(), Failure> {

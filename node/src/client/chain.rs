@@ -92,7 +92,11 @@ pub struct Balances {
     pub held: Balance,
 }
 
-fn decimal<S: serde::Serializer>(amount: &Balance, serializer: S) -> Result<S::Ok, S::Error> {
+/// JSON numbers lose precision past 2⁵³, so amounts travel as decimal text.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn decimal<S: serde::Serializer>(amount: &Balance, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(amount)
 }
 

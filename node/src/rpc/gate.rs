@@ -33,9 +33,9 @@ struct Rules {
 enum Refusal {
     #[error("the request names no host")]
     NoHost,
-    #[error("the node is not known under this host name; allow it with --rpc-host")]
+    #[error("the node is not known under this host name; use its address, or localhost")]
     ForeignHost,
-    #[error("pages of this origin may not connect; allow it with --rpc-origin")]
+    #[error("pages of this origin may not connect; allow it with --rpc-cors")]
     ForeignOrigin,
 }
 

@@ -58,11 +58,14 @@ impl<B: JobBoard> Worker<B> {
         let (work, mut results) = self.start_thread()?;
         loop {
             tokio::select! {
-                // When the node stops, whoever tells the heights may end first: that is then no failure.
-                biased;
                 () = told_to_stop(&mut stop) => return Ok(()),
                 changed = heights.changed() => {
-                    changed.map_err(|_| failed("following the ledger", "it has stopped"))?;
+                    if changed.is_err() {
+                        // When the node stops, whoever tells the heights may end first: that is no failure.
+                        let stopping = *stop.borrow();
+                        let gone = || failed("following the ledger", "it has stopped");
+                        return stopping.then_some(()).ok_or_else(gone);
+                    }
                     let height = *heights.borrow_and_update();
                     self.take_up(height, &work).await;
                 }

@@ -145,7 +145,7 @@ impl Finish {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Claim {
-    /// [`out_commit`] of the answer.
+    /// The salted commitment to the answer: root of its tokens, their number and the finish.
     pub out_commit: Digest32,
     /// Tokens generated.
     pub n_out: u32,

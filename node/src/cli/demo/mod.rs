@@ -25,7 +25,7 @@ use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind};
 use crate::{ledger, supervisor::TaskError};
 use story::Story;
-use tally::{Taken, Tally};
+use tally::{Share, Tally, closed};
 
 /// The most tokens that the demo's answer may have.
 const MAX_TOKENS: u32 = 48;
@@ -47,7 +47,7 @@ struct Shown {
     model: ShownModel,
     job: Bought,
     receipt: ShownReceipt,
-    balances: Vec<Taken>,
+    balances: Vec<Share>,
     seconds: f64,
 }
 
@@ -141,13 +141,15 @@ async fn tell(context: &Context, story: &Story, url: &str, question: String) -> 
     let receipt: Receipt = read_json(&job.receipt)?;
     let verified = receipt.verify(&data.trust()?);
     story.verified(&verified, &job.receipt)?;
+    closed(&client, &job.id).await?;
+    tally.take(&client).await?;
     let receipt = ShownReceipt { path: job.receipt.clone(), verified: verified.is_ok() };
     let model = ShownModel {
         artifact_id: published.quantised.artifact_id,
         weights_id: published.quantised.weights_id,
     };
     let seconds = started.elapsed().as_secs_f64();
-    Ok(Shown { model, balances: tally.of_job(&job), job, receipt, seconds })
+    Ok(Shown { model, balances: tally.shares(&job), job, receipt, seconds })
 }
 
 async fn ask(

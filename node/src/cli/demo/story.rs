@@ -7,6 +7,7 @@ use assay_protocol::fees::Quote;
 use assay_protocol::receipt::{Failure as Refused, Report};
 
 use super::Shown;
+use super::tally::Share;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::job::{Bought, event_text, verdict_name};
 use crate::cli::output::{Output, tokens};
@@ -116,19 +117,20 @@ impl Story {
 }
 
 fn balances_text(shown: &Shown) -> String {
-    let rows: Vec<[String; 5]> = shown
-        .balances
-        .iter()
-        .map(|taken| {
-            [
-                taken.who.clone(),
-                tokens(taken.before.free),
-                tokens(taken.held.held.saturating_sub(taken.before.held)),
-                tokens(taken.after.free),
-                tokens(taken.after.held),
-            ]
-        })
-        .collect();
-    let head = ["6  Account", "free before", "held for the job", "free after", "held after"];
-    format!("\n{}\n\nDone in {:.1} s.", table::table(head, &rows), shown.seconds)
+    let row = |share: &Share| {
+        [
+            share.who.clone(),
+            tokens(share.before.free),
+            tokens(share.held),
+            tokens(share.released),
+            tokens(share.after.free),
+        ]
+    };
+    let rows: Vec<_> = shown.balances.iter().map(row).collect();
+    let head = ["account", "free before", "held", "released", "free after"];
+    let table = table::table(head, &rows).replace('\n', "\n   ");
+    format!(
+        "\n6  The challenge window has closed: bonds are free, everybody is paid\n   {table}\n\nDone in {:.1} s.",
+        shown.seconds
+    )
 }

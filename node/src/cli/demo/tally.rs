@@ -1,39 +1,53 @@
-//! Balances at three moments: before the job, while it holds its escrow and bonds, and after.
+//! Balances at four moments of a job: before it, while its escrow is held, settled with its bonds still
+//! locked, and closed.
 
-use assay_runtime::AccountId;
+use assay_manifest::JobId;
+use assay_runtime::{AccountId, Balance};
 use serde::Serialize;
 
 use crate::cli::job::Bought;
 use crate::client::{Balances, Client, ClientError};
 use crate::keys::Key;
 
-/// The balances of one account.
+/// What a job did to one account.
 #[derive(Clone, Debug, Serialize)]
-pub struct Taken {
+#[serde(rename_all = "camelCase")]
+pub struct Share {
     /// Who.
     pub who: String,
     /// Its account.
     pub account: AccountId,
     /// Before the request.
     pub before: Balances,
-    /// While the job was open.
-    pub held: Balances,
-    /// After the settlement.
+    /// Held for the job: the buyer's escrow, or the bond of a seat within a provider's stake.
+    #[serde(serialize_with = "crate::client::decimal")]
+    pub held: Balance,
+    /// What came back of it: the refund, or the bond.
+    #[serde(serialize_with = "crate::client::decimal")]
+    pub released: Balance,
+    /// After the challenge window has closed.
     pub after: Balances,
 }
 
-/// Takes them.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    balances: Balances,
+    /// The part of a provider's stake that stands for seats.
+    locked: Balance,
+}
+
+/// Takes the balances of a buyer and providers.
 pub struct Tally {
     accounts: Vec<(String, AccountId)>,
-    taken: Vec<Vec<Balances>>,
+    moments: Vec<Vec<Moment>>,
 }
 
 impl Tally {
-    /// Of a buyer and providers.
+    /// Nothing taken yet.
     pub fn new(buyer: &Key, providers: &[Key]) -> Self {
         let named = |key: &Key| (key.name.clone(), key.account());
         let accounts = std::iter::once(buyer).chain(providers).map(named).collect();
-        Self { accounts, taken: Vec::new() }
+        Self { accounts, moments: Vec::new() }
     }
 
     /// Takes them now.
@@ -43,30 +57,53 @@ impl Tally {
     pub async fn take(&mut self, client: &Client) -> Result<(), ClientError> {
         let mut now = Vec::with_capacity(self.accounts.len());
         for (_, account) in &self.accounts {
-            now.push(client.balances(account).await?);
+            let balances = client.balances(account).await?;
+            let locked = client.provider(account).await?.map_or(0, |provider| provider.locked.get());
+            now.push(Moment { balances, locked });
         }
-        self.taken.push(now);
+        self.moments.push(now);
         Ok(())
     }
 
-    /// Those of the buyer and of everybody who had a seat.
-    pub fn of_job(&self, job: &Bought) -> Vec<Taken> {
-        let [before, held, after] = self.taken.as_slice() else { return Vec::new() };
-        let moments = before.iter().zip(held).zip(after);
-        let seated =
-            |account: &AccountId| job.executor.as_ref() == Some(account) || job.verifiers.contains(account);
-        self.accounts
-            .iter()
-            .zip(moments)
-            .enumerate()
-            .filter(|(index, ((_, account), _))| *index == 0 || seated(account))
-            .map(|(_, ((who, account), ((before, held), after)))| Taken {
+    /// Shares of the buyer and of everybody who had a seat, once all four moments are taken.
+    pub fn shares(&self, job: &Bought) -> Vec<Share> {
+        let [before, asked, settled, closed] = self.moments.as_slice() else { return Vec::new() };
+        let share = |index: usize, (who, account): &(String, AccountId)| {
+            let [before, asked, settled, closed] =
+                [before, asked, settled, closed].map(|moment| moment[index]);
+            let escrow = asked.balances.held.saturating_sub(before.balances.held);
+            let bond = settled.locked.saturating_sub(before.locked);
+            let released = match escrow {
+                0 => settled.locked.saturating_sub(closed.locked),
+                _ => closed.balances.free.saturating_sub(asked.balances.free),
+            };
+            Share {
                 who: who.clone(),
                 account: account.clone(),
-                before: *before,
-                held: *held,
-                after: *after,
-            })
+                before: before.balances,
+                held: escrow.saturating_add(bond),
+                released,
+                after: closed.balances,
+            }
+        };
+        let seated =
+            |account: &AccountId| job.executor.as_ref() == Some(account) || job.verifiers.contains(account);
+        let everybody = self.accounts.iter().enumerate();
+        everybody
+            .filter(|(index, (_, who))| *index == 0 || seated(who))
+            .map(|(i, who)| share(i, who))
             .collect()
     }
+}
+
+/// Returns when a settled job has left the ledger: its challenge window is over and its bonds are free.
+///
+/// # Errors
+/// [`ClientError`] when the connection breaks.
+pub async fn closed(client: &Client, job: &JobId) -> Result<(), ClientError> {
+    let mut heights = client.heights().await?;
+    while client.job(job).await?.job.is_some() {
+        heights.next().await?;
+    }
+    Ok(())
 }

@@ -25,9 +25,11 @@ impl Isa for Portable {
     fn q8_0(self, lines: &[Quads; Q8_0_LINES], x: &[i8; BLOCK], _sum: i32) -> [i32; LANES] {
         let mut dots = [0; LANES];
         for (line, x) in lines.iter().zip(x.as_chunks::<4>().0) {
-            for (dot, weights) in dots.iter_mut().zip(&line.0) {
-                for (weight, x) in weights.iter().zip(x) {
-                    *dot += i32::from((weight ^ 0x80) as i8) * i32::from(*x);
+            for (byte, x) in x.iter().enumerate() {
+                for (dot, weights) in dots.iter_mut().zip(&line.0) {
+                    let signed = u32::from_le_bytes(*weights) ^ 0x8080_8080;
+                    // The byte moves to the top, and comes back with its sign.
+                    *dot += ((signed << (24 - 8 * byte)).cast_signed() >> 24) * i32::from(*x);
                 }
             }
         }
