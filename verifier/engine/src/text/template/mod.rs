@@ -34,7 +34,7 @@ const TAG_TOKENS_MAX: usize = 4096;
 /// Longest rendered text: four times the longest request.
 pub(super) const RENDERED_BYTES_MAX: usize = 1024 * 1024;
 /// Work of one rendering: instructions, and 64 bytes of text each. A conversation of 256 messages with 1,000
-/// bytes each was measured at 11,000 to 46,000 in the templates of 59 known models, and at 288,000 in one
+/// bytes each was measured at 11,000 to 46,000 in the templates of 60 known models, and at 288,000 in one
 /// that looks back from every message.
 const FUEL: u64 = 200_000;
 /// Stack on which templates are compiled and run: the engine recurses into expressions as long as the
