@@ -37,8 +37,7 @@ async fn nested_calls_are_refused_by_every_method_and_the_node_lives() {
     let head: Hash = rpc.call("chain_getFinalizedHead", rpc_params![]).await;
     let length = u32::try_from(bytes.len()).unwrap().encode();
     let to_pay = hex(&[bytes.as_slice(), &length].concat());
-    let to_validate =
-        hex(&[TransactionSource::External.encode(), bytes.clone(), head.encode()].concat());
+    let to_validate = hex(&[TransactionSource::External.encode(), bytes.clone(), head.encode()].concat());
     let text = hex(&bytes);
     let routes: [(&str, ArrayParams); 9] = [
         ("author_submitExtrinsic", rpc_params![&text]),

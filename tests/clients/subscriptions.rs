@@ -57,7 +57,8 @@ async fn the_runtime_version_is_told_once_and_the_stop_of_the_node_ends_every_su
     let names = ["state_subscribeRuntimeVersion", "state_unsubscribeRuntimeVersion"];
     let mut versions = rpc.subscribe(names, rpc_params![]).await;
     assert_eq!(next(&mut versions).await["specName"], "assay");
-    let mut heads = rpc.subscribe(["chain_subscribeNewHeads", "chain_unsubscribeNewHeads"], rpc_params![]).await;
+    let mut heads =
+        rpc.subscribe(["chain_subscribeNewHeads", "chain_unsubscribeNewHeads"], rpc_params![]).await;
     next(&mut heads).await;
     node.stop().await;
     assert!(versions.next().await.is_none());
