@@ -38,6 +38,16 @@ impl WeightSource for Vec<u8> {
     }
 }
 
+impl<S: WeightSource + ?Sized> WeightSource for &S {
+    fn size_bytes(&self) -> u64 {
+        (**self).size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+}
+
 impl<S: WeightSource + Send + ?Sized> WeightSource for Arc<S> {
     fn size_bytes(&self) -> u64 {
         (**self).size_bytes()

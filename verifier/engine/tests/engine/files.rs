@@ -6,8 +6,8 @@ use assay_kernels::WeightType;
 use assay_manifest::formats::DType;
 use assay_manifest::formats::gguf::{self, Metadata, Value};
 
-fn load(file: &Vec<u8>) -> Result<Model, LoadError> {
-    Model::load(file, &LoadOptions::default(), &mut |_, _| ())
+fn load(file: &[u8]) -> Result<Model, LoadError> {
+    Model::load(&file, &LoadOptions::default(), &mut |_, _| ())
 }
 
 /// A model file with something changed.
@@ -136,7 +136,7 @@ fn a_model_beyond_this_machines_limit_is_refused() {
 fn truncated_and_damaged_files_are_refused_or_load_without_a_panic() {
     let file = Synthetic { layers: 1, ..Synthetic::default() }.gguf().unwrap();
     for len in (0..file.len()).step_by(331) {
-        assert!(load(&file[..len].to_vec()).is_err(), "{len} bytes");
+        assert!(load(&file[..len]).is_err(), "{len} bytes");
     }
     // Bytes of the header, changed in three ways.
     for at in (0..9_000).step_by(53) {

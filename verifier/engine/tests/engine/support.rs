@@ -14,8 +14,8 @@ pub fn model(synthetic: &Synthetic) -> Model {
     load(&synthetic.gguf().unwrap())
 }
 
-pub fn load(file: &Vec<u8>) -> Model {
-    Model::load(file, &LoadOptions::default(), &mut |_, _| ()).unwrap()
+pub fn load(file: &[u8]) -> Model {
+    Model::load(&file, &LoadOptions::default(), &mut |_, _| ()).unwrap()
 }
 
 pub fn engine(threads: usize, prefill_chunk: usize) -> Engine {
