@@ -49,6 +49,7 @@ fn call(step: Step) -> Result<Call<assay_runtime::Runtime>, &'static str> {
     Ok(match step {
         Step::Seat { job, round, seat, step, signature } => Call::step { job, round, seat, step, signature },
         Step::Reveal { job, opening } => Call::reveal { job, opening },
+        Step::Poke { job } => Call::poke { job },
         Step::Verdict { job, opening, signature } => {
             let signatures = vec![signature].try_into().map_err(|_| "a verdict holds one signature")?;
             Call::verdict { job, opening, signatures }

@@ -154,11 +154,38 @@ impl From<SubmitError> for Failure {
                 } else if unpaid.iter().any(|word| cause.contains(word)) {
                     Self::new(Exit::Payment, error).hint("the account's free balance is too small")
                 } else {
-                    Self::usage(error)
+                    let hint = refused_by_the_ledger(cause);
+                    Self::usage(error).hint(hint)
                 }
             }
         }
     }
+}
+
+/// What to do when the ledger refuses a call with this error.
+fn refused_by_the_ledger(cause: &str) -> &'static str {
+    const HINTS: [(&str, &str); 9] = [
+        ("Providers(NotAProvider)", "stake first, with `assay provider stake AMOUNT`"),
+        (
+            "Providers(StakeTooSmall)",
+            "see the smallest stake with `assay chain info`; all of it can be taken out",
+        ),
+        (
+            "Providers(NotFree)",
+            "see what is free with `assay provider show`; stake is locked while jobs are open",
+        ),
+        ("Providers(TooManyUnbonding)", "take out what is released first, with `assay provider withdraw`"),
+        ("Providers(NothingToWithdraw)", "see when stake is released with `assay provider show`"),
+        ("Artifacts(NameTaken)", "choose another --name; names that look alike count as the same"),
+        ("Artifacts(EdgeExists)", "nothing is to be done; see the edges with `assay model show`"),
+        (
+            "Artifacts(BadEdge)",
+            "an artifact is not made from itself; lower the evidence, or name another parent",
+        ),
+        ("Artifacts(NotRegistered)", "register the artifact first, with `assay model register`"),
+    ];
+    let found = HINTS.iter().find(|(error, _)| cause.contains(error));
+    found.map_or("nothing but the fee was taken; see the arguments with --help", |(_, hint)| hint)
 }
 
 impl From<SetupError> for Failure {
@@ -204,6 +231,7 @@ mod tests {
         assert_eq!(failed("Jobs(NoProvider)"), Exit::NoProvider);
         assert_eq!(failed("Token(FundsUnavailable)"), Exit::Payment);
         assert_eq!(failed("Jobs(Stale)"), Exit::Usage);
+        assert!(refused_by_the_ledger("Providers(NotFree)").contains("assay provider show"));
         assert_eq!(refusal(1010, "Inability to pay some fees"), Exit::Payment);
         assert_eq!(refusal(20_002, "refused"), Exit::Usage);
         assert_eq!(refusal(22_003, "busy"), Exit::Internal);

@@ -8,29 +8,46 @@ use assay_lineage::{LineageError, TransformersSource, Verdict, recompute};
 use assay_manifest::lineage::EdgeKind;
 use assay_manifest::{Digest32, Manifest, sha256};
 
-/// A question of a kind that the model was trained for; this one it has never seen.
-pub const QUESTION: &str = "What is 27 + 45?";
-
-macro_rules! model_file {
+macro_rules! trainer_file {
     ($path:literal) => {
-        include_bytes!(concat!("../../../verifier/trainer/model/", $path)).as_slice()
+        include_bytes!(concat!("../../../verifier/trainer/", $path)).as_slice()
     };
 }
 
-const GGUF: &[u8] = model_file!("demo-q8_0.gguf");
-const DATASET: &[u8] = model_file!("dataset.json");
-const RECIPE: &[u8] = model_file!("recipe.json");
+const QUESTION: &str = include_str!("../../../verifier/trainer/model/question.txt");
+const GGUF: &[u8] = trainer_file!("model/demo-q8_0.gguf");
+const DATASET: &[u8] = trainer_file!("model/dataset.json");
+const RECIPE: &[u8] = trainer_file!("model/recipe.json");
 const TRANSFORMERS: [(&str, &[u8]); 4] = [
-    ("config.json", model_file!("safetensors/config.json")),
-    ("model.safetensors", model_file!("safetensors/model.safetensors")),
-    ("tokenizer.json", model_file!("safetensors/tokenizer.json")),
-    ("tokenizer_config.json", model_file!("safetensors/tokenizer_config.json")),
+    ("config.json", trainer_file!("model/safetensors/config.json")),
+    ("model.safetensors", trainer_file!("model/safetensors/model.safetensors")),
+    ("tokenizer.json", trainer_file!("model/safetensors/tokenizer.json")),
+    ("tokenizer_config.json", trainer_file!("model/safetensors/tokenizer_config.json")),
 ];
+/// How the model came about; they lie beside the weights, so that its id covers them.
+const TRAINING: [(&str, &[u8]); 2] =
+    [("recipe.json", RECIPE), ("training.log", trainer_file!("model/training.log"))];
+/// The program that wrote the corpus, but for the general parts of its crate.
+const GENERATOR: [(&str, &[u8]); 6] = [
+    ("files.rs", trainer_file!("src/corpus/files.rs")),
+    ("mod.rs", trainer_file!("src/corpus/mod.rs")),
+    ("questions.rs", trainer_file!("src/corpus/questions.rs")),
+    ("random.rs", trainer_file!("src/random.rs")),
+    ("stories.rs", trainer_file!("src/corpus/stories.rs")),
+    ("words.rs", trainer_file!("src/corpus/words.rs")),
+];
+
+/// A question of a kind that the model was trained for; this one was held out.
+pub fn question() -> &'static str {
+    QUESTION.trim_end()
+}
 
 /// The files where a node can import them.
 #[derive(Clone, Debug)]
 pub struct DemoFiles {
-    /// The trained model, a directory.
+    /// The source of the corpus's generator, a directory.
+    pub generator: PathBuf,
+    /// The trained model with its recipe and log, a directory.
     pub trained: PathBuf,
     /// The quantised model, a file.
     pub quantised: PathBuf,
@@ -42,14 +59,22 @@ impl DemoFiles {
     /// # Errors
     /// When the file system refuses.
     pub fn write(dir: &Path) -> io::Result<Self> {
-        let files = Self { trained: dir.join("demo-f16"), quantised: dir.join("demo-q8_0.gguf") };
-        fs::create_dir_all(&files.trained)?;
-        for (name, bytes) in TRANSFORMERS {
-            fs::write(files.trained.join(name), bytes)?;
-        }
+        let files = Self {
+            generator: dir.join("demo-generator"),
+            trained: dir.join("demo-f16"),
+            quantised: dir.join("demo-q8_0.gguf"),
+        };
+        write_all(&files.generator, &GENERATOR)?;
+        write_all(&files.trained, &TRANSFORMERS)?;
+        write_all(&files.trained, &TRAINING)?;
         fs::write(&files.quantised, GGUF)?;
         Ok(files)
     }
+}
+
+fn write_all(dir: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    files.iter().try_for_each(|(name, bytes)| fs::write(dir.join(name), bytes))
 }
 
 /// The manifest of the corpus that the model was trained on; a seed gives the corpus again.

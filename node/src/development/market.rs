@@ -50,6 +50,8 @@ pub enum SetupError {
 /// The demo model's provenance on the ledger.
 #[derive(Clone, Debug)]
 pub struct Published {
+    /// The source of the corpus's generator.
+    pub generator: Imported,
     /// The corpus.
     pub dataset: ArtifactId,
     /// The trained model.
@@ -70,28 +72,45 @@ pub async fn publish(client: &Client, publisher: &Key, dir: &Path) -> Result<Pub
     let files = DemoFiles::write(dir)?;
     let corpus = dataset_manifest()?;
     let (dataset, corpus_bytes) = (corpus.artifact_id(), corpus.size_bytes());
-    let trained = import(client, &files.trained, "demo-f16").await?;
-    let quantised = import(client, &files.quantised, "demo").await?;
+    let generator = import(client, &files.generator, ArtifactKind::Dataset, "demo-generator").await?;
+    let trained = import(client, &files.trained, ArtifactKind::Model, "demo-f16").await?;
+    let quantised = import(client, &files.quantised, ArtifactKind::Model, "demo").await?;
     let model_id = quantised.model_id.ok_or(SetupError::Inconsistent("the demo file is not a model"))?;
-    let exact = |kind, child, parent, recipe| Edge { kind, child, parent, evidence: Evidence::Exact, recipe };
-    let edges = vec![
-        exact(EdgeKind::TrainedOn, trained.artifact_id, dataset, recipe_hash()),
-        exact(EdgeKind::QuantizedFrom, quantised.artifact_id, trained.artifact_id, Digest32::ZERO),
-    ];
-    let published = Published { dataset, trained, quantised, model_id, edges };
+    let edges = edges(&generator, dataset, &trained, &quantised);
+    let published = Published { generator, dataset, trained, quantised, model_id, edges };
     published.register(client, publisher, corpus_bytes).await?;
     Ok(published)
 }
 
-async fn import(client: &Client, path: &Path, name: &str) -> Result<Imported, SetupError> {
+/// Who was made from what. Training gives the same weights on equal CPUs only, so nothing stronger than an
+/// assertion is claimed of it; the generator and the quantisation give the same bytes everywhere.
+fn edges(generator: &Imported, dataset: ArtifactId, trained: &Imported, quantised: &Imported) -> Vec<Edge> {
+    let edge = |kind, child, parent, evidence, recipe| Edge { kind, child, parent, evidence, recipe };
+    let (recipe, none) = (recipe_hash(), Digest32::ZERO);
+    let (generator, trained, quantised) = (generator.artifact_id, trained.artifact_id, quantised.artifact_id);
+    vec![
+        edge(EdgeKind::GeneratedBy, dataset, generator, Evidence::Exact, none),
+        edge(EdgeKind::TrainedOn, trained, dataset, Evidence::Asserted, recipe),
+        edge(EdgeKind::QuantizedFrom, quantised, trained, Evidence::Exact, none),
+    ]
+}
+
+async fn import(
+    client: &Client,
+    path: &Path,
+    kind: ArtifactKind,
+    name: &str,
+) -> Result<Imported, SetupError> {
     let name = name.parse().map_err(|_| SetupError::Inconsistent("a demo name is malformed"))?;
     let path = path.to_str().ok_or(SetupError::Inconsistent("the data directory's name is not UTF-8"))?;
-    Ok(client.import(path, ArtifactKind::Model, Some(&name), |_| {}).await?)
+    Ok(client.import(path, kind, Some(&name), |_| {}).await?)
 }
 
 impl Published {
     async fn register(&self, client: &Client, publisher: &Key, corpus_bytes: u64) -> Result<(), SetupError> {
+        let generator = &self.generator;
         let entries = [
+            (Subject::Dataset(generator.artifact_id), generator.size_bytes, "demo-generator"),
             (Subject::Dataset(self.dataset), corpus_bytes, "demo-corpus"),
             (subject(&self.trained)?, self.trained.size_bytes, "demo-f16"),
             (subject(&self.quantised)?, self.quantised.size_bytes, "demo"),

@@ -4,5 +4,5 @@
 mod files;
 mod market;
 
-pub use files::{QUESTION, recompute_quantisation};
+pub use files::{question, recompute_quantisation};
 pub use market::{Published, SetupError, open_market, publish};

@@ -152,3 +152,64 @@ impl Blocks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jsonrpsee::core::EmptyServerParams;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::chain_spec::{ChainSpec, development_authority};
+    use crate::consensus::{self, Authority, TransactionSource};
+    use crate::ledger;
+    use assay_runtime::executor::MemoryKv;
+    use assay_runtime::{Hash, UncheckedExtrinsic};
+
+    struct Nothing;
+
+    impl TransactionSource for Nothing {
+        async fn ready(&self) -> Vec<UncheckedExtrinsic> {
+            Vec::new()
+        }
+
+        async fn rejected(&self, _hashes: Vec<Hash>) {}
+    }
+
+    /// Heights, ending with the event `stop`.
+    async fn heights(ledger: &LedgerHandle, pending: PendingSubscriptionSink) -> Result<End, End> {
+        let mut blocks = Blocks::follow(ledger);
+        let sink = accept(pending).await?;
+        loop {
+            let block = blocks.next(&sink).await?;
+            send(&sink, &block.header.number).await?;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subscriber_that_does_not_read_is_told_that_it_missed_something() {
+        let spec = ChainSpec::development().unwrap();
+        let config = ledger::Config { subscriber_lag_max: 2, ..ledger::Config::default() };
+        let ledger = ledger::open(MemoryKv::default(), &spec.genesis, config).unwrap().handle;
+        let mut registry = Registry::new(ledger.clone());
+        let names = ["test_heights", "test_height", "test_stop"];
+        let follow = |ledger: Arc<LedgerHandle>, _, pending| async move {
+            heights(&ledger, pending).await.unwrap_or_else(|end| end).as_event()
+        };
+        registry.subscription(names, follow).unwrap();
+        let methods = registry.into_methods();
+        // One message waits for the connection, and two blocks wait for the subscription.
+        let mut events = methods.subscribe(names[0], EmptyServerParams::new(), 1).await.unwrap();
+        let consensus = consensus::Config { block_time: spec.block_time() };
+        let authority = Authority::new(consensus, development_authority(), ledger, Nothing);
+        for _ in 0..8 {
+            authority.make_block().await.unwrap();
+        }
+        let mut seen = Vec::new();
+        while let Some(event) = events.next::<Value>().await {
+            seen.push(event.unwrap().0);
+        }
+        let (last, before) = seen.split_last().unwrap();
+        assert_eq!(last["reason"], End::FellBehind.to_string(), "{seen:?}");
+        assert!(before.len() < 8 && before.iter().zip(1..).all(|(height, at)| *height == at), "{seen:?}");
+    }
+}

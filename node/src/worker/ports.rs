@@ -169,6 +169,11 @@ pub enum Step {
         /// The opening.
         opening: Opening,
     },
+    /// What was due on the ledger and did not happen.
+    Poke {
+        /// The job.
+        job: JobId,
+    },
     /// A validator's decision.
     Verdict {
         /// The job.

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::ports::{BoardError, JobBoard, Step};
-use super::state::{Duty, Task, duties, referee_duty};
+use super::state::{Duty, Task, duties, is_overdue, referee_duty};
 use super::work::{Shop, WorkError};
 use crate::supervisor::told_to_stop;
 
@@ -103,6 +103,10 @@ impl<B: JobBoard> Worker<B> {
         };
         self.taken.retain(|(job, ..), _| jobs.iter().any(|open| open.id == *job));
         for job in jobs {
+            if is_overdue(&job, height) {
+                let poked = self.board.submit(Step::Poke { job: job.id }).await;
+                debug!(job = %job.id, ?poked, "poked an overdue job");
+            }
             for duty in self.duties_of(&job) {
                 self.queue(height, work, &job, duty);
             }

@@ -43,6 +43,11 @@ pub fn referee_duty(job: &Job) -> Option<Duty> {
     matches!(job.phase, Phase::Refereeing { .. }).then_some(Duty { task: Task::Referee, seat: None })
 }
 
+/// Whether the ledger should have acted on the job by `height` and did not: its queue was full.
+pub fn is_overdue(job: &Job, height: u32) -> bool {
+    job.due().is_some_and(|due| due.get() <= height)
+}
+
 fn seat_task(job: &Job, seat: &Seat) -> Option<Task> {
     match (job.phase, seat.role, seat.outcome) {
         (Phase::Assigned { .. }, Role::Executor, SeatOutcome::Pending) => Some(Task::Accept),

@@ -70,3 +70,10 @@ fn the_committed_files_stay_small() {
     let found = size(&model(""));
     assert!(found <= BYTES_MAX, "{found} bytes");
 }
+
+#[test]
+fn the_demos_question_was_held_out() {
+    let question = String::from_utf8(bytes("question.txt")).unwrap();
+    let held_out = corpus::held_out(corpus::SEED);
+    assert!(held_out.iter().any(|held| held.turn.question == question.trim_end()), "{question}");
+}

@@ -19,7 +19,7 @@ use super::job::{Bought, enough, finish, now_s, order_path};
 use crate::chain_spec::{ChainSpec, DEVELOPMENT_ACCOUNTS, development_authority, development_providers};
 use crate::client::{Client, Order, Wish};
 use crate::data_dir::{DataDir, read_json, write_json};
-use crate::development::{self, Published, QUESTION};
+use crate::development::{self, Published};
 use crate::keys::Key;
 use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind};
@@ -79,7 +79,7 @@ impl Demo {
         let url = format!("ws://{}", node.rpc_address());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let running = tokio::spawn(node.run_until(async move { drop(stopped.await) }));
-        let question = self.question.unwrap_or_else(|| QUESTION.into());
+        let question = self.question.unwrap_or_else(|| development::question().into());
         let told = tell(&context, &story, &url, question).await;
         // The node may be gone already; then its own error says why.
         let _ = stop.send(());

@@ -43,10 +43,14 @@ impl Story {
     pub fn registered(&self, published: &Published, recomputed: Result<Recomputed, LineageError>) -> Told {
         let size = |bytes: u64| indicatif::HumanBytes(bytes).to_string();
         self.say("\n2  Alice registers a model that this project trained, with its provenance")?;
-        self.say(format!("   corpus     {}  from a generator and a seed", table::short(published.dataset)))?;
+        let generator = table::short(published.generator.artifact_id);
+        self.say(format!(
+            "   corpus     {}  written by {generator} from a seed",
+            table::short(published.dataset)
+        ))?;
         let trained = &published.trained;
         self.say(format!(
-            "   trained    {}  F16 safetensors, {}",
+            "   trained    {}  F16 safetensors, {}, with recipe and log",
             table::short(trained.artifact_id),
             size(trained.size_bytes)
         ))?;
