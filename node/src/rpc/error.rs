@@ -98,7 +98,7 @@ codes! {
     Pruned = 25004, "node: state is pruned", "ask for a recent block, or a node started with --archive";
     /// The method touches the node's disk or keys.
     UnsafeMethod = 25005, "node: unsafe method", "ask on the node's own machine, or start the node with --rpc-methods unsafe";
-    /// Blocks cannot be fetched in such numbers.
+    /// More keys or heights than one request may name.
     TooMuch = 25006, "node: too much at once", "ask for less, in several requests";
 }
 

@@ -175,8 +175,10 @@ mod tests {
         async fn rejected(&self, _hashes: Vec<Hash>) {}
     }
 
-    /// Heights, ending with the event `stop`.
-    async fn heights(ledger: &LedgerHandle, pending: PendingSubscriptionSink) -> Result<End, End> {
+    type Closing = Result<SubscriptionCloseResponse, End>;
+
+    /// Tells heights as long as its client keeps up.
+    async fn heights(ledger: &LedgerHandle, pending: PendingSubscriptionSink) -> Closing {
         let mut blocks = Blocks::follow(ledger);
         let sink = accept(pending).await?;
         loop {
@@ -193,7 +195,7 @@ mod tests {
         let mut registry = Registry::new(ledger.clone());
         let names = ["test_heights", "test_height", "test_stop"];
         let follow = |ledger: Arc<LedgerHandle>, _, pending| async move {
-            heights(&ledger, pending).await.unwrap_or_else(|end| end).as_event()
+            heights(&ledger, pending).await.unwrap_or_else(End::as_event)
         };
         registry.subscription(names, follow).unwrap();
         let methods = registry.into_methods();
