@@ -21,11 +21,11 @@ mod load;
 mod scratch;
 mod walk;
 
+/// What requests are made of, for those who run models without the protocol's other parts.
+pub use assay_protocol::request;
 pub use config::Config;
 pub use engine::{Claimed, Engine, ExecuteError, Execution, Failure, NO_TOKEN, Settings, Usage, Verified};
 pub use load::{LoadError, LoadOptions};
 pub use model::Model;
 pub use observer::Observer;
 pub use source::WeightSource;
-/// What requests are made of, for those who run models without the protocol's other parts.
-pub use assay_protocol::request;
