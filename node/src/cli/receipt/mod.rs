@@ -119,7 +119,7 @@ fn verified_text(verified: &Verified<'_>) -> String {
         Verified::Holds(Held { report, trust, .. }) => {
             let mut rows = vec![("valid", "yes".into()), ("checked", report.checked.join(", "))];
             rows.extend(Claims::from(report).rows());
-            rows.push(("trust", trust.to_string()));
+            rows.extend(trust.rows());
             let title = |index| if index == 0 { "not checked" } else { "" };
             let left = report.not_checked.iter().enumerate();
             rows.extend(left.map(|(index, what)| (title(index), (*what).to_owned())));
@@ -129,7 +129,7 @@ fn verified_text(verified: &Verified<'_>) -> String {
             let mut rows = vec![("valid", format!("no: {check}: {}", table::plain(cause)))];
             rows.push(("", "what follows is what the receipt says, and not proven".into()));
             rows.extend(claims.rows());
-            rows.push(("trust", trust.to_string()));
+            rows.extend(trust.rows());
             rows.push(("not checked", "anything after the check that failed".into()));
             table::fields(&rows)
         }
@@ -157,7 +157,9 @@ struct Fetched {
 
 async fn fetch(context: &Context, job: &JobId, out: Option<PathBuf>) -> Result<(), Failure> {
     let receipt = download(context, job).await?;
-    let kept = |base: PathBuf| base.join(context.chain()).join("receipts").join(format!("{job}.json"));
+    // Beside the opened form, which `assay job` keeps and which cannot be fetched again.
+    let name = format!("{}-public.json", hex::encode(job.as_bytes()));
+    let kept = |base: PathBuf| base.join(context.chain()).join("receipts").join(name);
     let file = match out {
         Some(file) => file,
         None => kept(context.base()?),

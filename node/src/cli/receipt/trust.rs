@@ -1,6 +1,5 @@
 //! The trust root of a verification: which chain, and whose signatures.
 
-use std::fmt;
 use std::path::Path;
 
 use assay_manifest::Digest32;
@@ -88,6 +87,19 @@ impl Root {
         Ok(Self { trust, source: Source::File(path.display().to_string()) })
     }
 
+    /// As lines.
+    pub fn rows(&self) -> Vec<(&'static str, String)> {
+        match &self.source {
+            Source::File(file) => {
+                vec![("trust", format!("chain {}", self.trust.genesis)), ("", format!("from {file}"))]
+            }
+            Source::Key => {
+                vec![("trust", "the validator's key; the chain is the receipt's own, not pinned".into())]
+            }
+            Source::Signer => vec![("trust", "the signer alone".into())],
+        }
+    }
+
     /// What this kind of root leaves open.
     pub fn left_open(&self) -> Option<&'static str> {
         (self.source == Source::Key).then_some("which chain it is: only the validator's key was given")
@@ -105,14 +117,4 @@ fn of_chain_spec(spec: &ChainSpec) -> Result<Trust, Failure> {
         |info: &pallet_assay_validators::ValidatorInfo| Validator { key: info.key, power: info.power };
     let validators = ValidatorSet::new(spec.genesis.validators.iter().map(validator).collect());
     Ok(Trust { genesis: Digest32::from_bytes(genesis.0), validators })
-}
-
-impl fmt::Display for Root {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.source {
-            Source::File(file) => write!(f, "chain {}, from {file}", self.trust.genesis),
-            Source::Key => write!(f, "the validator's key; the chain is the receipt's own, not pinned"),
-            Source::Signer => write!(f, "the signer alone"),
-        }
-    }
 }
