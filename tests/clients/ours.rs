@@ -193,7 +193,7 @@ async fn what_is_not_there_has_a_code_of_its_group() {
     ] {
         ask.insert(name, value).unwrap();
     }
-    assert_eq!(refusal(rpc.0.request::<Value, _>("job_v1_prepare", ask).await).code(), 22001);
+    assert_eq!(refusal(rpc.0.request::<Value, _>("job_v1_prepare", ask).await).code(), 22002);
     let open: Value = rpc.call("job_v1_list", rpc_params![]).await;
     assert_eq!(open, json!([]));
     node.stop().await;

@@ -60,10 +60,17 @@ fn failures_have_documented_exit_codes_and_a_next_step() {
         failure(&[arguments, &common].concat())
     };
     let ask = |rest: &[&str]| on(&[&["job", "submit", "--model", "demo", "--prompt", "hi"], rest].concat());
+    assert!(run(&["key", "generate", "poor", "--base-path", base]).status.success());
+    let poor = ["job", "submit", "--model", "demo", "--prompt", "hi", "--key", "poor"];
     let port = node.rpc.rsplit(':').next().unwrap();
     let cases = [
         ("an unknown model", on(&["job", "submit", "--model", "nothing", "--prompt", "hi"]), 2),
         ("a price under every offer", ask(&["--max-verify-price", "1"]), 5),
+        (
+            "an account without tokens",
+            failure(&[&poor[..], &["--rpc", &node.rpc, "--base-path", base]].concat()),
+            4,
+        ),
         ("more tokens than the model attends to", ask(&["--max-tokens", "1000000"]), 2),
         ("an unknown job", on(&["job", "show", &format!("0x{}", "00".repeat(32))]), 2),
         ("no such file to import", on(&["model", "register", "/nonexistent", "--name", "x"]), 2),

@@ -6,7 +6,7 @@ use assay_manifest::JobId;
 
 use super::{Journal, Models};
 use crate::rpc::{self, JobOutput, PortError};
-use crate::worker::{Delivery, DeliveryError, Envelope};
+use crate::worker::{Delivery, DeliveryError, Envelope, Handed};
 
 /// The journal, with the models that turn its tokens into text.
 pub struct Orders {
@@ -18,10 +18,11 @@ pub struct Orders {
 
 impl rpc::Jobs for Orders {
     fn deliver(&self, job: &JobId, envelope: &Envelope) -> Result<(), PortError> {
-        match self.journal.input(job).map_err(failed)? {
-            Some(kept) if kept == *envelope => Ok(()),
-            Some(_) => Err(PortError::Refused(format!("delivering an input: {job} has another one"))),
-            None => self.journal.put_input(job, envelope).map_err(failed),
+        const WHAT: &str = "delivering an input";
+        match self.journal.put_input(job, envelope).map_err(failed)? {
+            Handed::Kept => Ok(()),
+            Handed::OtherKept => Err(PortError::Refused(format!("{WHAT}: {job} has another one"))),
+            Handed::Full => Err(PortError::Full(format!("{WHAT}: as many wait already as may"))),
         }
     }
 

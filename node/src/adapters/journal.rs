@@ -12,7 +12,7 @@ use codec::{Decode, DecodeAll, Encode};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use crate::receipts::{IndexError, SettlementIndex};
-use crate::worker::{Answer, Delivery, DeliveryError, Envelope, Finished};
+use crate::worker::{Answer, Delivery, DeliveryError, Envelope, Finished, Handed};
 
 const INPUTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("inputs");
 const OUTPUTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("outputs");
@@ -21,8 +21,9 @@ const SETTLEMENTS: TableDefinition<&[u8], u64> = TableDefinition::new("settlemen
 /// The log entry after the last that [`SETTLEMENTS`] covers, under an empty key.
 const SETTLEMENTS_NEXT: TableDefinition<(), u64> = TableDefinition::new("settlements-next");
 
-/// Inputs of jobs that are not on the ledger yet. A job is requested within seconds of its delivery.
-const INPUTS_MAX: u64 = 4_096;
+/// Inputs at the same time, of open jobs and of those that are not on the ledger yet; at 256 KiB each at most
+/// they stay within a quarter of a GiB.
+const INPUTS_MAX: u64 = 1_024;
 
 /// Delivery between parties of one process, through a journal that survives it.
 ///
@@ -144,14 +145,26 @@ impl Delivery for Journal {
         Ok(self.finished(job)?.map(|finished| finished.answer))
     }
 
-    fn put_input(&self, job: &JobId, envelope: &Envelope) -> Result<(), DeliveryError> {
+    fn put_input(&self, job: &JobId, envelope: &Envelope) -> Result<Handed, DeliveryError> {
         let stored = StoredInput { salt: *envelope.salt.as_bytes(), request: envelope.request.to_bytes() };
-        const WHAT: &str = "keeping a job's input";
-        let kept = || -> Result<u64, redb::Error> { Ok(self.db.begin_read()?.open_table(INPUTS)?.len()?) };
-        if kept().map_err(failed(WHAT))? >= INPUTS_MAX {
-            return Err(failed(WHAT)(format!("{INPUTS_MAX} inputs wait already")));
-        }
-        self.put(INPUTS, job, &stored.encode()).map_err(failed(WHAT))
+        let stored = stored.encode();
+        let attempt = || -> Result<Handed, redb::Error> {
+            let write = self.db.begin_write()?;
+            {
+                let mut table = write.open_table(INPUTS)?;
+                let key = job.as_bytes().as_slice();
+                let same = table.get(key)?.map(|kept| kept.value() == stored.as_slice());
+                match same {
+                    Some(true) => return Ok(Handed::Kept),
+                    Some(false) => return Ok(Handed::OtherKept),
+                    None if table.len()? >= INPUTS_MAX => return Ok(Handed::Full),
+                    None => drop(table.insert(key, stored.as_slice())?),
+                }
+            }
+            write.commit()?;
+            Ok(Handed::Kept)
+        };
+        attempt().map_err(failed("keeping a job's input"))
     }
 
     fn put_output(&self, job: &JobId, finished: &Finished) -> Result<(), DeliveryError> {
@@ -238,7 +251,7 @@ mod tests {
         {
             let journal = Journal::open(&path).unwrap();
             assert_eq!(journal.input(&job).unwrap(), None);
-            journal.put_input(&job, &envelope()).unwrap();
+            assert_eq!(journal.put_input(&job, &envelope()).unwrap(), Handed::Kept);
             journal.put_output(&job, &finished).unwrap();
         }
         let journal = Journal::open(&path).unwrap();
@@ -261,6 +274,19 @@ mod tests {
         let journal = Journal::open(&path).unwrap();
         assert_eq!((journal.next().unwrap(), journal.find(&job).unwrap()), (5, Some(3)));
         assert_eq!(journal.find(&other).unwrap(), None);
+    }
+
+    #[test]
+    fn a_job_keeps_its_first_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&dir.path().join("jobs.redb")).unwrap();
+        let job = JobId::from_bytes([7; 32]);
+        let salt = Salt::from_bytes([2; 32]);
+        let other = Envelope { salt, ..envelope() };
+        assert_eq!(journal.put_input(&job, &envelope()).unwrap(), Handed::Kept);
+        assert_eq!(journal.put_input(&job, &envelope()).unwrap(), Handed::Kept);
+        assert_eq!(journal.put_input(&job, &other).unwrap(), Handed::OtherKept);
+        assert_eq!(journal.input(&job).unwrap(), Some(envelope()));
     }
 
     #[test]

@@ -96,11 +96,11 @@ impl rpc::Models for Models {
     }
 
     fn prepare(&self, ask: &Ask) -> Result<Prepared, PortError> {
-        let missing =
-            || PortError::NotFound(format!("preparing a request: {} is not loaded here", ask.model));
-        let model = self.get(&ask.model).ok_or_else(missing)?;
         let refused =
             |cause: &dyn std::fmt::Display| PortError::Refused(format!("preparing a request: {cause}"));
+        let model = self.get(&ask.model).ok_or_else(|| {
+            refused(&format_args!("{} is not loaded here: no provider of this node offers it", ask.model))
+        })?;
         assay_engine::sampler::check(&ask.sampler, model.text().vocab_size())
             .map_err(|error| refused(&error))?;
         let tokens = model.text().render(&ask.prompt, ask.now_s).map_err(|error| refused(&error))?;

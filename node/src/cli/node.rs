@@ -77,7 +77,7 @@ struct Run {
     /// Which methods are served: `auto` serves unsafe ones on loopback only.
     #[arg(long, value_name = "auto|safe|unsafe", default_value = "auto")]
     rpc_methods: MethodsArg,
-    /// Origin of a web page that may connect, such as https://polkadot.js.org; may be given several times.
+    /// Origin of a web page that may connect, such as `https://polkadot.js.org`; may be given several times.
     #[arg(long, value_name = "ORIGIN")]
     rpc_cors: Vec<String>,
     /// Time from one block to the next, in milliseconds, instead of the chain's.
@@ -107,6 +107,9 @@ impl From<MethodsArg> for Methods {
         }
     }
 }
+
+/// Keys and values of one execution: 32,000 positions of an 8 B model. A request that needs more is refused.
+const CACHE_BYTES_MAX: usize = 8 << 30;
 
 /// Events of the log that are printed unless `RUST_LOG` says otherwise. FRAME logs every extrinsic in hex.
 const DEFAULT_LOG: &str = "info,frame_executive=warn,runtime=warn,jsonrpsee=warn";
@@ -155,6 +158,7 @@ impl Run {
         let retention = if self.archive { Retention::Archive } else { ledger::Config::default().retention };
         let mut engine = Settings::for_this_machine();
         engine.threads = self.threads.unwrap_or(engine.threads);
+        engine.cache_bytes_max = CACHE_BYTES_MAX;
         Ok(Config {
             data,
             spec,
@@ -214,11 +218,14 @@ struct Ready {
 
 impl Ready {
     fn text(&self) -> String {
-        let ask = "six providers offer the model `demo`; ask it with\n  \
-                   assay job submit --key //Bob --model demo --prompt 'What is 27 + 45?' --wait";
-        match self.model {
-            Some(_) => format!("ready on {}; {ask}", self.rpc),
-            None => format!("ready on {}", self.rpc),
+        let Self { rpc, model, .. } = self;
+        match model {
+            Some(_) => format!(
+                "ready on {rpc}; six providers offer the model `demo`; ask it with\n  \
+                 assay job submit --rpc {rpc} --key //Bob --model demo --prompt '{}' --wait",
+                development::question()
+            ),
+            None => format!("ready on {rpc}"),
         }
     }
 }

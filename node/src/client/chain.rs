@@ -234,20 +234,21 @@ fn decode<T: DecodeAll>(method: &str, answer: &str) -> Result<T, ClientError> {
 }
 
 pub(super) fn explain(method: &str, error: RpcError) -> ClientError {
+    /// What a node says about an error besides code and message.
+    #[derive(Default, Deserialize)]
+    struct Data {
+        cause: Option<String>,
+        hint: Option<String>,
+    }
     let method = method.to_owned();
     match error {
-        RpcError::Call(object) => ClientError::Refused {
-            method,
-            code: object.code(),
-            message: object.message().into(),
-            hint: object.data().and_then(|data| hint(data.get())),
-        },
+        RpcError::Call(object) => {
+            let data = object.data().and_then(|data| serde_json::from_str(data.get()).ok());
+            let Data { cause, hint } = data.unwrap_or_default();
+            let message = cause.unwrap_or_else(|| object.message().into());
+            ClientError::Refused { method, code: object.code(), message, hint }
+        }
         RpcError::ParseError(error) => ClientError::Foreign { method, cause: error.to_string() },
         other => ClientError::Transport { method, cause: other.to_string() },
     }
-}
-
-fn hint(data: &str) -> Option<String> {
-    let data: serde_json::Value = serde_json::from_str(data).ok()?;
-    Some(data.get("hint")?.as_str()?.to_owned())
 }

@@ -12,7 +12,7 @@ mod state;
 mod work;
 
 pub use ports::{
-    Answer, BoardError, Compute, ComputeError, Delivery, DeliveryError, Envelope, Finished, JobBoard,
+    Answer, BoardError, Compute, ComputeError, Delivery, DeliveryError, Envelope, Finished, Handed, JobBoard,
     Outcome, Served, Step,
 };
 pub use service::{Config, Worker};

@@ -47,6 +47,17 @@ pub struct DeliveryError {
     pub cause: String,
 }
 
+/// What became of an input that was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// It is kept.
+    Kept,
+    /// The job has another input already, which stays.
+    OtherKept,
+    /// As many inputs wait as there may.
+    Full,
+}
+
 /// Hands inputs and outputs from party to party and keeps them until the challenge window closes.
 pub trait Delivery: Send + Sync {
     /// The input of a job, if the requester has handed it over.
@@ -63,7 +74,7 @@ pub trait Delivery: Send + Sync {
     ///
     /// # Errors
     /// [`DeliveryError`] when the store fails.
-    fn put_input(&self, job: &JobId, envelope: &Envelope) -> Result<(), DeliveryError>;
+    fn put_input(&self, job: &JobId, envelope: &Envelope) -> Result<Handed, DeliveryError>;
     /// Hands an answer over, with the trace root for the requester alone; durable when it returns.
     ///
     /// Verifiers get [`Self::output`] and compute the trace root themselves: that is their work.
