@@ -129,7 +129,13 @@ impl Submit {
         if !policy.is_allowed() {
             return Err(Failure::usage("asking: two or four verifiers, or one to five executions in all"));
         }
-        let offered = enough(&client.providers(Some(&model_id)).await?, &model_id, policy);
+        let providers = client.providers(Some(&model_id)).await?;
+        if providers.is_empty() {
+            let cause = format!("asking {}: no provider's offer of it is in force", self.model);
+            return Err(Failure::new(Exit::NoProvider, cause)
+                .hint("an offer takes effect some blocks after it was made; see `assay provider list`"));
+        }
+        let offered = enough(&providers, &model_id, policy);
         let price = |named: Option<Price>, offered: Price| named.unwrap_or(offered);
         let direct_executor = match &self.executor {
             Some(text) => Some(account_of(context, text)?),

@@ -129,12 +129,23 @@ impl Run {
         let dev = self.dev;
         let config = self.config(context, &base)?;
         let data = config.data.clone();
+        let mut shutdown = std::pin::pin!(interrupted()?);
         let node = Node::start(config).await?;
         let url = format!("ws://{}", node.rpc_address());
-        let model = if dev { Some(set_up_development(&url, &data).await?) } else { None };
-        let ready = Ready { event: "ready", rpc: url, model };
-        context.output().line(&ready, Ready::text)?;
-        node.run_until(interrupted()?).await.map_err(|error| Failure::new(Exit::Internal, error))
+        let set_up = async {
+            let model = if dev { Some(set_up_development(&url, &data).await?) } else { None };
+            let ready = Ready { event: "ready", rpc: url.clone(), model };
+            Ok::<_, Failure>(context.output().line(&ready, Ready::text)?)
+        };
+        let set_up = tokio::select! {
+            set_up = set_up => set_up,
+            () = &mut shutdown => return stop(node).await,
+        };
+        if let Err(failure) = set_up {
+            stop(node).await?;
+            return Err(failure);
+        }
+        node.run_until(shutdown).await.map_err(|error| Failure::new(Exit::Internal, error))
     }
 
     fn config(self, context: &Context, base: &Path) -> Result<Config, Failure> {
@@ -175,6 +186,10 @@ impl Run {
             engine,
         })
     }
+}
+
+async fn stop(node: Node) -> Result<(), Failure> {
+    node.run_until(std::future::ready(())).await.map_err(|error| Failure::new(Exit::Internal, error))
 }
 
 fn start_log(context: &Context) {

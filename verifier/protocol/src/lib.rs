@@ -25,3 +25,5 @@ pub mod certificate;
 pub mod header;
 pub mod receipt;
 mod hex_bytes;
+#[cfg(test)]
+mod frozen;

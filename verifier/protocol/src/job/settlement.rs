@@ -40,6 +40,7 @@ use super::state::{Phase, Seat, SeatOutcome, SignedCommitment};
 pub enum Verdict {
     /// Executed by its owner, checked by nobody.
     #[codec(index = 0)]
+    #[serde(rename = "self")]
     SelfSigned,
     /// An executor committed; no verifier did.
     #[codec(index = 1)]

@@ -7,7 +7,7 @@
 mod file;
 mod verify;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use file::{
     Disclosure, DrawEvidence, Evidence, LedgerReceipt, OpenedInput, OpenedOutput, OpenedTrace, Receipt,

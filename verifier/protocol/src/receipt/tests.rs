@@ -22,7 +22,7 @@ fn salt() -> Salt {
     Salt::from_bytes([4; 32])
 }
 
-fn request() -> Request {
+pub(crate) fn request() -> Request {
     Request {
         version: REQUEST_VERSION,
         prompt: Prompt::Chat(vec![Message { role: "user".into(), content: "one and one?".into() }]),
@@ -62,7 +62,7 @@ fn evidence(height: Height, log: (u64, Digest32)) -> Evidence {
     Evidence { header, certificate: CommitCertificate { height, round: 0, value, signatures } }
 }
 
-fn receipt() -> LedgerReceipt {
+pub(crate) fn receipt() -> LedgerReceipt {
     let request_bytes = request().to_bytes();
     let asked = PublicRecord {
         input_commit: input_commit(&salt(), &request_bytes),
@@ -102,7 +102,7 @@ fn ledger(receipt: LedgerReceipt) -> Receipt {
     Receipt::Ledger(Box::new(receipt))
 }
 
-fn own() -> Receipt {
+pub(crate) fn own() -> Receipt {
     let pair = schnorrkel::MiniSecretKey::from_bytes(&[3; 32])
         .unwrap()
         .expand_to_keypair(schnorrkel::ExpansionMode::Ed25519);
