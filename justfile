@@ -32,6 +32,8 @@ demo *ARGS:
 deny:
     cargo deny check
 
-# The measured claims: import speed of the store
+# The measured claims: speed of the store's import, of the engine with the demo model, and weights of calls
 bench:
     cargo run --release -p assay-store --example import_speed
+    cargo run --release -p assay-engine --example speed -- verifier/trainer/model/demo-q8_0.gguf 64 128
+    cargo run --release -p assay-runtime --example weights
