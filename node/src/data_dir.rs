@@ -14,7 +14,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use assay_protocol::receipt::Trust;
@@ -27,6 +27,8 @@ use crate::keys::Keystore;
 
 /// Layout that this binary reads and writes.
 const LAYOUT_VERSION: &str = "1";
+/// How the names of files begin that are being written.
+const TEMPORARY: &str = ".writing-";
 
 /// A data directory could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -88,20 +90,20 @@ pub fn default_base() -> Result<PathBuf, DataDirError> {
 }
 
 impl DataDir {
-    /// The directory of a chain under `base`, created if it is not there.
+    /// The directory of a chain under `base`, created if it is not there, and closed to other users.
     ///
     /// # Errors
     /// [`DataDirError`] when it cannot be written, or is something else.
     pub fn create(base: &Path, spec: &ChainSpec) -> Result<Self, DataDirError> {
         let root = base.join(&spec.id);
         let version = root.join("VERSION");
-        if !version.exists() {
-            if is_occupied(&root) {
-                return Err(DataDirError::Foreign(root));
-            }
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700);
-            builder.create(&root).map_err(io("creating", &root))?;
+        let complete = version.exists();
+        if !complete {
+            Self::check_free(&root)?;
+            create_private(&root)?;
+        }
+        close_to_others(&root)?;
+        if !complete {
             write_json(&root.join("chain-spec.json"), spec)?;
             // Last, so that a directory without it was never complete.
             write_atomic(&version, format!("{LAYOUT_VERSION}\n").as_bytes())?;
@@ -111,6 +113,24 @@ impl DataDir {
             return Err(DataDirError::OtherChain(root));
         }
         Ok(dir)
+    }
+
+    /// Whether a chain can be set up in a directory: nothing lies there but what commands without a node put
+    /// there, and what a creation that was cut off has left.
+    ///
+    /// # Errors
+    /// [`DataDirError::Foreign`] when something else does.
+    pub fn check_free(root: &Path) -> Result<(), DataDirError> {
+        let ours = ["keystore", "orders", "receipts", "chain-spec.json"];
+        let is_ours = |name: &std::ffi::OsStr| {
+            ours.iter().any(|ours| name == *ours) || name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
+        };
+        let foreign =
+            |entry: std::io::Result<fs::DirEntry>| entry.map_or(true, |entry| !is_ours(&entry.file_name()));
+        if fs::read_dir(root).is_ok_and(|mut entries| entries.any(foreign)) {
+            return Err(DataDirError::Foreign(root.into()));
+        }
+        Ok(())
     }
 
     /// A directory that was created before.
@@ -174,25 +194,6 @@ impl DataDir {
     pub fn keystore(&self) -> Keystore {
         Keystore::new(self.root.join("keystore"))
     }
-
-    /// Salts and requests of jobs bought from here.
-    pub fn orders(&self) -> PathBuf {
-        self.root.join("orders")
-    }
-
-    /// Receipts that were fetched.
-    pub fn receipts(&self) -> PathBuf {
-        self.root.join("receipts")
-    }
-}
-
-/// Whether something lies there that commands without a node do not put there.
-fn is_occupied(root: &Path) -> bool {
-    let ours = ["keystore", "orders", "receipts"];
-    let foreign = |entry: std::io::Result<fs::DirEntry>| {
-        entry.map_or(true, |entry| !ours.iter().any(|name| entry.file_name() == *name))
-    };
-    fs::read_dir(root).is_ok_and(|mut entries| entries.any(foreign))
 }
 
 /// Reads a JSON file.
@@ -217,19 +218,31 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DataDirErr
 }
 
 fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("creating", dir))?;
-    let temporary = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(io("creating", &temporary))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("writing", &temporary))?;
-    fs::rename(&temporary, path).map_err(io("writing", path))?;
+    // The parent of a plain file name is the empty path.
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_private(dir)?;
+    let mut file =
+        tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir).map_err(io("writing", path))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io("writing", path))?;
+    file.persist(path).map_err(|error| io("writing", path)(error.error))?;
     fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("writing", dir))
+}
+
+/// Creates what is missing of a directory, for its owner alone.
+fn create_private(dir: &Path) -> Result<(), DataDirError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("creating", dir))
+}
+
+/// Takes a directory that may have been there before from everybody but its owner.
+fn close_to_others(dir: &Path) -> Result<(), DataDirError> {
+    let closed = || {
+        let mode = fs::metadata(dir)?.permissions().mode();
+        if mode & 0o077 == 0 {
+            return Ok(());
+        }
+        fs::set_permissions(dir, fs::Permissions::from_mode(mode & 0o700))
+    };
+    closed().map_err(io("closing to other users", dir))
 }
 
 fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DataDirError {
@@ -239,7 +252,10 @@ fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DataDir
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
 
     #[test]
     fn a_directory_opens_again_for_the_same_chain_only() {
@@ -247,7 +263,7 @@ mod tests {
         let spec = ChainSpec::development().unwrap();
         let dir = DataDir::create(base.path(), &spec).unwrap();
         assert_eq!(DataDir::create(base.path(), &spec).unwrap().chain_spec().unwrap(), spec);
-        assert_eq!(fs::metadata(dir.root()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(mode(dir.root()), 0o700);
         let other = ChainSpec { block_time_ms: 7, ..spec };
         assert!(matches!(DataDir::create(base.path(), &other), Err(DataDirError::OtherChain(_))));
     }
@@ -255,8 +271,44 @@ mod tests {
     #[test]
     fn keys_may_be_there_before_the_node() {
         let base = tempfile::tempdir().unwrap();
-        fs::create_dir_all(base.path().join("dev/keystore")).unwrap();
-        assert!(DataDir::create(base.path(), &ChainSpec::development().unwrap()).is_ok());
+        let root = base.path().join("dev");
+        fs::create_dir_all(root.join("keystore")).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        DataDir::create(base.path(), &ChainSpec::development().unwrap()).unwrap();
+        assert_eq!(mode(&root), 0o700, "others could read the inputs of jobs");
+    }
+
+    #[test]
+    fn a_directory_that_others_could_read_is_closed_when_it_is_used_again() {
+        let base = tempfile::tempdir().unwrap();
+        let spec = ChainSpec::development().unwrap();
+        let dir = DataDir::create(base.path(), &spec).unwrap();
+        fs::set_permissions(dir.root(), fs::Permissions::from_mode(0o755)).unwrap();
+        DataDir::create(base.path(), &spec).unwrap();
+        assert_eq!(mode(dir.root()), 0o700);
+    }
+
+    #[test]
+    fn a_creation_that_was_cut_off_is_completed() {
+        let base = tempfile::tempdir().unwrap();
+        let spec = ChainSpec::development().unwrap();
+        let root = DataDir::create(base.path(), &spec).unwrap().root().to_owned();
+        fs::remove_file(root.join("VERSION")).unwrap();
+        fs::write(root.join(format!("{TEMPORARY}x")), "1").unwrap();
+        assert_eq!(DataDir::create(base.path(), &spec).unwrap().chain_spec().unwrap(), spec);
+    }
+
+    #[test]
+    fn a_file_is_written_for_its_owner_and_beside_all_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("made/r.json");
+        write_json(&path, &1).unwrap();
+        fs::write(path.with_extension("new"), "somebody's").unwrap();
+        write_json(&path, &2).unwrap();
+        assert_eq!(read_json::<u8>(&path).unwrap(), 2);
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        assert_eq!(fs::read_to_string(path.with_extension("new")).unwrap(), "somebody's");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sp_core::crypto::Ss58Codec;
@@ -133,7 +133,7 @@ impl Keystore {
     fn write(&self, name: &str, phrase: &str) -> Result<(), KeyError> {
         let path = self.path(name);
         let io = |source| KeyError::Io { path: path.clone(), source };
-        fs::create_dir_all(&self.dir).map_err(io)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(io)?;
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let mut file = match file {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -213,13 +213,15 @@ mod tests {
     #[test]
     fn a_generated_key_resolves_again_and_is_private() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Keystore::new(dir.path().join("keys"));
+        let store = Keystore::new(dir.path().join("chain/keys"));
         let (key, phrase) = store.generate("seller").unwrap();
         assert_eq!(phrase.split_whitespace().count(), 12);
         assert_eq!(store.resolve("seller").unwrap().account(), key.account());
         assert_eq!(store.names().unwrap(), vec!["seller"]);
-        let mode = fs::metadata(dir.path().join("keys/seller.key")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        for (path, private) in [("chain", 0o700), ("chain/keys", 0o700), ("chain/keys/seller.key", 0o600)] {
+            let mode = fs::metadata(dir.path().join(path)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, private, "{path}");
+        }
     }
 
     #[test]
