@@ -8,6 +8,7 @@ use crate::data_dir::DataDirError;
 use crate::development::SetupError;
 use crate::keys::KeyError;
 use crate::node::StartError;
+use crate::supervisor::TaskError;
 
 /// Documented exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,6 +216,12 @@ impl From<StartError> for Failure {
                 .hint("choose another address with --rpc-address or another port with --rpc-port; 0 takes a free one"),
             StartError::Query(_) | StartError::Engine(_) => Self::new(Exit::Internal, error),
         }
+    }
+}
+
+impl From<TaskError> for Failure {
+    fn from(error: TaskError) -> Self {
+        Self::new(Exit::Internal, error)
     }
 }
 

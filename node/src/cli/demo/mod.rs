@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::Context as _;
 use assay_engine::Settings;
 use assay_manifest::{ArtifactId, WeightsId};
 use assay_protocol::receipt::Receipt;
@@ -16,14 +17,15 @@ use serde::Serialize;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::job::{Bought, enough, finish, now_s, order_path};
+use super::node::real_failure;
 use crate::chain_spec::{ChainSpec, DEVELOPMENT_ACCOUNTS, development_authority, development_providers};
 use crate::client::{Client, Order, Wish};
 use crate::data_dir::{DataDir, read_json, write_json};
 use crate::development::{self, Published};
 use crate::keys::Key;
+use crate::ledger;
 use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind};
-use crate::{ledger, supervisor::TaskError};
 use story::Story;
 use tally::{Share, Tally, closed};
 
@@ -72,7 +74,7 @@ impl Demo {
         let story = Story::begin(context.output())?;
         let dir = match self.dir {
             Some(dir) => dir,
-            None => std::env::temp_dir().join(format!("assay-demo-{}", std::process::id())),
+            None => fresh_dir()?,
         };
         let context = context.with_base(&dir);
         let node = start_node(&dir).await?;
@@ -84,14 +86,23 @@ impl Demo {
         // The node may be gone already; then its own error says why.
         let _ = stop.send(());
         let ended = running.await.map_err(|error| Failure::new(Exit::Internal, error))?;
-        let shown = told?;
-        ended.map_err(|error: TaskError| Failure::new(Exit::Internal, error))?;
+        let shown = match told {
+            Ok(shown) => shown,
+            Err(failure) => return Err(real_failure(failure, ended)),
+        };
+        ended?;
         story.end(&shown)?;
         if shown.job.right && shown.receipt.verified {
             return Ok(());
         }
         Err(Failure::new(Exit::Verification, "the demo did not end with a right answer and a valid receipt"))
     }
+}
+
+/// A directory of the demo's own that stays, so that its receipt can be checked again.
+fn fresh_dir() -> Result<PathBuf, Failure> {
+    let made = tempfile::Builder::new().prefix("assay-demo-").tempdir();
+    Ok(made.map_err(anyhow::Error::from).context("creating a directory for the demo")?.keep())
 }
 
 async fn start_node(dir: &Path) -> Result<Node, Failure> {
@@ -115,31 +126,18 @@ async fn tell(context: &Context, story: &Story, url: &str, question: String) -> 
     let [publisher, buyer] = DEVELOPMENT_ACCOUNTS.map(Key::development);
     let (publisher, buyer, providers) = (publisher?, buyer?, development_providers()?);
     story.node(url, &client).await?;
-
-    let data = context.data_dir()?;
-    let published = development::publish(&client, &publisher, data.root()).await?;
-    story.registered(&published, development::recompute_quantisation())?;
-    development::open_market(&client, &providers, published.model_id).await?;
-    story.market(&providers)?;
+    let published = open_shop(context, story, &client, &publisher, &providers).await?;
 
     let mut tally = Tally::new(&buyer, &providers);
     tally.take(&client).await?;
     let order = ask(context, &client, &buyer, &published, question.clone()).await?;
     tally.take(&client).await?;
     story.asked(&question, &client.quote(&order).await?)?;
-    let mut lines = Ok(());
-    let job = finish(context, &client, &order, |event| {
-        if lines.is_ok() {
-            lines = story.happened(event);
-        }
-    })
-    .await?;
-    lines?;
+    let job = answer(context, story, &client, &order).await?;
     tally.take(&client).await?;
-    story.answered(&job)?;
 
     let receipt: Receipt = read_json(&job.receipt)?;
-    let verified = receipt.verify(&data.trust()?);
+    let verified = receipt.verify(&context.data_dir()?.trust()?);
     story.verified(&verified, &job.receipt)?;
     closed(&client, &job.id).await?;
     tally.take(&client).await?;
@@ -150,6 +148,21 @@ async fn tell(context: &Context, story: &Story, url: &str, question: String) -> 
     };
     let seconds = started.elapsed().as_secs_f64();
     Ok(Shown { model, balances: tally.shares(&job), job, receipt, seconds })
+}
+
+/// Registers the model with all that it was made of, and has the providers offer it.
+async fn open_shop(
+    context: &Context,
+    story: &Story,
+    client: &Client,
+    publisher: &Key,
+    providers: &[Key],
+) -> Result<Published, Failure> {
+    let published = development::publish(client, publisher, context.data_dir()?.root()).await?;
+    story.registered(&published, development::recompute_quantisation())?;
+    development::open_market(client, providers, published.model_id).await?;
+    story.market(providers)?;
+    Ok(published)
 }
 
 async fn ask(
@@ -177,4 +190,18 @@ async fn ask(
     write_json(&order_path(context, &order.job)?, &order)?;
     client.place(buyer, &order).await?;
     Ok(order)
+}
+
+/// Tells how the job goes on, and what the model answers at its end.
+async fn answer(context: &Context, story: &Story, client: &Client, order: &Order) -> Result<Bought, Failure> {
+    let mut told = Ok(());
+    let bought = finish(context, client, order, |event| {
+        if told.is_ok() {
+            told = story.happened(event);
+        }
+    });
+    let bought = bought.await?;
+    told?;
+    story.answered(&bought)?;
+    Ok(bought)
 }

@@ -1,33 +1,34 @@
 //! `assay node`: running a node, and setting one up.
 
+mod init;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use assay_engine::Settings;
-use assay_manifest::{Digest32, ModelId};
+use assay_manifest::ModelId;
 use assay_runtime::executor::Retention;
-use assay_runtime::{AccountId, Endowment, UNIT};
 use clap::{Args, Subcommand};
-use ed25519_dalek::SigningKey;
-use serde::{Deserialize, Serialize};
-use sp_core::crypto::Ss58Codec;
-use sp_core::{Pair, sr25519};
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+use self::init::{AuthorityFile, Init};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use crate::chain_spec::{self, ChainSpec, development_authority, development_providers};
 use crate::client::Client;
 use crate::consensus::AuthorityKeys;
-use crate::data_dir::{DataDir, read_json, write_json};
+use crate::data_dir::DataDir;
 use crate::development;
 use crate::keys::Key;
 use crate::ledger;
 use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind, Methods};
+use crate::supervisor::TaskError;
 
 /// Run a node, or set one up.
 #[derive(Debug, Args)]
@@ -130,22 +131,17 @@ impl Run {
         let config = self.config(context, &base)?;
         let data = config.data.clone();
         let mut shutdown = std::pin::pin!(interrupted()?);
-        let node = Node::start(config).await?;
+        let node = tokio::select! {
+            node = Node::start(config) => node?,
+            () = &mut shutdown => return Err(Failure::new(Exit::Interrupted, "starting the node: interrupted")),
+        };
         let url = format!("ws://{}", node.rpc_address());
         let set_up = async {
             let model = if dev { Some(set_up_development(&url, &data).await?) } else { None };
             let ready = Ready { event: "ready", rpc: url.clone(), model };
-            Ok::<_, Failure>(context.output().line(&ready, Ready::text)?)
+            Ok(context.output().line(&ready, Ready::text)?)
         };
-        let set_up = tokio::select! {
-            set_up = set_up => set_up,
-            () = &mut shutdown => return stop(node).await,
-        };
-        if let Err(failure) = set_up {
-            stop(node).await?;
-            return Err(failure);
-        }
-        node.run_until(shutdown).await.map_err(|error| Failure::new(Exit::Internal, error))
+        run_and_set_up(node, set_up, shutdown).await
     }
 
     fn config(self, context: &Context, base: &Path) -> Result<Config, Failure> {
@@ -161,7 +157,7 @@ impl Run {
         if let Some(millis) = self.block_time {
             spec.block_time_ms = millis;
         }
-        let authority = if self.dev { Some(development_authority()) } else { load_authority(&data)? };
+        let authority = if self.dev { development_authority() } else { authority(&data)? };
         let mut identities = if self.dev { development_providers()? } else { Vec::new() };
         for name in &self.provider {
             identities.push(data.keystore().resolve(name)?);
@@ -174,7 +170,7 @@ impl Run {
             data,
             spec,
             kind,
-            authority,
+            authority: Some(authority),
             identities,
             rpc: rpc::Config {
                 listen: SocketAddr::new(self.rpc_address, self.rpc_port),
@@ -188,8 +184,52 @@ impl Run {
     }
 }
 
-async fn stop(node: Node) -> Result<(), Failure> {
-    node.run_until(std::future::ready(())).await.map_err(|error| Failure::new(Exit::Internal, error))
+/// Runs a node until it is told to stop, or to the end of what it cannot be without; meanwhile sets it up, and
+/// stops it where that fails.
+async fn run_and_set_up(
+    node: Node,
+    set_up: impl Future<Output = Result<(), Failure>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut running = std::pin::pin!(node.run_until(async {
+        // `stop` is dropped only when the set-up has failed or the node has ended.
+        tokio::select! {
+            () = shutdown => {}
+            _ = stopped => {}
+        }
+    }));
+    let done = tokio::select! {
+        biased;
+        ended = &mut running => return Ok(ended?),
+        done = set_up => done,
+    };
+    match done {
+        Ok(()) => Ok(running.await?),
+        Err(failure) => {
+            drop(stop);
+            Err(real_failure(failure, running.await))
+        }
+    }
+}
+
+/// Of the failure of a client and the end of its node: the node's own, where that may be why the client failed.
+pub fn real_failure(failure: Failure, ended: Result<(), TaskError>) -> Failure {
+    match ended {
+        Err(error @ (TaskError::Failed { .. } | TaskError::Panicked(_))) => error.into(),
+        Ok(()) | Err(TaskError::Stuck(_)) => failure,
+    }
+}
+
+/// The keys of the chain's authority, without whom it makes no block.
+fn authority(data: &DataDir) -> Result<AuthorityKeys, Failure> {
+    let file = AuthorityFile::load(data.root())?.ok_or_else(|| {
+        let cause = format!("running {}: the keys of its authority are not here", data.root().display());
+        Failure::usage(cause).hint(
+            "run it on the machine that created it, or run the development chain with `assay node --dev`",
+        )
+    })?;
+    Ok(file.keys())
 }
 
 fn start_log(context: &Context) {
@@ -254,95 +294,46 @@ async fn set_up_development(url: &str, data: &DataDir) -> Result<ModelId, Failur
     Ok(model)
 }
 
-/// The authority's secrets as they lie in the keystore, mode 0600.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AuthorityFile {
-    consensus: Digest32,
-    vrf: Digest32,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::parse;
 
-fn authority_path(data: &DataDir) -> PathBuf {
-    data.root().join("keystore").join("authority.json")
-}
-
-/// The keys of the chain's authority, if this machine is it.
-fn load_authority(data: &DataDir) -> Result<Option<AuthorityKeys>, Failure> {
-    let path = authority_path(data);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let file: AuthorityFile = read_json(&path)?;
-    Ok(Some(file.keys()))
-}
-
-impl AuthorityFile {
-    fn generate() -> Self {
-        let secret = || Digest32::from_bytes(rand::random());
-        Self { consensus: secret(), vrf: secret() }
+    #[test]
+    fn the_end_of_the_node_says_more_than_its_client_but_a_slow_stop_does_not() {
+        let failure = || Failure::new(Exit::Connect, "the node closed the connection");
+        let cause = |ended| real_failure(failure(), ended).cause();
+        let failed = TaskError::Failed { task: "ledger", cause: "the disk is full".into() };
+        assert!(cause(Err(failed)).contains("the disk is full"));
+        assert_eq!(cause(Err(TaskError::Stuck(1))), failure().cause());
+        assert_eq!(cause(Ok(())), failure().cause());
     }
 
-    fn keys(&self) -> AuthorityKeys {
-        AuthorityKeys {
-            consensus: SigningKey::from_bytes(self.consensus.as_bytes()),
-            vrf: sr25519::Pair::from_seed(self.vrf.as_bytes()),
-        }
+    #[tokio::test]
+    async fn a_chain_without_the_keys_of_its_authority_does_not_stand_still_in_silence() {
+        let base = tempfile::tempdir().unwrap();
+        DataDir::create(base.path(), &ChainSpec::development().unwrap()).unwrap();
+        let (context, run) = parse::<Run>(base.path(), &["--rpc-port", "0"]);
+        let failure = run.run(&context).await.unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage, "{}", failure.cause());
+        assert!(failure.next_step().unwrap().contains("assay node --dev"));
     }
-}
 
-/// Create a chain of your own.
-#[derive(Debug, Args)]
-struct Init {
-    /// Name of the chain and its directory: lowercase letters, digits and `-`.
-    id: String,
-    /// The account that has all tokens: an address, or a key of the keystore.
-    #[arg(long, value_name = "ACCOUNT")]
-    endow: String,
-    /// How many tokens.
-    #[arg(long, value_name = "ASY", default_value_t = 1_000_000_000)]
-    tokens: u64,
-}
+    #[tokio::test]
+    async fn a_failed_set_up_stops_the_node_and_is_what_is_told() {
+        let base = tempfile::tempdir().unwrap();
+        let (context, run) = parse::<Run>(base.path(), &["--dev", "--rpc-port", "0", "--threads", "1"]);
+        let node = Node::start(run.config(&context, base.path()).unwrap()).await.unwrap();
+        let set_up = async { Err(Failure::usage("setting up: no")) };
+        let ended = run_and_set_up(node, set_up, std::future::pending()).await;
+        assert_eq!(ended.unwrap_err().cause(), "setting up: no");
+    }
 
-#[derive(Serialize)]
-struct Initialised {
-    id: String,
-    directory: PathBuf,
-    endowed: AccountId,
-}
-
-impl Init {
-    fn run(self, context: &Context) -> Result<(), Failure> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if self.id.is_empty() || self.id.len() > 32 || !self.id.chars().all(allowed) || self.id == "dev" {
-            return Err(Failure::usage(format!("naming a chain {:?}", self.id))
-                .hint("use up to 32 lowercase letters, digits and '-'; `dev` is the development chain"));
-        }
-        let base = context.base()?;
-        let root = base.join(&self.id);
-        if root.join("VERSION").exists() {
-            return Err(Failure::usage(format!("creating {}: it exists", root.display()))
-                .hint("choose another name, or run it with `assay node --chain NAME`"));
-        }
-        let endowed = match AccountId::from_ss58check(&self.endow) {
-            Ok(account) => account,
-            Err(_) => context.keystore()?.resolve(&self.endow)?.account(),
-        };
-        let file = AuthorityFile::generate();
-        let seed = Digest32::from_bytes(rand::random()).to_string();
-        let amount = u128::from(self.tokens).saturating_mul(UNIT);
-        let endowments = vec![Endowment { account: endowed.clone(), amount }];
-        let spec = ChainSpec::single(&self.id, seed, &file.keys(), endowments);
-        let data = DataDir::create(&base, &spec)?;
-        write_json(&authority_path(&data), &file)?;
-        let done = Initialised { id: self.id, directory: data.root().to_owned(), endowed };
-        context.output().result(&done, |done| {
-            format!(
-                "chain {} in {}\nrun it with `assay node --chain {}`",
-                done.id,
-                done.directory.display(),
-                done.id
-            )
-        })?;
-        Ok(())
+    #[tokio::test]
+    async fn a_node_that_is_told_to_stop_does_not_wait_for_its_set_up() {
+        let base = tempfile::tempdir().unwrap();
+        let (context, run) = parse::<Run>(base.path(), &["--dev", "--rpc-port", "0", "--threads", "1"]);
+        let node = Node::start(run.config(&context, base.path()).unwrap()).await.unwrap();
+        run_and_set_up(node, std::future::pending(), std::future::ready(())).await.unwrap();
     }
 }

@@ -1,0 +1,174 @@
+//! `assay node init`: a chain of one's own, and the keys of its authority.
+
+use std::path::{Path, PathBuf};
+
+use assay_manifest::Digest32;
+use assay_runtime::{AccountId, Endowment, UNIT};
+use clap::Args;
+use ed25519_dalek::SigningKey;
+use serde::{Deserialize, Serialize};
+use sp_core::crypto::Ss58Codec;
+use sp_core::{Pair, sr25519};
+
+use crate::chain_spec::ChainSpec;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::consensus::AuthorityKeys;
+use crate::data_dir::{DataDir, DataDirError, read_json, write_json};
+
+/// The authority's secrets as they lie in the keystore, mode 0600.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorityFile {
+    consensus: Digest32,
+    vrf: Digest32,
+}
+
+impl AuthorityFile {
+    fn generate() -> Self {
+        let secret = || Digest32::from_bytes(rand::random());
+        Self { consensus: secret(), vrf: secret() }
+    }
+
+    /// The file of the chain in the directory `root`, if this machine is its authority.
+    ///
+    /// # Errors
+    /// [`DataDirError`] when it is damaged.
+    pub fn load(root: &Path) -> Result<Option<Self>, DataDirError> {
+        let path = Self::path(root);
+        if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// The keys that it holds.
+    pub fn keys(&self) -> AuthorityKeys {
+        AuthorityKeys {
+            consensus: SigningKey::from_bytes(self.consensus.as_bytes()),
+            vrf: sr25519::Pair::from_seed(self.vrf.as_bytes()),
+        }
+    }
+
+    fn path(root: &Path) -> PathBuf {
+        root.join("keystore").join("authority.json")
+    }
+}
+
+/// Create a chain of your own.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Name of the chain and its directory: lowercase letters, digits and `-`.
+    id: String,
+    /// The account that has all tokens: an address, or a key of the keystore.
+    #[arg(long, value_name = "ACCOUNT")]
+    endow: String,
+    /// How many tokens.
+    #[arg(long, value_name = "ASY", default_value_t = 1_000_000_000)]
+    tokens: u64,
+}
+
+#[derive(Serialize)]
+struct Initialised {
+    id: String,
+    directory: PathBuf,
+    endowed: AccountId,
+}
+
+impl Init {
+    /// Creates it.
+    ///
+    /// # Errors
+    /// [`Failure`] when its name is bad or taken, or its directory cannot be written.
+    pub fn run(self, context: &Context) -> Result<(), Failure> {
+        let base = context.base()?;
+        let root = self.free_root(&base)?;
+        let endowed = match AccountId::from_ss58check(&self.endow) {
+            Ok(account) => account,
+            Err(_) => context.keystore()?.resolve(&self.endow)?.account(),
+        };
+        let authority = authority(&root)?;
+        let seed = Digest32::from_bytes(rand::random()).to_string();
+        let amount = u128::from(self.tokens).saturating_mul(UNIT);
+        let endowments = vec![Endowment { account: endowed.clone(), amount }];
+        let spec = ChainSpec::single(&self.id, seed, &authority.keys(), endowments);
+        let data = DataDir::create(&base, &spec)?;
+        let done = Initialised { id: self.id, directory: data.root().to_owned(), endowed };
+        context.output().result(&done, |done| {
+            format!(
+                "chain {} in {}\nrun it with `assay node --chain {}`",
+                done.id,
+                done.directory.display(),
+                done.id
+            )
+        })?;
+        Ok(())
+    }
+
+    /// The directory of the chain, in which there is none yet.
+    fn free_root(&self, base: &Path) -> Result<PathBuf, Failure> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.id.is_empty() || self.id.len() > 32 || !self.id.chars().all(allowed) || self.id == "dev" {
+            return Err(Failure::usage(format!("naming a chain {:?}", self.id))
+                .hint("use up to 32 lowercase letters, digits and '-'; `dev` is the development chain"));
+        }
+        let root = base.join(&self.id);
+        if root.join("VERSION").exists() {
+            return Err(Failure::usage(format!("creating {}: it exists", root.display()))
+                .hint("choose another name, or run it with `assay node --chain NAME`"));
+        }
+        DataDir::check_free(&root)?;
+        Ok(root)
+    }
+}
+
+/// The keys of an authority to be, on disk before the chain is: a chain without them can never go on. Those that
+/// an attempt before has left are used.
+fn authority(root: &Path) -> Result<AuthorityFile, DataDirError> {
+    if let Some(file) = AuthorityFile::load(root)? {
+        return Ok(file);
+    }
+    let file = AuthorityFile::generate();
+    write_json(&AuthorityFile::path(root), &file)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::parse;
+
+    fn init(base: &Path) -> Result<(), Failure> {
+        let (context, init) = parse::<Init>(base, &["own", "--endow", "//Alice"]);
+        init.run(&context)
+    }
+
+    fn public_keys(root: &Path) -> (Digest32, Digest32) {
+        let spec = DataDir::open(root).unwrap().chain_spec().unwrap();
+        let keys = AuthorityFile::load(root).unwrap().unwrap().keys();
+        (spec.genesis.validators[0].key, keys.public())
+    }
+
+    #[test]
+    fn a_chain_has_the_keys_of_its_authority_even_if_its_creation_was_cut_off() {
+        let base = tempfile::tempdir().unwrap();
+        let root = base.path().join("own");
+        let early = authority(&root).unwrap().keys().public();
+        init(base.path()).unwrap();
+        assert_eq!(public_keys(&root), (early, early));
+        std::fs::remove_file(root.join("VERSION")).unwrap();
+        init(base.path()).unwrap();
+        assert_eq!(public_keys(&root), (early, early));
+    }
+
+    #[test]
+    fn neither_a_chain_nor_somebodys_files_are_overwritten() {
+        let base = tempfile::tempdir().unwrap();
+        init(base.path()).unwrap();
+        let before = public_keys(&base.path().join("own"));
+        assert!(init(base.path()).unwrap_err().cause().contains("it exists"));
+        assert_eq!(public_keys(&base.path().join("own")), before);
+        let other = tempfile::tempdir().unwrap();
+        std::fs::create_dir(other.path().join("own")).unwrap();
+        std::fs::write(other.path().join("own/thesis.txt"), "important").unwrap();
+        assert!(init(other.path()).is_err());
+        assert!(!other.path().join("own/keystore").exists());
+    }
+}
