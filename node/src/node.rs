@@ -132,9 +132,9 @@ impl Node {
         };
         let rpc = start_rpc(&parts, rpc, identity).await?;
         let consensus = authority.clone().map(|keys| {
-            let source = PoolSource { pool: parts.pool.clone(), ledger: ledger.clone() };
+            let source = PoolSource { pool: parts.pool.clone(), ledger: ledger.reserved() };
             let config = consensus::Config { block_time: spec.block_time() };
-            Authority::new(config, keys, ledger.clone(), source)
+            Authority::new(config, keys, ledger.reserved(), source)
         });
         start_selling(&mut supervisor, parts, &identities, authority.as_ref()).await;
         // Blocks last, so that no deadline passes while models are loaded.
@@ -180,7 +180,7 @@ fn start_ledger(supervisor: &mut Supervisor, kept: Kept, engine: Engine) -> Part
     let Kept { store, journal, ledger, ended } = kept;
     let height = ledger.head().number;
     supervisor.spawn("ledger", ledger_end(ended, supervisor.stopping()));
-    let (service, pool) = Mempool::new(mempool::Config::default(), ledger.clone(), height);
+    let (service, pool) = Mempool::new(mempool::Config::default(), ledger.reserved(), height);
     supervisor.spawn("mempool", infallible(service.run(supervisor.stopping())));
     let (told, heights) = watch::channel(height);
     supervisor.spawn("blocks", tell(ledger.clone(), pool.clone(), told, supervisor.stopping()));
@@ -215,13 +215,13 @@ async fn start_selling(
 ) {
     let Parts { ledger, pool, journal, models, heights, .. } = parts;
     let accounts = identities.iter().map(Key::account).collect();
-    let mut serving = Serving::new(ledger.clone(), Arc::clone(&models), accounts);
+    let mut serving = Serving::new(ledger.reserved(), Arc::clone(&models), accounts);
     serving.prepare().await;
     supervisor.spawn("serving", serving.run(supervisor.stopping()));
     let referee = authority.map(|keys| Referee { key: keys.consensus.clone() });
     let sellers = identities.iter().map(identity).collect();
     let shop = Shop::new(models, Arc::new(journal), sellers, referee);
-    let worker = Worker::new(worker::Config::default(), Board { ledger, pool, heights }, shop);
+    let worker = Worker::new(worker::Config::default(), Board { ledger: ledger.reserved(), pool, heights }, shop);
     supervisor.spawn("worker", worker.run(supervisor.stopping()));
 }
 

@@ -130,8 +130,14 @@ impl Compute for Models {
 
     fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {
         let model = self.require(model)?;
-        // A template that refuses the messages is an agreed failure, not a prompt of another tokenizer.
-        let Ok(tokens) = model.text().render(&request.prompt, request.now_s) else { return Ok(true) };
+        let failed = |error: &dyn std::fmt::Display| ComputeError(error.to_string());
+        self.engine.check_memory(&model, request).map_err(|error| failed(&error))?;
+        let tokens = match model.text().render(&request.prompt, request.now_s) {
+            Ok(tokens) => tokens,
+            // A template that refuses the messages is an agreed failure, not a prompt of another tokenizer.
+            Err(error) if error.fail_code().is_some() => return Ok(true),
+            Err(error) => return Err(failed(&error)),
+        };
         let counted = u32::try_from(tokens.len()).is_ok_and(|n_in| n_in == request.n_in);
         Ok(counted && prompt_hash(&tokens) == request.prompt_hash)
     }

@@ -13,7 +13,7 @@ use pallet_assay_validators::{vrf_input, vrf_sign};
 use sp_core::sr25519;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::ports::TransactionSource;
 use crate::ledger::{LedgerError, LedgerHandle};
@@ -79,7 +79,11 @@ impl<S: TransactionSource> Authority<S> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = ticks.tick() => self.make_block().await?,
+                _ = ticks.tick() => match self.make_block().await {
+                    // The next tick tries again.
+                    Err(ConsensusError::Ledger(LedgerError::Busy)) => warn!("no block: the ledger is busy"),
+                    made => made?,
+                },
                 () = told_to_stop(&mut stop) => return Ok(()),
             }
         }

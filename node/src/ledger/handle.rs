@@ -85,6 +85,8 @@ pub(super) enum Command {
 pub struct LedgerHandle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) readers: Vec<mpsc::Sender<Read>>,
+    /// A reader that only [`Self::reserved`] handles use.
+    pub(super) reserved: mpsc::Sender<Read>,
     pub(super) turn: Arc<AtomicUsize>,
     pub(super) head: watch::Receiver<Header>,
     pub(super) blocks: broadcast::Sender<Arc<FinalizedBlock>>,
@@ -92,6 +94,13 @@ pub struct LedgerHandle {
 }
 
 impl LedgerHandle {
+    /// The same ledger through a reader of its own: however many reads others ask for, consensus, pool and
+    /// worker are answered.
+    #[must_use]
+    pub fn reserved(&self) -> Self {
+        Self { readers: vec![self.reserved.clone()], ..self.clone() }
+    }
+
     /// The finalized head.
     pub fn head(&self) -> Header {
         self.head.borrow().clone()

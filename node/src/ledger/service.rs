@@ -1,5 +1,6 @@
 //! The ledger's threads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -11,6 +12,7 @@ use assay_runtime::{Block, GenesisSpec};
 use codec::{Decode, Encode};
 use sp_runtime::traits::{BlakeTwo256, Hash as _};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::error;
 
 use super::handle::{AnyKv, Command, FinalizedBlock, LedgerHandle, Proposed, Read, decode_events};
 
@@ -59,9 +61,11 @@ pub fn open(kv: impl Kv, genesis: &GenesisSpec, config: Config) -> Result<Ledger
     let readers = (0..config.readers)
         .map(|_| start_reader(chain.reader(), config.reads_waiting_max))
         .collect::<Result<_, _>>()?;
+    let reserved = start_reader(chain.reader(), config.reads_waiting_max)?;
     let handle = LedgerHandle {
         commands,
         readers,
+        reserved,
         turn: Arc::new(AtomicUsize::new(0)),
         head: heads,
         blocks: blocks.clone(),
@@ -78,7 +82,10 @@ fn start_reader(reader: Reader<AnyKv>, waiting_max: usize) -> Result<mpsc::Sende
     let (sender, mut inbox) = mpsc::channel::<Read>(waiting_max);
     spawn("ledger-reader", move || {
         while let Some(read) = inbox.blocking_recv() {
-            read(&reader);
+            // Whoever asked is told by the end of its channel; the thread serves the others.
+            if catch_unwind(AssertUnwindSafe(|| read(&reader))).is_err() {
+                error!("a read of the ledger panicked");
+            }
         }
     })?;
     Ok(sender)

@@ -76,9 +76,7 @@ impl Receipts {
     /// [`ReceiptError`] when the ledger or the index fails.
     pub async fn receipt(&self, job: &JobId) -> Result<Option<Receipt>, ReceiptError> {
         let Some(Settled { log_index, record }) = self.settlement(job).await? else { return Ok(None) };
-        let checkpoint = self.evidence(self.ledger.head().hash()).await?;
-        let header = HeaderView::decode(&checkpoint.header).map_err(incomplete)?;
-        let (log_size, _) = header.log().map_err(incomplete)?;
+        let (checkpoint, log_size) = self.checkpoint(log_index).await?;
         let inclusion = self.ledger.log_inclusion(log_index, log_size).await?;
         let executor_draw = self.draw(&record, Role::Executor, record.executor_draw).await?;
         let verifier_draw = self.draw(&record, Role::Verifier, record.verifier_draw).await?;
@@ -90,6 +88,21 @@ impl Receipts {
             verifier_draw,
             opened: None,
         }))))
+    }
+
+    /// The head whose log covers an entry, and its log's size. The head follows the log within a moment.
+    async fn checkpoint(&self, log_index: u64) -> Result<(Evidence, u64), ReceiptError> {
+        let mut heads = self.ledger.heads();
+        loop {
+            let head = heads.borrow_and_update().hash();
+            let checkpoint = self.evidence(head).await?;
+            let header = HeaderView::decode(&checkpoint.header).map_err(incomplete)?;
+            let (log_size, _) = header.log().map_err(incomplete)?;
+            if log_index < log_size {
+                return Ok((checkpoint, log_size));
+            }
+            heads.changed().await.map_err(|_| LedgerError::Stopped)?;
+        }
     }
 
     /// Files every settlement that the log holds by now.

@@ -183,8 +183,13 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
         Ok(Found { job: job.map(Into::into), settlement, log_index })
     }
 
-    /// The answer, for whoever holds the job's salt.
+    /// The answer of a job that has ended, for whoever holds its salt. The seats hold it too, and before they
+    /// have committed none may learn the executor's trace root.
     async fn output(&self, job: JobId, salt: Salt) -> Result<JobOutput, RpcError> {
+        let open: Option<Job> = self.ledger.query(None, "JobsApi_job", job).await?;
+        if open.is_some_and(|open| !open.phase.is_paid()) {
+            return Err(RpcError::new(Code::JobRefused, format!("job {job} has not ended")));
+        }
         let nothing = || RpcError::new(Code::JobNotFound, format!("job {job} has no output here"));
         let input = self.on_jobs(move |jobs| jobs.input(&job)).await?.ok_or_else(nothing)?;
         // Hashes are compared, so that the time that it takes tells nothing of the salt.

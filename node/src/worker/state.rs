@@ -21,6 +21,13 @@ pub enum Task {
     Referee,
 }
 
+impl Task {
+    /// Whether the ledger lets the seat decline instead.
+    pub const fn can_decline(self) -> bool {
+        matches!(self, Self::Accept | Self::Verify)
+    }
+}
+
 /// A task of a seat; the referee's has no seat of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Duty {

@@ -11,6 +11,7 @@ use assay_protocol::party::{AccountBytes, Role};
 use assay_protocol::signature::{SeatStep, Signature};
 use ed25519_dalek::Signer;
 use sp_core::sr25519;
+use tracing::warn;
 
 use super::commit::{Committed, sign};
 use super::ports::{
@@ -34,9 +35,15 @@ pub struct Referee {
     pub key: ed25519_dalek::SigningKey,
 }
 
-/// A duty could not be performed now.
+/// A duty could not be performed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
+    /// A bug, or a file that finds one.
+    #[error("performing a duty: it panicked")]
+    Panicked,
+    /// The seat is not one of this node's.
+    #[error("performing a duty: the seat belongs to another provider")]
+    Foreign,
     /// The model could not be run.
     #[error(transparent)]
     Compute(#[from] ComputeError),
@@ -53,6 +60,14 @@ pub struct Shop {
     referee: Option<Referee>,
     /// Openings of this process's commitments; recomputed when missing, so it may be lost at any time.
     openings: Mutex<HashMap<(JobId, u8, u8), Opening>>,
+}
+
+/// Blocks before a seat's deadline at which it stops waiting for what it lacks: time for a step to come into a
+/// block.
+const LATE_BLOCKS: u32 = 3;
+
+fn is_late(seat: &Seat, height: u32) -> bool {
+    height.saturating_add(LATE_BLOCKS) >= seat.deadline.get()
 }
 
 /// Openings kept in memory; older ones are recomputed when they are needed after all.
@@ -79,19 +94,46 @@ impl Shop {
         self.referee.is_some()
     }
 
-    /// Performs a duty; nothing to submit while something that it needs has not been delivered.
+    /// Performs a duty, read at `height`; nothing to submit while something that it needs has not been
+    /// delivered. Shortly before its deadline a verifier that still lacks something declines: that costs it
+    /// half of what silence costs, and the job goes on with another. An executor stays silent: then the
+    /// requester, who withholds the input, pays (clause J14).
     ///
     /// # Errors
     /// [`WorkError`] when the model or the journal fails.
-    pub fn perform(&self, job: &Job, duty: &Duty) -> Result<Option<Step>, WorkError> {
-        let Some(envelope) = self.input(job)? else { return Ok(None) };
-        match (&duty.seat, duty.task) {
-            (Some(seat), Task::Accept) => self.accept(job, seat, &envelope).map(Some),
-            (Some(seat), Task::Execute | Task::Verify) => self.commit(job, seat, &envelope),
-            (Some(seat), Task::Reveal) => self.reveal(job, seat, &envelope),
-            (None, Task::Referee) => self.decide(job, &envelope),
-            _ => Ok(None),
+    pub fn perform(&self, job: &Job, duty: &Duty, height: u32) -> Result<Option<Step>, WorkError> {
+        let step = match (self.input(job)?, &duty.seat, duty.task) {
+            (Some(envelope), Some(seat), Task::Accept) => Some(self.accept(job, seat, &envelope)?),
+            (Some(envelope), Some(seat), Task::Execute | Task::Verify) => self.commit(job, seat, &envelope)?,
+            (Some(envelope), Some(seat), Task::Reveal) => self.reveal(job, seat, &envelope)?,
+            (Some(envelope), None, Task::Referee) => self.decide(job, &envelope)?,
+            _ => None,
+        };
+        match &duty.seat {
+            Some(seat) if step.is_none() && duty.task == Task::Verify && is_late(seat, height) => {
+                self.signed(job, seat, SeatStep::Decline).map(Some)
+            }
+            _ => Ok(step),
         }
+    }
+
+    /// What to do about a duty that failed: a seat that may decline does so at once.
+    ///
+    /// # Errors
+    /// The same error where nothing can be done.
+    pub fn give_up(&self, job: &Job, duty: &Duty, error: WorkError) -> Result<Option<Step>, WorkError> {
+        match (&duty.seat, &error) {
+            (Some(seat), WorkError::Compute(_) | WorkError::Panicked) if duty.task.can_decline() => {
+                warn!(job = %job.id, task = ?duty.task, %error, "declining");
+                self.signed(job, seat, SeatStep::Decline).map(Some)
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Whether a seat's value can be opened without computing it again.
+    pub fn remembers(&self, job: &Job, seat: &Seat) -> bool {
+        self.recall(job, seat).is_some()
     }
 
     /// The delivered input, if it is the one that the request committed to.
@@ -111,14 +153,13 @@ impl Shop {
         let served = self.compute.served().into_iter().find(|served| served.model_id == record.model_id);
         let known = served.is_some_and(|served| served.spec_id == record.spec_id);
         let fits = known && self.compute.fits(&record.model_id, &envelope.request)?;
-        let step = if fits { SeatStep::Accept } else { SeatStep::Decline };
-        Ok(self.signed(job, seat, step))
+        self.signed(job, seat, if fits { SeatStep::Accept } else { SeatStep::Decline })
     }
 
     fn commit(&self, job: &Job, seat: &Seat, envelope: &Envelope) -> Result<Option<Step>, WorkError> {
         let Some(committed) = self.committed(job, seat.role, envelope)? else { return Ok(None) };
         self.remember(job, seat, committed.opening);
-        Ok(Some(self.signed(job, seat, committed.step(job, seat))))
+        self.signed(job, seat, committed.step(job, seat)).map(Some)
     }
 
     fn reveal(&self, job: &Job, seat: &Seat, envelope: &Envelope) -> Result<Option<Step>, WorkError> {
@@ -132,8 +173,9 @@ impl Shop {
 
     fn decide(&self, job: &Job, envelope: &Envelope) -> Result<Option<Step>, WorkError> {
         let Some(referee) = &self.referee else { return Ok(None) };
-        let committed = self.committed(job, Role::Verifier, envelope)?;
-        let opening = committed.map(|committed| committed.opening);
+        // What cannot be had cannot be judged: then the verdict's deadline ends the job.
+        let Some(committed) = self.committed(job, Role::Verifier, envelope)? else { return Ok(None) };
+        let opening = Some(committed.opening);
         let message = verdict_digest(job, &opening);
         let signature = ValidatorSignature {
             validator: Digest32::from_bytes(referee.key.verifying_key().to_bytes()),
@@ -176,10 +218,10 @@ impl Shop {
             .map(|answer| (claim, answer)))
     }
 
-    fn signed(&self, job: &Job, seat: &Seat, step: SeatStep) -> Step {
-        let identity = self.identities.iter().find(|identity| identity.account == seat.provider);
-        let signature = identity.map_or(Signature([0; 64]), |own| sign(job, seat, &step, &own.work_key));
-        Step::Seat { job: job.id, round: seat.round, seat: seat.index, step, signature }
+    fn signed(&self, job: &Job, seat: &Seat, step: SeatStep) -> Result<Step, WorkError> {
+        let own = self.identities.iter().find(|identity| identity.account == seat.provider);
+        let signature = sign(job, seat, &step, &own.ok_or(WorkError::Foreign)?.work_key);
+        Ok(Step::Seat { job: job.id, round: seat.round, seat: seat.index, step, signature })
     }
 
     fn remember(&self, job: &Job, seat: &Seat, opening: Opening) {

@@ -213,6 +213,24 @@ impl Engine {
         Ok(Verified::Rejected { position: usage.n_out, right_token, trace_root: walked.trace_root })
     }
 
+    /// Whether this machine has the memory for a request as it states itself; to be asked before accepting it.
+    ///
+    /// # Errors
+    /// [`ExecuteError::Memory`] when it has not.
+    pub fn check_memory(&self, model: &Model, request: &Request) -> Result<(), ExecuteError> {
+        self.positions(model, request, usize::try_from(request.n_in).unwrap_or(usize::MAX)).map(drop)
+    }
+
+    /// Positions of the longest sequence that can come about, if their cache fits.
+    fn positions(&self, model: &Model, request: &Request, prompt: usize) -> Result<usize, ExecuteError> {
+        let positions = sequence_max(model, request, prompt);
+        let max = self.settings.cache_bytes_max;
+        match Forward::cache_bytes(model.config(), positions) {
+            Some(bytes) if bytes <= max => Ok(positions),
+            _ => Err(ExecuteError::Memory { positions, max }),
+        }
+    }
+
     fn walk(&self, task: Task<'_>, observer: &mut dyn Observer) -> Result<(Walked, Usage), ExecuteError> {
         check_environment()?;
         let (model, request) = (task.model, task.request);
@@ -220,11 +238,7 @@ impl Engine {
             Ok(prompt) => (prompt, request.n_in),
             Err((code, n_in)) => return Ok((failed_before_work(code), Usage { n_in, n_out: 0 })),
         };
-        let positions = sequence_max(model, request, prompt.len());
-        let max = self.settings.cache_bytes_max;
-        if Forward::cache_bytes(model.config(), positions).is_none_or(|bytes| bytes > max) {
-            return Err(ExecuteError::Memory { positions, max });
-        }
+        let positions = self.positions(model, request, prompt.len())?;
         let chunk = self.settings.prefill_chunk.get();
         let forward = Forward::new(&self.pool, model, positions, chunk);
         let walked = Walk::new(task, forward, prompt, chunk).run(observer)?;
