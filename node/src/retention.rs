@@ -1,21 +1,22 @@
 //! Forgetting: inputs and answers are kept while their job is open, and no longer.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use assay_manifest::JobId;
 use assay_protocol::job::Job;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::adapters::Journal;
+use crate::adapters::{Journal, Kept};
 use crate::ledger::LedgerHandle;
 use crate::supervisor::told_to_stop;
 
 /// Blocks between two looks at the journal.
 const LOOK_EVERY_BLOCKS: u32 = 32;
-/// Blocks for which something is kept whose job is not, or no longer, on the ledger: time for a request to
-/// come into a block, and for a requester to fetch its answer.
-const KEEP_BLOCKS: u32 = 600;
+/// Blocks for which an input is kept whose job is not on the ledger: its request is valid for fewer.
+const KEEP_INPUT_BLOCKS: u32 = 96;
+/// Blocks for which an answer is kept whose job has left the ledger: time for a requester to fetch it.
+const KEEP_ANSWER_BLOCKS: u32 = 600;
 
 /// Which jobs have been missing from the ledger since when.
 #[derive(Debug, Default)]
@@ -23,13 +24,20 @@ struct Missing(HashMap<JobId, u32>);
 
 impl Missing {
     /// Notes what is kept and what is open at `height`; returns what is to be forgotten.
-    fn update(&mut self, height: u32, kept: &BTreeSet<JobId>, open: &BTreeSet<JobId>) -> Vec<JobId> {
-        self.0.retain(|job, _| kept.contains(job) && !open.contains(job));
-        for job in kept.difference(open) {
-            self.0.entry(*job).or_insert(height);
+    fn update(&mut self, height: u32, kept: &BTreeMap<JobId, Kept>, open: &BTreeSet<JobId>) -> Vec<JobId> {
+        self.0.retain(|job, _| kept.contains_key(job) && !open.contains(job));
+        let mut expired = Vec::new();
+        for (job, kept) in kept.iter().filter(|(job, _)| !open.contains(job)) {
+            let since = *self.0.entry(*job).or_insert(height);
+            let keep = match kept {
+                Kept::Input => KEEP_INPUT_BLOCKS,
+                Kept::Answer => KEEP_ANSWER_BLOCKS,
+            };
+            if height.saturating_sub(since) >= keep {
+                expired.push(*job);
+            }
         }
-        let expired = |since: &u32| height.saturating_sub(*since) >= KEEP_BLOCKS;
-        self.0.iter().filter(|(_, since)| expired(since)).map(|(job, _)| *job).collect()
+        expired
     }
 }
 
@@ -84,12 +92,14 @@ mod tests {
 
     #[test]
     fn what_is_missing_long_enough_is_forgotten_and_what_comes_back_is_not() {
-        let (a, b) = (JobId::from_bytes([1; 32]), JobId::from_bytes([2; 32]));
+        let [input, answer, back] = [1, 2, 3].map(|byte| JobId::from_bytes([byte; 32]));
         let mut missing = Missing::default();
-        let (kept, none) = (BTreeSet::from([a, b]), BTreeSet::new());
+        let kept = BTreeMap::from([(input, Kept::Input), (answer, Kept::Answer), (back, Kept::Input)]);
+        let none = BTreeSet::new();
         assert!(missing.update(10, &kept, &none).is_empty());
-        assert!(missing.update(20, &kept, &BTreeSet::from([b])).is_empty());
-        assert_eq!(missing.update(10 + KEEP_BLOCKS, &kept, &none), vec![a]);
-        assert!(missing.update(11 + KEEP_BLOCKS, &BTreeSet::from([b]), &none).is_empty());
+        assert!(missing.update(20, &kept, &BTreeSet::from([back])).is_empty());
+        assert_eq!(missing.update(10 + KEEP_INPUT_BLOCKS, &kept, &none), vec![input]);
+        let left = BTreeMap::from([(answer, Kept::Answer)]);
+        assert_eq!(missing.update(10 + KEEP_ANSWER_BLOCKS, &left, &none), vec![answer]);
     }
 }

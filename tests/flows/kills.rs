@@ -2,7 +2,7 @@
 
 use assay_manifest::JobId;
 use assay_node::chain_spec::development_providers;
-use assay_node::client::{Balances, Client, JobEvent, Wish};
+use assay_node::client::{Balances, Client, ClientError, JobEvent, Wish};
 use assay_node::keys::Key;
 use assay_protocol::job::{Phase, SettlementRecord, Verdict};
 use assay_protocol::record::{Policy, Prices};
@@ -25,6 +25,21 @@ const KILLS: [&[Moment]; 7] = [
     &[|phase| matches!(phase, Phase::Revealing { .. })],
     &[|phase| matches!(phase, Phase::Accepted { .. }), |phase| matches!(phase, Phase::Verifying)],
 ];
+
+#[tokio::test]
+async fn nobody_gets_the_executors_trace_root_before_the_job_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeProcess::start(dir.path());
+    let (client, buyer) = (node.client().await, Parties::new().buyer);
+    let order = client.draft(buyer.account(), wish(&node, "What is 40 + 30?".into())).await.unwrap();
+    client.place(&buyer, &order).await.unwrap();
+    // The answer is on the node's disk by now, and the verifiers are not drawn for some blocks.
+    until(&client, &order.job, |phase| matches!(phase, Phase::Committed { .. })).await;
+    let early = client.answer(&order).await;
+    assert!(matches!(early, Err(ClientError::Refused { code: 22_002, .. })), "{early:?}");
+    client.follow(&order.job, |_| {}).await.unwrap();
+    assert_eq!(client.answer(&order).await.unwrap().text, "70.");
+}
 
 #[tokio::test]
 async fn a_job_ends_and_is_paid_once_whenever_the_node_is_killed() {

@@ -1,7 +1,7 @@
 //! Inputs and answers of open jobs, and where settlements stand, in a redb file: durable before anybody
 //! relies on them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +31,15 @@ const INPUTS_MAX: u64 = 1_024;
 #[derive(Clone)]
 pub struct Journal {
     db: Arc<Database>,
+}
+
+/// What is kept of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The input alone: it was not requested yet, or not executed here.
+    Input,
+    /// The answer, too.
+    Answer,
 }
 
 #[derive(Encode, Decode)]
@@ -78,18 +87,18 @@ impl Journal {
         Ok(Some(Finished { model_id, answer: Answer { tokens, finish }, trace_root }))
     }
 
-    /// Every job of which something is kept.
+    /// Every job of which something is kept, and how far it came here.
     ///
     /// # Errors
     /// [`DeliveryError`] when the store fails.
-    pub fn jobs(&self) -> Result<BTreeSet<JobId>, DeliveryError> {
-        let attempt = || -> Result<BTreeSet<JobId>, redb::Error> {
+    pub fn jobs(&self) -> Result<BTreeMap<JobId, Kept>, DeliveryError> {
+        let attempt = || -> Result<BTreeMap<JobId, Kept>, redb::Error> {
             let read = self.db.begin_read()?;
-            let mut jobs = BTreeSet::new();
-            for table in [INPUTS, OUTPUTS] {
+            let mut jobs = BTreeMap::new();
+            for (table, kept) in [(INPUTS, Kept::Input), (OUTPUTS, Kept::Answer)] {
                 for entry in read.open_table(table)?.iter()? {
                     if let Ok(id) = entry?.0.value().try_into() {
-                        jobs.insert(JobId::from_bytes(id));
+                        jobs.insert(JobId::from_bytes(id), kept);
                     }
                 }
             }
@@ -258,7 +267,7 @@ mod tests {
         assert_eq!(journal.input(&job).unwrap(), Some(envelope()));
         assert_eq!(journal.output(&job).unwrap(), Some(answer));
         assert_eq!(journal.finished(&job).unwrap(), Some(finished));
-        assert_eq!(journal.jobs().unwrap(), BTreeSet::from([job]));
+        assert_eq!(journal.jobs().unwrap(), BTreeMap::from([(job, Kept::Answer)]));
         journal.forget(&job).unwrap();
         assert_eq!(journal.output(&job).unwrap(), None);
         assert!(journal.jobs().unwrap().is_empty());

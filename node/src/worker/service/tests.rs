@@ -219,7 +219,7 @@ impl Scene {
 #[tokio::test]
 async fn a_duty_that_takes_many_blocks_is_performed_once() {
     let (asked, is_asked) = std_mpsc::sync_channel(64);
-    let (go, gate) = std_mpsc::channel();
+    let (go, gate) = std_mpsc::sync_channel(1);
     let model = Model::HeldBack { asked, go: Mutex::new(gate) };
     let mut scene = Scene::start(assigned(), model, Some(envelope()));
     for height in 4..14 {
