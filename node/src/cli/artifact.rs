@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use assay_manifest::lineage::{Edge, EdgeKind, Evidence};
 use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, ModelId, sha256};
-use assay_runtime::{AccountId, Hash};
+use assay_runtime::{AccountId, Balance, Hash, Runtime};
 use clap::Args;
 use indicatif::HumanBytes;
 use pallet_assay_artifacts::{License, Subject};
@@ -35,6 +35,13 @@ pub struct Register {
     /// File with the recipe of the edges; its SHA-256 becomes part of each statement.
     #[arg(long, value_name = "FILE", requires = "edges")]
     recipe_file: Option<PathBuf>,
+}
+
+/// What the ledger holds of the account for a registration and for edges.
+fn deposit(entry: Option<&Entry>, edges: &[Edge]) -> Balance {
+    let held = pallet_assay_artifacts::Pallet::<Runtime>::deposit;
+    let entry = entry.map(|entry| held(entry.name.as_str().len().saturating_add(entry.license.len())));
+    entry.into_iter().chain(edges.iter().map(|_| held(0))).fold(0, Balance::saturating_add)
 }
 
 /// An edge as it is typed: the child is what is being registered.
@@ -100,6 +107,8 @@ impl Register {
             Some(_) if !new_edges.is_empty() => None,
             Some(there) => return Err(already(there)),
         };
+        let held = deposit(entry.as_ref(), &new_edges);
+        context.confirm(&format!("{} are held as a deposit", tokens(held)))?;
         let included = client.register(&key, entry, &new_edges).await?;
         let now = client.artifact(&id.to_string()).await?;
         let registration = now.as_ref().and_then(|now| now.registered_by(&key.account()));
@@ -382,6 +391,18 @@ mod tests {
         ] {
             assert!(parse_edge(bad).is_err(), "{reason}");
         }
+    }
+
+    #[test]
+    fn the_deposit_grows_with_names_and_edges() {
+        let id = ArtifactId::from_bytes([7; 32]);
+        let (name, license) = ("demo".parse().unwrap(), parse_license("MIT").unwrap());
+        let entry = Entry { subject: Subject::Dataset(id), size_bytes: 1, name, license };
+        let (kind, evidence) = (EdgeKind::TrainedOn, Evidence::Asserted);
+        let edge = Edge { kind, child: id, parent: id, evidence, recipe: Digest32::ZERO };
+        assert_eq!(tokens(deposit(Some(&entry), &[])), "1.07 ASY");
+        assert_eq!(tokens(deposit(Some(&entry), &[edge, edge])), "3.07 ASY");
+        assert_eq!(deposit(None, &[]), 0);
     }
 
     #[test]

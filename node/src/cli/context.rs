@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use assay_manifest::JobId;
 use clap::Args;
 
 use super::failure::{Exit, Failure};
@@ -101,9 +102,28 @@ impl Context {
         }
     }
 
-    /// Name of the chain's directory.
-    pub fn chain(&self) -> &str {
-        &self.globals.chain
+    /// The chain's directory, whether or not it is there.
+    ///
+    /// # Errors
+    /// When the platform has no place for data.
+    pub fn chain_dir(&self) -> Result<PathBuf, Failure> {
+        Ok(self.base()?.join(&self.globals.chain))
+    }
+
+    /// The file of a job's order: what opens everything about it.
+    ///
+    /// # Errors
+    /// When the platform has no place for data.
+    pub fn order_file(&self, job: &JobId) -> Result<PathBuf, Failure> {
+        Ok(self.chain_dir()?.join("orders").join(format!("{}.json", hex::encode(job.as_bytes()))))
+    }
+
+    /// The file of a receipt that is kept under this name.
+    ///
+    /// # Errors
+    /// When the platform has no place for data.
+    pub fn receipt_file(&self, name: &str) -> Result<PathBuf, Failure> {
+        Ok(self.chain_dir()?.join("receipts").join(format!("{name}.json")))
     }
 
     /// The chain's directory, which a node or `node init` has created.
@@ -111,7 +131,7 @@ impl Context {
     /// # Errors
     /// When there is none, or another version wrote it.
     pub fn data_dir(&self) -> Result<DataDir, Failure> {
-        let root = self.base()?.join(&self.globals.chain);
+        let root = self.chain_dir()?;
         DataDir::open(&root).map_err(|error| {
             Failure::from(error).hint(format!(
                 "no node has run with {}; name its directory with --base-path and --chain",
@@ -125,7 +145,7 @@ impl Context {
     /// # Errors
     /// When the platform has no place for data.
     pub fn keystore(&self) -> Result<Keystore, Failure> {
-        Ok(Keystore::new(self.base()?.join(&self.globals.chain).join("keystore")))
+        Ok(Keystore::new(self.chain_dir()?.join("keystore")))
     }
 
     /// Whether a key to sign with was named.

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use assay_protocol::units::Price;
 use serde::Serialize;
 use serde_json::json;
 
@@ -110,17 +111,31 @@ pub fn tokens(amount: u128) -> String {
 /// # Errors
 /// When the text is not a decimal number with at most twelve places.
 pub fn parse_tokens(text: &str) -> Result<u128, String> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |part: &str| part.chars().all(|c| c.is_ascii_digit());
-    if whole.is_empty() || fraction.len() > 12 || !digits(whole) || !digits(fraction) {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    if fraction.len() > 12 || !digits(whole) || !digits(fraction) {
         return Err(format!("{text:?} is not an amount such as 12 or 0.5 (at most twelve decimal places)"));
     }
     format!("{whole}{fraction:0<12}").parse().map_err(|_| format!("{text:?} is too large"))
 }
 
+/// Reads a price: tokens for a million of a model's tokens.
+///
+/// # Errors
+/// As [`parse_tokens`].
+pub fn parse_price(text: &str) -> Result<Price, String> {
+    parse_tokens(text).map(Price::new)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prices_are_tokens_per_million() {
+        assert_eq!(parse_price("0.25"), Ok(Price::new(250_000_000_000)));
+        assert!(parse_price("cheap").is_err());
+    }
 
     #[test]
     fn amounts_read_as_they_print() {
@@ -131,9 +146,7 @@ mod tests {
             assert_eq!(tokens(amount), format!("{text} ASY"));
         }
         for bad in ["", ".", "1.", "-1", "1e3", "0.0000000000001", "1,5"] {
-            if bad != "1." {
-                assert!(parse_tokens(bad).is_err(), "{bad}");
-            }
+            assert!(parse_tokens(bad).is_err(), "{bad}");
         }
     }
 }

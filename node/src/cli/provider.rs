@@ -12,7 +12,7 @@ use super::artifact::{account_of, model_of};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::key::public_keys;
-use super::output::{parse_tokens, tokens};
+use super::output::{parse_price, parse_tokens, tokens};
 use super::table;
 use crate::client::{Client, Hardware, Included, Offer, Provider, Terms};
 use crate::keys::Key;
@@ -97,6 +97,7 @@ enum Outcome {
 async fn stake(context: &Context, amount: Balance) -> Result<(), Failure> {
     let key = context.key()?;
     let client = context.client().await?;
+    context.confirm(&format!("{} are staked", tokens(amount)))?;
     let (work_key, encryption_key) = public_keys(&key);
     let call = Call::<Runtime>::stake { amount, work_key: *work_key.as_bytes(), encryption_key };
     let included = client.submit(&key, "staking", call.into()).await?;
@@ -189,10 +190,6 @@ pub struct OfferArgs {
     /// Serve this model only: take every other one out of the offer.
     #[arg(long)]
     only: bool,
-}
-
-fn parse_price(text: &str) -> Result<Price, String> {
-    parse_tokens(text).map(Price::new)
 }
 
 #[derive(Serialize)]
@@ -418,11 +415,5 @@ mod tests {
         assert_eq!(third.terms(&a).unwrap().output, Price::new(9));
         assert_eq!(third.terms(&b).unwrap().output, Price::new(2));
         assert_eq!(args(4, true).merged(a, Some(&third)).models.len(), 1);
-    }
-
-    #[test]
-    fn prices_are_tokens_per_million() {
-        assert_eq!(parse_price("0.25"), Ok(Price::new(250_000_000_000)));
-        assert!(parse_price("cheap").is_err());
     }
 }

@@ -1,7 +1,11 @@
-//! For the tests of commands: arguments as they are typed, in a directory of their own.
+//! For the tests of commands: arguments as they are typed, in a directory of their own; and a job's record.
 
 use std::path::Path;
 
+use assay_manifest::{Digest32, ModelId, SpecId};
+use assay_protocol::job::{Payments, SettlementRecord, Verdict};
+use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
+use assay_protocol::units::{Amount, Height, Price, Tokens};
 use clap::{Args, Parser};
 
 use super::context::{Context, Globals};
@@ -27,4 +31,44 @@ pub fn parse<T: Args>(base: &Path, arguments: &[&str]) -> (Context, T) {
 /// A context alone.
 pub fn context(base: &Path, arguments: &[&str]) -> Context {
     parse::<Nothing>(base, arguments).0
+}
+
+/// A job for which no executor was found, recorded at height 7 as the only entry of the log.
+pub fn settlement() -> SettlementRecord {
+    let price = Price::new(1);
+    let request = PublicRecord {
+        version: PROTOCOL_VERSION,
+        class: Class::Exact,
+        model_id: ModelId::from_bytes([1; 32]),
+        spec_id: SpecId::from_bytes([2; 32]),
+        input_commit: Digest32::from_bytes([3; 32]),
+        n_in: Tokens::new(5),
+        n_max: Tokens::new(6),
+        policy: Policy::Verified { verifiers: 2 },
+        prices: Prices { input: price, output: price, verify_max: price },
+        valid_until: Height::new(100),
+        max_eyes: 0,
+        direct_executor: None,
+        parent: None,
+        verified_range: None,
+    };
+    let (genesis, requester) = (Digest32::from_bytes([9; 32]), [4; 32]);
+    SettlementRecord {
+        job: request.job_id(&genesis, &requester, 1),
+        genesis,
+        requester,
+        nonce: 1,
+        request,
+        bond: Amount::new(10),
+        round: 1,
+        verdict: Verdict::Inconclusive,
+        opening: None,
+        value: None,
+        claim: None,
+        executor_draw: None,
+        verifier_draw: None,
+        seats: Default::default(),
+        payments: Payments::default(),
+        settled_at: Height::new(7),
+    }
 }

@@ -259,10 +259,13 @@ impl Order {
     }
 }
 
-/// Whether an answer may be taken for right.
+/// Whether an answer may be taken for right: somebody beside its executor stands by it (clause J5).
 pub fn is_right(record: &SettlementRecord) -> bool {
-    let ok = record.opening.is_some_and(|opening| opening.kind == ValueKind::Ok);
-    ok && record.verdict != Verdict::Inconclusive
+    let confirmed = match record.verdict {
+        Verdict::Verified | Verdict::VerifiedThin | Verdict::RetroVerified | Verdict::Refereed => true,
+        Verdict::SelfSigned | Verdict::Committed | Verdict::Inconclusive => false,
+    };
+    confirmed && record.opening.is_some_and(|opening| opening.kind == ValueKind::Ok)
 }
 
 impl Client {

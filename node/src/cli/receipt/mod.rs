@@ -14,6 +14,8 @@ use clap::Subcommand;
 use jsonrpsee::rpc_params;
 use serde::Serialize;
 
+pub use self::summary::payments;
+
 use self::summary::Claims;
 use self::trust::Root;
 use super::context::Context;
@@ -158,11 +160,10 @@ struct Fetched {
 async fn fetch(context: &Context, job: &JobId, out: Option<PathBuf>) -> Result<(), Failure> {
     let receipt = download(context, job).await?;
     // Beside the opened form, which `assay job` keeps and which cannot be fetched again.
-    let name = format!("{}-public.json", hex::encode(job.as_bytes()));
-    let kept = |base: PathBuf| base.join(context.chain()).join("receipts").join(name);
+    let name = format!("{}-public", hex::encode(job.as_bytes()));
     let file = match out {
         Some(file) => file,
-        None => kept(context.base()?),
+        None => context.receipt_file(&name)?,
     };
     write_json(&file, &receipt)?;
     let fetched = Fetched { job: *job, file };

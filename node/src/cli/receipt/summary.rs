@@ -133,7 +133,8 @@ fn seats(record: &SettlementRecord) -> impl Iterator<Item = (&'static str, Strin
     })
 }
 
-fn payments(record: &SettlementRecord) -> String {
+/// What was paid for a job, and returned.
+pub fn payments(record: &SettlementRecord) -> String {
     let paid = record.payments;
     let [executor, verifiers, pot, burned, refunded] =
         [paid.executor, paid.verifiers, paid.pot, paid.burned, paid.refunded]

@@ -2,15 +2,13 @@
 
 use std::fs;
 
+use assay_manifest::Digest32;
 use assay_manifest::merkle::{self, InclusionProof};
-use assay_manifest::{Digest32, ModelId, SpecId};
 use assay_protocol::certificate::{CommitCertificate, Validator, ValidatorSet, ValidatorSignature};
 use assay_protocol::header::{HeaderView, LOG_ENGINE};
-use assay_protocol::job::{Payments, SettlementRecord, Verdict};
 use assay_protocol::receipt::{Evidence, LedgerReceipt, Receipt, Trust};
-use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
 use assay_protocol::signature::Signature;
-use assay_protocol::units::{Amount, Height, Price, Tokens};
+use assay_protocol::units::Height;
 use assay_runtime::executor::MemoryKv;
 use codec::{Compact, Encode};
 use ed25519_dalek::{Signer, SigningKey};
@@ -18,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::chain_spec::{ChainSpec, development_authority};
-use crate::cli::testing::context;
+use crate::cli::testing::{context, settlement};
 use crate::ledger;
 
 fn signing_key() -> SigningKey {
@@ -31,47 +29,7 @@ fn public_key() -> Digest32 {
 
 fn trust() -> Trust {
     let validators = ValidatorSet::new(vec![Validator { key: public_key(), power: 1 }]);
-    Trust { genesis: Digest32::from_bytes([9; 32]), validators }
-}
-
-/// A job for which no executor was found, recorded at height 7 as the only entry of the log.
-fn settlement() -> SettlementRecord {
-    let price = Price::new(1);
-    let request = PublicRecord {
-        version: PROTOCOL_VERSION,
-        class: Class::Exact,
-        model_id: ModelId::from_bytes([1; 32]),
-        spec_id: SpecId::from_bytes([2; 32]),
-        input_commit: Digest32::from_bytes([3; 32]),
-        n_in: Tokens::new(5),
-        n_max: Tokens::new(6),
-        policy: Policy::Verified { verifiers: 2 },
-        prices: Prices { input: price, output: price, verify_max: price },
-        valid_until: Height::new(100),
-        max_eyes: 0,
-        direct_executor: None,
-        parent: None,
-        verified_range: None,
-    };
-    let (genesis, requester) = (trust().genesis, [4; 32]);
-    SettlementRecord {
-        job: request.job_id(&genesis, &requester, 1),
-        genesis,
-        requester,
-        nonce: 1,
-        request,
-        bond: Amount::new(10),
-        round: 1,
-        verdict: Verdict::Inconclusive,
-        opening: None,
-        value: None,
-        claim: None,
-        executor_draw: None,
-        verifier_draw: None,
-        seats: Default::default(),
-        payments: Payments::default(),
-        settled_at: Height::new(7),
-    }
+    Trust { genesis: settlement().genesis, validators }
 }
 
 fn evidence(log: (u64, Digest32)) -> Evidence {
@@ -191,6 +149,22 @@ fn what_is_no_receipt_is_a_mistake_and_not_a_forgery() {
     }
     let bytes = serde_json::to_vec(&receipt()).unwrap();
     assert_eq!(outcome(&bytes, "/no/such/file").unwrap_err().exit(), Exit::Usage);
+}
+
+#[test]
+fn what_says_that_it_is_a_receipt_and_has_not_its_form_is_an_altered_one() {
+    let sound = serde_json::to_value(receipt()).unwrap();
+    let mut word = sound.clone();
+    word["settlement"]["verdict"] = json!("certain");
+    let mut field = sound.clone();
+    field["note"] = json!("trust me");
+    for altered in
+        [word, field, json!({ "format": "assay-receipt/1" }), json!({ "format": "assay-self-receipt/1" })]
+    {
+        let failure = outcome(altered.to_string().as_bytes(), "trust.json").unwrap_err();
+        assert_eq!(failure.exit(), Exit::Verification, "{altered}");
+        assert!(failure.cause().contains("form: "), "{}", failure.cause());
+    }
 }
 
 #[test]

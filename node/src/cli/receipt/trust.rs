@@ -60,7 +60,7 @@ impl Root {
     }
 
     fn of_data_dir(context: &Context) -> Result<Self, Failure> {
-        let root = context.base()?.join(context.chain());
+        let root = context.chain_dir()?;
         let found = context.data_dir().and_then(|dir| Ok(dir.trust()?));
         let trust = found.map_err(|failure| {
             Failure::usage(failure.cause()).hint(format!(

@@ -146,8 +146,7 @@ impl Run {
         if let Some(path) = &self.receipt {
             return Ok(path.clone());
         }
-        let name = format!("run-{}.json", statement.digest());
-        Ok(context.base()?.join(context.chain()).join("receipts").join(name))
+        context.receipt_file(&format!("run-{}", statement.digest()))
     }
 
     fn report(

@@ -89,7 +89,8 @@ impl<T: Config> Pallet<T> {
         Names::<T>::get(who, fold::<T>(&parsed).ok()?)
     }
 
-    pub(crate) fn deposit(bytes: usize) -> u128 {
+    /// What is held for a registration whose name and licence have this many bytes, or for an edge, which has none.
+    pub fn deposit(bytes: usize) -> u128 {
         let bytes = u128::try_from(bytes).unwrap_or(u128::MAX);
         T::DepositBase::get().saturating_add(T::DepositPerByte::get().saturating_mul(bytes))
     }

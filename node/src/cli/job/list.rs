@@ -1,0 +1,48 @@
+//! `assay job list`: what is open.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::artifact::account_of;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::table;
+
+/// List open jobs.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only those of this account.
+    #[arg(long, value_name = "ACCOUNT")]
+    requester: Option<String>,
+}
+
+impl List {
+    /// Lists them.
+    ///
+    /// # Errors
+    /// [`Failure`] when the node cannot be asked.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let client = context.client().await?;
+        let requester = match &self.requester {
+            Some(text) => Some(account_of(context, text)?),
+            None => None,
+        };
+        let jobs: Vec<Value> = client.request("job_v1_list", jsonrpsee::rpc_params![requester]).await?;
+        context.output().result(&jobs, |jobs| list_text(jobs))?;
+        Ok(())
+    }
+}
+
+fn list_text(jobs: &[Value]) -> String {
+    if jobs.is_empty() {
+        return "no job is open".into();
+    }
+    let text = |job: &Value, path: &str| match job.pointer(path) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => "-".into(),
+    };
+    let row =
+        |job: &Value| [text(job, "/id"), text(job, "/phase/name"), text(job, "/nIn"), text(job, "/nMax")];
+    table::table(["JOB", "PHASE", "IN", "MAX OUT"], &jobs.iter().map(row).collect::<Vec<_>>())
+}

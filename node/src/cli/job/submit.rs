@@ -1,0 +1,156 @@
+//! `assay job submit`: asking a model.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use assay_manifest::{JobId, ModelId};
+use assay_protocol::record::{Policy, Prices};
+use assay_protocol::units::Price;
+use clap::Args;
+use serde::Serialize;
+
+use super::bought::{Bought, finish};
+use crate::cli::artifact::{account_of, resolve};
+use crate::cli::asking::Asking;
+use crate::cli::context::Context;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::{parse_price, tokens};
+use crate::client::{Client, Provider, Terms, Wish};
+use crate::data_dir::write_json;
+
+/// Ask a model.
+#[derive(Debug, Args)]
+pub struct Submit {
+    /// Model: an id, ACCOUNT/NAME, or NAME.
+    #[arg(long, value_name = "MODEL")]
+    model: String,
+    /// What to ask.
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// How to sample, and when to stop.
+    #[command(flatten)]
+    asking: Asking,
+    /// Drawn verifiers that re-execute the answer.
+    #[arg(long, value_name = "2|4", default_value_t = 2)]
+    verifiers: u8,
+    /// Executions in all, instead of one with drawn verifiers.
+    #[arg(long, value_name = "N", conflicts_with = "verifiers")]
+    replicated: Option<u8>,
+    /// Most to pay for a million prompt tokens, in ASY; by default what enough offers ask.
+    #[arg(long, value_name = "ASY", value_parser = parse_price)]
+    max_input_price: Option<Price>,
+    /// Most to pay for a million generated tokens.
+    #[arg(long, value_name = "ASY", value_parser = parse_price)]
+    max_output_price: Option<Price>,
+    /// Most to pay for a million verified tokens.
+    #[arg(long, value_name = "ASY", value_parser = parse_price)]
+    max_verify_price: Option<Price>,
+    /// The executor, instead of a drawn one; such jobs earn it no score.
+    #[arg(long, value_name = "ACCOUNT")]
+    executor: Option<String>,
+    /// Wait for the end, print the answer and keep the receipt.
+    #[arg(long)]
+    wait: bool,
+}
+
+impl Submit {
+    /// Asks.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be paid or nobody serves it; or, if it was waited for, when it ended without
+    /// a right answer.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let key = context.key()?;
+        let client = context.client().await?;
+        let artifact = resolve(context, &client, &self.model).await?;
+        let model_id = artifact
+            .model_id()
+            .ok_or_else(|| Failure::usage(format!("asking {}: it is not a model", self.model)))?;
+        let wait = self.wait;
+        let wish = self.wish(context, &client, model_id).await?;
+        let order = client.draft(key.account(), wish).await?;
+        let quote = client.quote(&order).await?;
+        context.confirm(&format!("{} are held until the job has ended", tokens(quote.escrow.get())))?;
+        // The salt must be on disk before anything depends on it.
+        write_json(&context.order_file(&order.job)?, &order)?;
+        client.place(&key, &order).await?;
+        if !wait {
+            let placed = Placed { id: order.job, state: "requested", escrow: quote.escrow.get().to_string() };
+            context.output().result(&placed, |placed| {
+                format!(
+                    "job {}\nescrow {}\nfollow it with `assay job watch {0}`",
+                    placed.id,
+                    tokens(quote.escrow.get())
+                )
+            })?;
+            return Ok(());
+        }
+        let bought = finish(context, &client, &order, |_| {}).await?;
+        context.output().result(&bought, Bought::text)?;
+        bought.check()
+    }
+
+    async fn wish(self, context: &Context, client: &Client, model_id: ModelId) -> Result<Wish, Failure> {
+        let policy = match self.replicated {
+            Some(executions) => Policy::Replicated { executions },
+            None => Policy::Verified { verifiers: self.verifiers },
+        };
+        if !policy.is_allowed() {
+            return Err(Failure::usage("asking: two or four verifiers, or one to five executions in all"));
+        }
+        let providers = client.providers(Some(&model_id)).await?;
+        if providers.is_empty() {
+            let cause = format!("asking {}: no provider's offer of it is in force", self.model);
+            return Err(Failure::new(Exit::NoProvider, cause)
+                .hint("an offer takes effect some blocks after it was made; see `assay provider list`"));
+        }
+        let offered = enough(&providers, &model_id, policy);
+        let price = |named: Option<Price>, offered: Price| named.unwrap_or(offered);
+        let direct_executor = match &self.executor {
+            Some(text) => Some(account_of(context, text)?),
+            None => None,
+        };
+        Ok(Wish {
+            model_id,
+            now_s: now_s(),
+            sampler: self.asking.sampler(),
+            seed: self.asking.seed(),
+            stop: self.asking.stop.clone(),
+            max_tokens: self.asking.max_tokens,
+            policy,
+            prices: Prices {
+                input: price(self.max_input_price, offered.input),
+                output: price(self.max_output_price, offered.output),
+                verify_max: price(self.max_verify_price, offered.verify_max),
+            },
+            direct_executor,
+            prompt: self.asking.prompt(self.prompt),
+        })
+    }
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The lowest caps within which the cheapest offers fill every seat, with one to spare.
+pub fn enough(providers: &[Provider], model: &ModelId, policy: Policy) -> Prices {
+    let terms = |provider: &Provider| provider.offer.as_ref().and_then(|offer| offer.terms(model).cloned());
+    let mut offers: Vec<Terms> = providers.iter().filter_map(terms).collect();
+    offers.sort_by_key(|terms| (terms.output, terms.input, terms.verify));
+    let seats = usize::from(policy.verifiers()).saturating_add(2);
+    let fold = |caps: Prices, terms: &Terms| Prices {
+        input: caps.input.max(terms.input),
+        output: caps.output.max(terms.output),
+        verify_max: caps.verify_max.max(terms.verify),
+    };
+    let nothing = Prices { input: Price::ZERO, output: Price::ZERO, verify_max: Price::ZERO };
+    offers.iter().take(seats).fold(nothing, fold)
+}
+
+#[derive(Serialize)]
+struct Placed {
+    id: JobId,
+    state: &'static str,
+    escrow: String,
+}
