@@ -1,6 +1,7 @@
 //! How a command fails: an exit code, a cause and a next step.
 
 use std::fmt::Display;
+use std::io;
 use std::process::ExitCode;
 
 use crate::client::{ClientError, SubmitError};
@@ -29,6 +30,8 @@ pub enum Exit {
     Store = 7,
     /// Interrupted by the user.
     Interrupted = 130,
+    /// Nobody reads the output any more; what a shell reports of programs that such a pipe ends.
+    OutputClosed = 141,
 }
 
 impl From<Exit> for ExitCode {
@@ -81,7 +84,10 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(cause: anyhow::Error) -> Self {
-        Self { exit: Exit::Internal, cause, hint: None }
+        let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        let closed = cause.chain().filter_map(|error| error.downcast_ref()).any(is_closed);
+        let exit = if closed { Exit::OutputClosed } else { Exit::Internal };
+        Self { exit, cause, hint: None }
     }
 }
 
@@ -227,7 +233,19 @@ impl From<TaskError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context as _;
+
     use super::*;
+
+    #[test]
+    fn a_closed_output_is_known_behind_every_context() {
+        let exit = |kind: io::ErrorKind| {
+            let printed: Result<(), _> = Err(io::Error::from(kind));
+            Failure::from(printed.context("printing the answer").unwrap_err()).exit()
+        };
+        assert_eq!(exit(io::ErrorKind::BrokenPipe), Exit::OutputClosed);
+        assert_eq!(exit(io::ErrorKind::StorageFull), Exit::Internal);
+    }
 
     #[test]
     fn money_and_markets_have_exit_codes_of_their_own() {

@@ -92,6 +92,8 @@ pub async fn main(cli: Cli) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever closed the output, such as `head`, has what it wanted.
+        Err(failure) if failure.exit() == Exit::OutputClosed => failure.exit().into(),
         Err(failure) => {
             output.failure(&failure);
             failure.exit().into()
