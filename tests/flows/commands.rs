@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::process::{NodeProcess, run};
+use crate::process::{NodeProcess, assay, run};
 
 fn json(arguments: &[&str]) -> Value {
     let output = run(arguments);
@@ -39,6 +39,49 @@ fn an_answer_is_bought_and_its_receipt_checked_offline() {
     altered_receipts_are_refused(Path::new(path), &verify);
 }
 
+#[test]
+fn watching_a_job_ends_with_its_verdict_and_the_receipt_of_its_buyer() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().to_str().unwrap();
+    let node = NodeProcess::start(dir.path());
+    let common = ["--rpc", &node.rpc, "--base-path", base, "--json"];
+    let ask = ["job", "submit", "--key", "//Bob", "--model", "demo", "--prompt", "What is 12 + 34?"];
+    let placed = json(&[&ask[..], &common].concat());
+    let job = placed["id"].as_str().unwrap();
+    let watched = run(&[&["job", "watch", job][..], &common].concat());
+    assert!(watched.status.success());
+    let last = String::from_utf8(watched.stdout).unwrap().lines().last().unwrap().to_owned();
+    let last: Value = serde_json::from_str(&last).unwrap();
+    assert_eq!((&last["verdict"], &last["right"]), (&"verified_thin".into(), &true.into()));
+    let opened = std::fs::read(last["receipt"].as_str().unwrap()).unwrap();
+    assert!(serde_json::from_slice::<Value>(&opened).unwrap()["opened"].is_object());
+
+    // A plain file name lies in the working directory.
+    let fetch = [&["receipt", "fetch", job, "--out", "r.json"][..], &common].concat();
+    assert!(assay().args(fetch).current_dir(dir.path()).status().unwrap().success());
+    assert!(dir.path().join("r.json").exists());
+
+    // Without its order a job is what the ledger says of it; a damaged one is told.
+    let order = dir.path().join("dev/orders").join(job.trim_start_matches("0x")).with_extension("json");
+    std::fs::write(&order, "{").unwrap();
+    let show = [&["job", "show", job][..], &common].concat();
+    let shown = json(&show);
+    assert!(shown["problem"].as_str().unwrap().contains("orders"), "{shown}");
+    std::fs::remove_file(&order).unwrap();
+    let shown = json(&show);
+    assert!(shown["answer"].is_null() && shown.get("problem").is_none(), "{shown}");
+}
+
+#[test]
+fn a_closed_output_ends_a_command_without_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let list = ["key", "list", "--base-path", dir.path().to_str().unwrap()];
+    let output = assay().args(list).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(141), &b""[..]));
+}
+
 fn altered_receipts_are_refused(path: &Path, verify: &[&str]) {
     let receipt: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let mut altered = receipt.clone();
@@ -46,6 +89,12 @@ fn altered_receipts_are_refused(path: &Path, verify: &[&str]) {
     std::fs::write(path, altered.to_string()).unwrap();
     let (code, message) = failure(verify);
     assert_eq!(code, 3, "{message}");
+    let mut malformed = receipt;
+    malformed["settlement"]["verdict"] = "certain".into();
+    std::fs::write(path, malformed.to_string()).unwrap();
+    let (code, message) = failure(verify);
+    assert_eq!(code, 3, "{message}");
+    assert!(message.contains("form: "), "{message}");
     std::fs::write(path, "{}").unwrap();
     assert_eq!(failure(verify).0, 2);
 }
@@ -77,6 +126,11 @@ fn failures_have_documented_exit_codes_and_a_next_step() {
         ("no node there", failure(&["chain", "info", "--rpc", "ws://127.0.0.1:9"]), 6),
         ("a port in use", failure(&["node", "--dev", "--rpc-port", port]), 2),
         ("a data directory in use", failure(&["node", "--dev", "--rpc-port", "0", "--base-path", base]), 7),
+        (
+            "a chain whose authority is elsewhere",
+            failure(&["node", "--chain", "dev", "--base-path", base]),
+            2,
+        ),
         ("a chain that was never set up", failure(&["node", "--chain", "none", "--base-path", base]), 2),
         ("an unknown key", failure(&["key", "inspect", "nobody", "--base-path", base]), 2),
     ];
