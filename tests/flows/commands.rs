@@ -61,14 +61,29 @@ fn watching_a_job_ends_with_its_verdict_and_the_receipt_of_its_buyer() {
     assert!(assay().args(fetch).current_dir(dir.path()).status().unwrap().success());
     assert!(dir.path().join("r.json").exists());
 
-    // Without its order a job is what the ledger says of it; a damaged one is told.
     let order = dir.path().join("dev/orders").join(job.trim_start_matches("0x")).with_extension("json");
-    std::fs::write(&order, "{").unwrap();
     let show = [&["job", "show", job][..], &common].concat();
-    let shown = json(&show);
+    what_is_missing_is_told(&show, &order, &last["receipt"]);
+    let receipt = last["receipt"].as_str().unwrap();
+    assert!(run(&["receipt", "verify", receipt, "--base-path", base]).status.success());
+}
+
+/// Shows a job whose order has another salt, is damaged, or is not there.
+fn what_is_missing_is_told(show: &[&str], order: &Path, receipt: &Value) {
+    // Without the answer the receipt is kept as everybody can have it.
+    let mut forgetful: Value = serde_json::from_slice(&std::fs::read(order).unwrap()).unwrap();
+    forgetful["salt"] = format!("0x{}", "11".repeat(32)).into();
+    std::fs::write(order, forgetful.to_string()).unwrap();
+    std::fs::remove_file(receipt.as_str().unwrap()).unwrap();
+    let shown = json(show);
+    assert!(shown["problem"].as_str().unwrap().starts_with("fetching the answer: "), "{shown}");
+    assert_eq!(&shown["receipt"], receipt);
+    // Without its order a job is what the ledger says of it; a damaged one is told.
+    std::fs::write(order, "{").unwrap();
+    let shown = json(show);
     assert!(shown["problem"].as_str().unwrap().contains("orders"), "{shown}");
-    std::fs::remove_file(&order).unwrap();
-    let shown = json(&show);
+    std::fs::remove_file(order).unwrap();
+    let shown = json(show);
     assert!(shown["answer"].is_null() && shown.get("problem").is_none(), "{shown}");
 }
 

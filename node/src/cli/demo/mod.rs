@@ -3,7 +3,9 @@
 mod story;
 mod tally;
 
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -102,7 +104,8 @@ impl Demo {
 
 /// A directory of the demo's own that stays, so that its receipt can be checked again.
 fn fresh_dir() -> Result<PathBuf, Failure> {
-    let made = tempfile::Builder::new().prefix("assay-demo-").tempdir();
+    let private = Permissions::from_mode(0o700);
+    let made = tempfile::Builder::new().prefix("assay-demo-").permissions(private).tempdir();
     Ok(made.map_err(anyhow::Error::from).context("creating a directory for the demo")?.keep())
 }
 
@@ -205,4 +208,19 @@ async fn answer(context: &Context, story: &Story, client: &Client, order: &Order
     told?;
     story.answered(&bought)?;
     Ok(bought)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_has_a_directory_of_its_own_that_nobody_else_reads() {
+        let [first, second] = [fresh_dir().unwrap(), fresh_dir().unwrap()];
+        assert_ne!(first, second);
+        for dir in [first, second] {
+            assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+            std::fs::remove_dir(dir).unwrap();
+        }
+    }
 }

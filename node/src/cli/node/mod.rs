@@ -131,10 +131,7 @@ impl Run {
         let config = self.config(context, &base)?;
         let data = config.data.clone();
         let mut shutdown = std::pin::pin!(interrupted()?);
-        let node = tokio::select! {
-            node = Node::start(config) => node?,
-            () = &mut shutdown => return Err(Failure::new(Exit::Interrupted, "starting the node: interrupted")),
-        };
+        let node = unless_interrupted(Node::start(config), &mut shutdown).await??;
         let url = format!("ws://{}", node.rpc_address());
         let set_up = async {
             let model = if dev { Some(set_up_development(&url, &data).await?) } else { None };
@@ -184,32 +181,45 @@ impl Run {
     }
 }
 
-/// Runs a node until it is told to stop, or to the end of what it cannot be without; meanwhile sets it up, and
-/// stops it where that fails.
+/// What `starting` gives, which may take long: models are loaded.
+async fn unless_interrupted<T>(
+    starting: impl Future<Output = T>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        started = starting => Ok(started),
+        () = shutdown => Err(Failure::new(Exit::Interrupted, "starting the node: interrupted")),
+    }
+}
+
+/// Sets a node up and runs it until `shutdown` resolves or a part of it ends. Where the set-up fails, the node is
+/// stopped; where the node ends or is to end, the set-up is given up.
 async fn run_and_set_up(
     node: Node,
     set_up: impl Future<Output = Result<(), Failure>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut running = std::pin::pin!(node.run_until(async {
-        // `stop` is dropped only when the set-up has failed or the node has ended.
+    let mut running = std::pin::pin!(node.run_until(async { drop(stopped.await) }));
+    let told_to_stop = async {
+        let mut shutdown = std::pin::pin!(shutdown);
         tokio::select! {
-            () = shutdown => {}
-            _ = stopped => {}
+            () = &mut shutdown => return Ok(()),
+            done = set_up => done?,
         }
-    }));
-    let done = tokio::select! {
+        shutdown.await;
+        Ok(())
+    };
+    let told = tokio::select! {
         biased;
         ended = &mut running => return Ok(ended?),
-        done = set_up => done,
+        told = told_to_stop => told,
     };
-    match done {
-        Ok(()) => Ok(running.await?),
-        Err(failure) => {
-            drop(stop);
-            Err(real_failure(failure, running.await))
-        }
+    drop(stop);
+    let ended = running.await;
+    match told {
+        Ok(()) => Ok(ended?),
+        Err(failure) => Err(real_failure(failure, ended)),
     }
 }
 
@@ -320,6 +330,12 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_signal_ends_a_start_that_takes_long() {
+        let started = unless_interrupted(std::future::pending::<()>(), std::future::ready(())).await;
+        assert_eq!(started.unwrap_err().exit(), Exit::Interrupted);
+    }
+
+    #[tokio::test]
     async fn a_failed_set_up_stops_the_node_and_is_what_is_told() {
         let base = tempfile::tempdir().unwrap();
         let (context, run) = parse::<Run>(base.path(), &["--dev", "--rpc-port", "0", "--threads", "1"]);
@@ -330,10 +346,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_is_told_to_stop_does_not_wait_for_its_set_up() {
+    async fn a_node_that_is_told_to_stop_gives_its_set_up_up() {
         let base = tempfile::tempdir().unwrap();
         let (context, run) = parse::<Run>(base.path(), &["--dev", "--rpc-port", "0", "--threads", "1"]);
         let node = Node::start(run.config(&context, base.path()).unwrap()).await.unwrap();
-        run_and_set_up(node, std::future::pending(), std::future::ready(())).await.unwrap();
+        let url = format!("ws://{}", node.rpc_address());
+        let (signal, signalled) = oneshot::channel();
+        let set_up = async {
+            let client = Client::connect(&url).await?;
+            let mut heights = client.heights().await?;
+            signal.send(()).unwrap();
+            // Fails when the server stops, which is no failure of the node's.
+            loop {
+                heights.next().await?;
+            }
+        };
+        run_and_set_up(node, set_up, async { drop(signalled.await) }).await.unwrap();
     }
 }
