@@ -221,7 +221,8 @@ async fn start_selling(
     let referee = authority.map(|keys| Referee { key: keys.consensus.clone() });
     let sellers = identities.iter().map(identity).collect();
     let shop = Shop::new(models, Arc::new(journal), sellers, referee);
-    let worker = Worker::new(worker::Config::default(), Board { ledger: ledger.reserved(), pool, heights }, shop);
+    let worker =
+        Worker::new(worker::Config::default(), Board { ledger: ledger.reserved(), pool, heights }, shop);
     supervisor.spawn("worker", worker.run(supervisor.stopping()));
 }
 

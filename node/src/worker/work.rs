@@ -104,7 +104,9 @@ impl Shop {
     pub fn perform(&self, job: &Job, duty: &Duty, height: u32) -> Result<Option<Step>, WorkError> {
         let step = match (self.input(job)?, &duty.seat, duty.task) {
             (Some(envelope), Some(seat), Task::Accept) => Some(self.accept(job, seat, &envelope)?),
-            (Some(envelope), Some(seat), Task::Execute | Task::Verify) => self.commit(job, seat, &envelope)?,
+            (Some(envelope), Some(seat), Task::Execute | Task::Verify) => {
+                self.commit(job, seat, &envelope)?
+            }
             (Some(envelope), Some(seat), Task::Reveal) => self.reveal(job, seat, &envelope)?,
             (Some(envelope), None, Task::Referee) => self.decide(job, &envelope)?,
             _ => None,

@@ -73,7 +73,7 @@ impl Demo {
     /// # Errors
     /// [`Failure`] when any step does not do what it should.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let story = Story::begin(context.output())?;
+        let story = Story::begin(context.output(), development_providers()?)?;
         let dir = match self.dir {
             Some(dir) => dir,
             None => fresh_dir()?,

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use assay_lineage::{LineageError, Verdict as Recomputed};
 use assay_protocol::fees::Quote;
+use assay_protocol::party::Role;
 use assay_protocol::receipt::{Failure as Refused, Report};
 
 use super::Shown;
 use super::tally::Share;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::job::{Bought, event_text, verdict_name};
+use crate::cli::job::{Bought, verdict_name};
 use crate::cli::output::{Output, tokens};
 use crate::cli::table;
 use crate::client::{Client, JobEvent};
@@ -19,14 +20,16 @@ use crate::keys::Key;
 /// Tells the story, or stays silent until its end where one JSON object is wanted.
 pub struct Story {
     output: Output,
+    /// By their names, providers are told apart.
+    providers: Vec<Key>,
 }
 
 type Told = Result<(), Failure>;
 
 impl Story {
     /// The first line, before anything takes time.
-    pub fn begin(output: Output) -> Result<Self, Failure> {
-        let story = Self { output };
+    pub fn begin(output: Output, providers: Vec<Key>) -> Result<Self, Failure> {
+        let story = Self { output, providers };
         story.say("assay demo: register a model, buy an answer, check the receipt; all on this machine")?;
         Ok(story)
     }
@@ -84,8 +87,22 @@ impl Story {
 
     pub fn happened(&self, event: &JobEvent) -> Told {
         match event {
-            JobEvent::Drawn { .. } | JobEvent::Committed { .. } | JobEvent::Settled { .. } => {
-                self.say(format!("   {}", event_text(event)))
+            JobEvent::Drawn { role, candidates, .. } => {
+                let who = match role {
+                    Role::Executor => "an executor is drawn",
+                    Role::Verifier => "now that it cannot change, two verifiers are drawn",
+                };
+                self.say(format!("   {who} among {candidates}"))
+            }
+            JobEvent::Committed { seat, account, .. } => {
+                let seated = self.providers.iter().find(|key| Some(key.account()) == *account);
+                let name = seated.map_or("a provider", |key| key.name.as_str());
+                let what =
+                    if *seat == 0 { "executes and commits to its answer" } else { "re-executes and commits" };
+                self.say(format!("   {name} {what}"))
+            }
+            JobEvent::Settled { log_index, .. } => {
+                self.say(format!("   all commitments open to one value: settled, log entry {log_index}"))
             }
             _ => Ok(()),
         }

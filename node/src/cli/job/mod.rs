@@ -18,7 +18,6 @@ use super::failure::Failure;
 
 pub use self::bought::{Bought, finish};
 pub use self::submit::{enough, now_s};
-pub use self::watch::event_text;
 
 /// Buying inference.
 #[derive(Debug, Subcommand)]

@@ -64,7 +64,7 @@ impl Ended {
 }
 
 /// A line about what happened to a job.
-pub fn event_text(event: &JobEvent) -> String {
+fn event_text(event: &JobEvent) -> String {
     match event {
         JobEvent::Phase { height, round, phase } => {
             let name = serde_json::to_value(phase).ok();

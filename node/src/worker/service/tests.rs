@@ -104,7 +104,10 @@ fn verifying() -> Job {
 /// What the model does when it is asked whether a request fits, or to verify one.
 enum Model {
     /// It answers when the test lets it.
-    HeldBack { asked: std_mpsc::SyncSender<()>, go: Mutex<std_mpsc::Receiver<()>> },
+    HeldBack {
+        asked: std_mpsc::SyncSender<()>,
+        go: Mutex<std_mpsc::Receiver<()>>,
+    },
     Panics,
 }
 
@@ -134,13 +137,7 @@ impl Compute for Model {
         Err(ComputeError("not asked for in these tests".into()))
     }
 
-    fn verify(
-        &self,
-        _: &ModelId,
-        _: &Request,
-        _: &Digest32,
-        _: &Answer,
-    ) -> Result<Outcome, ComputeError> {
+    fn verify(&self, _: &ModelId, _: &Request, _: &Digest32, _: &Answer) -> Result<Outcome, ComputeError> {
         self.act();
         Err(ComputeError("not asked for in these tests".into()))
     }
