@@ -16,7 +16,8 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::tokens;
 use super::{progress, table};
-use crate::client::{Artifact, Client, Entry, Imported, LocalArtifact, Registration, StatedEdge};
+use crate::client::{Artifact, Client, Entry, Imported, Registration, StatedEdge};
+use crate::rpc::LocalArtifact;
 
 /// Import files into the node's store and register them on the ledger.
 #[derive(Debug, Args)]

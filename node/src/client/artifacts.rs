@@ -12,18 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::chain::{Client, ClientError, explain};
 use super::submit::{Included, SubmitError};
 use crate::keys::Key;
-
-/// How far an import is.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ImportProgress {
-    /// Bytes read of all files.
-    pub done_bytes: u64,
-    /// Bytes of all files.
-    pub total_bytes: u64,
-    /// The file that is being read.
-    pub file: String,
-}
+use crate::rpc::{ImportProgress, LocalArtifact};
 
 /// What the node's store made of files.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,20 +115,6 @@ pub struct StatedEdge {
     pub at: Height,
     /// Its entry in the log.
     pub log_index: u64,
-}
-
-/// An artifact in the node's store.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LocalArtifact {
-    /// Its primary id.
-    pub artifact_id: ArtifactId,
-    /// What the node calls it.
-    pub name: Option<ArtifactName>,
-    /// Sum of its files' sizes.
-    pub size_bytes: u64,
-    /// Model or dataset.
-    pub kind: ArtifactKind,
 }
 
 /// A page of registrations.

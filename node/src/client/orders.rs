@@ -1,7 +1,7 @@
 //! Buying: what a requester fixes and keeps of a job, what it hands over, and what it gets.
 
 use assay_manifest::{Digest32, JobId, ModelId};
-use assay_protocol::commitment::{Finish, Salt, SaltPurpose, ValueKind, input_commit, trace_blind_from};
+use assay_protocol::commitment::{Salt, SaltPurpose, ValueKind, input_commit, trace_blind_from};
 use assay_protocol::fees::Quote;
 use assay_protocol::job::{Phase, SettlementRecord, Verdict};
 use assay_protocol::party::Role;
@@ -18,6 +18,7 @@ use serde_json::json;
 use super::chain::{Client, ClientError, explain};
 use super::submit::{Included, SubmitError};
 use crate::keys::Key;
+use crate::rpc::JobOutput;
 
 /// Blocks for which a request counts: it is refused afterwards instead of surprising its sender.
 const VALID_BLOCKS: u32 = 64;
@@ -157,22 +158,6 @@ impl JobEvents {
             None => Err(ClientError::Transport { method, cause: "the node closed the subscription".into() }),
         }
     }
-}
-
-/// An answer as its executor computed it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JobOutput {
-    /// The generated tokens.
-    pub tokens: Vec<u32>,
-    /// The same as text.
-    pub text: String,
-    /// Why it ended.
-    pub finish: Finish,
-    /// The trace root behind the committed value.
-    pub trace_root: Digest32,
-    /// The right token of a rejection; 0 otherwise.
-    pub right_token: u32,
 }
 
 /// How a job ended, as the log has it.

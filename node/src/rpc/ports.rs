@@ -33,7 +33,7 @@ pub enum PortError {
 }
 
 /// How far an import is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportProgress {
     /// Bytes read of all files.
@@ -45,7 +45,7 @@ pub struct ImportProgress {
 }
 
 /// An artifact in this node's store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalArtifact {
     /// Its primary id.
@@ -152,7 +152,7 @@ pub trait Models: Send + Sync + 'static {
 }
 
 /// An answer as its executor computed it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobOutput {
     /// The generated tokens.

@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::table;
-use crate::client::{Client, ClientError, JobOutput, JobState, Order};
+use crate::client::{Client, ClientError, JobState, Order};
 use crate::data_dir::{read_json, write_json};
+use crate::rpc::JobOutput;
 
 /// The receipt and the answer of a job that has ended.
 pub struct Kept {
