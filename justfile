@@ -21,7 +21,7 @@ fmt:
 
 # Lints and docs, without running anything
 lint:
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --features assay-node/foreign-clients -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lib --bins --examples
 
 # The whole promise on one machine
