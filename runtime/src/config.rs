@@ -161,7 +161,14 @@ impl InstanceFilter<RuntimeCall> for ProxyType {
         use pallet_assay_providers::Call;
         match self {
             Self::Any => true,
-            Self::NonTransfer => !matches!(call, RuntimeCall::Balances(..)),
+            Self::NonTransfer => !matches!(
+                call,
+                RuntimeCall::Balances(..)
+                    | RuntimeCall::Jobs(..)
+                    | RuntimeCall::Providers(
+                        Call::stake { .. } | Call::unstake { .. } | Call::withdraw { .. }
+                    )
+            ),
             Self::Provider => {
                 matches!(call, RuntimeCall::Providers(Call::set_offer { .. } | Call::set_keys { .. }))
             }
@@ -221,4 +228,23 @@ impl pallet_assay_jobs::Config for Runtime {
     type Log = Transparency;
     type Pot = Pot;
     type WeightInfo = Measured;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_moves_no_tokens_can_neither_buy_nor_stake() {
+        let stake = pallet_assay_providers::Call::stake {
+            amount: 1,
+            work_key: [0; 32],
+            encryption_key: assay_manifest::Digest32::ZERO,
+        };
+        let poke = pallet_assay_jobs::Call::poke { job: assay_manifest::JobId::ZERO };
+        let remark = frame_system::Call::remark { remark: Vec::new() };
+        assert!(!ProxyType::NonTransfer.filter(&RuntimeCall::Providers(stake)));
+        assert!(!ProxyType::NonTransfer.filter(&RuntimeCall::Jobs(poke)));
+        assert!(ProxyType::NonTransfer.filter(&RuntimeCall::System(remark)));
+    }
 }

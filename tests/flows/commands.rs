@@ -129,7 +129,7 @@ fn failures_have_documented_exit_codes_and_a_next_step() {
     let port = node.rpc.rsplit(':').next().unwrap();
     let cases = [
         ("an unknown model", on(&["job", "submit", "--model", "nothing", "--prompt", "hi"]), 2),
-        ("a price under every offer", ask(&["--max-verify-price", "1"]), 5),
+        ("a price under every offer", ask(&["--max-input-price", "900"]), 5),
         (
             "an account without tokens",
             failure(&[&poor[..], &["--rpc", &node.rpc, "--base-path", base]].concat()),

@@ -109,7 +109,7 @@ fn wish(node: &NodeProcess, question: String) -> Wish {
         prices: Prices {
             input: Price::new(1_000 * UNIT),
             output: Price::new(2_000 * UNIT),
-            verify_max: Price::new(500 * UNIT),
+            verify_max: Price::new(1_000 * UNIT),
         },
         direct_executor: None,
     }

@@ -100,11 +100,13 @@ fn charges_round_up_to_the_unit_and_the_parts_sum_to_the_escrow() {
     let mut asked = two();
     asked.prices.input = odd(P_IN);
     asked.prices.output = odd(P_OUT);
+    asked.prices.verify_max = odd(P_VERIFY_MAX);
     let id = market.request(asked);
     let mut want = market.books();
     let up = |quantity: u128, per_million: u128| (quantity * per_million).div_ceil(1_000_000);
     let fee = |n_out: u128| up(N_IN, P_IN * 1_000_000 + 1) + up(n_out, P_OUT * 1_000_000 + 1);
-    let held = fee(N_MAX) + 2 * A_MAX + (fee(N_MAX) * 5).div_ceil(100) + STEPS_PREPAID * step_fee();
+    let a_max = ((4 * N_IN + 5 * N_MAX) * (P_VERIFY_MAX * 1_000_000 + 1)).div_ceil(4 * 1_000_000);
+    let held = fee(N_MAX) + 2 * a_max + (fee(N_MAX) * 5).div_ceil(100) + STEPS_PREPAID * step_fee();
     assert_eq!(want.of(requester()).held, held);
     let (executor, verifiers) = market.verifying(id, &right(1), claim());
     for seat in &verifiers {

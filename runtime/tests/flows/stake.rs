@@ -4,8 +4,8 @@ use assay_manifest::Digest32;
 use assay_protocol::job::Phase;
 use assay_protocol::params::Params;
 use assay_protocol::signature::SeatStep;
-use assay_runtime::RuntimeCall;
 use assay_runtime::queries::ProviderEntry;
+use assay_runtime::{AccountId, RuntimeCall};
 use pallet_assay_providers::Call as ProvidersCall;
 
 use crate::answers::*;
@@ -148,4 +148,16 @@ fn a_seat_keeps_the_key_with_which_it_was_drawn() {
     let rotated = ProvidersCall::set_keys { work_key: work_public(7), encryption_key: Digest32::ZERO };
     assert_eq!(send(&mut market, n, rotated), None);
     assert!(!market.refuses(&market.step(id, executor.index, SeatStep::Accept)));
+}
+
+#[test]
+fn who_unstakes_everything_makes_room_in_the_lists_of_models() {
+    let mut market = Market::new();
+    let serving = |market: &Market| {
+        let all: Vec<AccountId> = market.net.call("ProvidersApi_serving", model());
+        all.contains(&AccountId::from(account(0)))
+    };
+    assert!(serving(&market));
+    assert_eq!(send(&mut market, 0, ProvidersCall::unstake { amount: STAKE }), None);
+    assert!(!serving(&market));
 }

@@ -189,6 +189,14 @@ fn requests_that_the_rules_do_not_allow_are_refused() {
                 ..two()
             },
         ),
+        (
+            "a cap for verification under the price of a prompt token",
+            PublicRecord {
+                prices: assay_protocol::record::Prices { verify_max: Price::ZERO, ..two().prices },
+                ..two()
+            },
+        ),
+        ("more tokens than a job may have", PublicRecord { n_max: Tokens::new(1 << 20), ..two() }),
         ("model", PublicRecord { model_id: assay_manifest::ModelId::from_bytes([9; 32]), ..two() }),
     ];
     for (what, asked) in cases {

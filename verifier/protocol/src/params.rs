@@ -12,6 +12,9 @@ use crate::units::{Amount, OutOfRange, Tokens};
 pub const SEATS_MAX: u32 = 12;
 /// Most rounds of one job: the first assignment and two redraws (clauses J11, J14).
 pub const ROUNDS_MAX: u8 = 3;
+/// Most tokens of a job, prompt and answer together: the longest contexts in use, so that no window locks bonds
+/// for months.
+pub const TOKENS_MAX: u32 = 1 << 20;
 /// Most candidates of one draw; bounds the work of a block.
 pub const CANDIDATES_MAX: u32 = 256;
 /// Verifiers of an ordinary request.

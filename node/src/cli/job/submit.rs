@@ -105,6 +105,18 @@ impl Submit {
         }
         let offered = enough(&providers, &model_id, policy);
         let price = |named: Option<Price>, offered: Price| named.unwrap_or(offered);
+        let input = price(self.max_input_price, offered.input);
+        let prices = Prices {
+            input,
+            output: price(self.max_output_price, offered.output),
+            verify_max: price(self.max_verify_price, offered.verify_max.max(input)),
+        };
+        if prices.verify_max < prices.input {
+            return Err(Failure::usage(
+                "asking: the cap for a verified token is under the price of a prompt token",
+            )
+            .hint("raise --max-verify-price, or lower --max-input-price"));
+        }
         let direct_executor = match &self.executor {
             Some(text) => Some(account_of(context, text)?),
             None => None,
@@ -117,11 +129,7 @@ impl Submit {
             stop: self.asking.stop.clone(),
             max_tokens: self.asking.max_tokens,
             policy,
-            prices: Prices {
-                input: price(self.max_input_price, offered.input),
-                output: price(self.max_output_price, offered.output),
-                verify_max: price(self.max_verify_price, offered.verify_max),
-            },
+            prices,
             direct_executor,
             prompt: self.asking.prompt(self.prompt),
         })
@@ -142,7 +150,7 @@ pub fn enough(providers: &[Provider], model: &ModelId, policy: Policy) -> Prices
     let fold = |caps: Prices, terms: &Terms| Prices {
         input: caps.input.max(terms.input),
         output: caps.output.max(terms.output),
-        verify_max: caps.verify_max.max(terms.verify),
+        verify_max: caps.verify_max.max(terms.verify).max(terms.input),
     };
     let nothing = Prices { input: Price::ZERO, output: Price::ZERO, verify_max: Price::ZERO };
     offers.iter().take(seats).fold(nothing, fold)

@@ -165,6 +165,8 @@ pub mod pallet {
         QueueFull,
         /// Books and holds differ; this is a bug.
         Inconsistent,
+        /// The cap for a verified token is under the price of a prompt token.
+        VerifyCapTooSmall,
     }
 
     #[pallet::hooks]

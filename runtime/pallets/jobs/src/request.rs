@@ -3,7 +3,7 @@
 use assay_manifest::Digest32;
 use assay_protocol::fees::{self, Quote};
 use assay_protocol::job::{Contender, Job};
-use assay_protocol::params::Params;
+use assay_protocol::params::{Params, TOKENS_MAX};
 use assay_protocol::party::{AccountBytes, Role};
 use assay_protocol::record::{Class, PROTOCOL_VERSION, PublicRecord};
 use assay_protocol::units::Height;
@@ -45,6 +45,11 @@ impl<T: Config> Pallet<T> {
         ensure!(supported, Error::<T>::Unsupported);
         ensure!(record.policy.is_allowed(), Error::<T>::OutOfRange);
         ensure!(record.n_in.get() > 0 && record.n_max.get() > 0, Error::<T>::OutOfRange);
+        let tokens = record.n_in.plus(record.n_max).map_err(|_| Error::<T>::OutOfRange)?;
+        ensure!(tokens.get() <= TOKENS_MAX, Error::<T>::OutOfRange);
+        // Whoever is paid for the prompt may be asked to verify it: a cap under that price would leave the
+        // draw of verifiers to those who work for nothing.
+        ensure!(record.prices.verify_max >= record.prices.input, Error::<T>::VerifyCapTooSmall);
         let windows = params.execute_window(record.n_in, record.n_max).is_ok()
             && params.verify_window(record.n_in, record.n_max).is_ok();
         ensure!(windows, Error::<T>::OutOfRange);

@@ -169,7 +169,7 @@ pub mod pallet {
 
         /// Begin to unbond free stake; it is released after the unbonding window.
         #[pallet::call_index(1)]
-        #[pallet::weight(T::WeightInfo::unstake())]
+        #[pallet::weight(T::WeightInfo::unstake().max(T::WeightInfo::withdraw()))]
         pub fn unstake(origin: OriginFor<T>, amount: u128) -> DispatchResult {
             let who = ensure_signed(origin)?;
             Self::do_unstake(who, amount)

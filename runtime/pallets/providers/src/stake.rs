@@ -60,6 +60,10 @@ impl<T: Config> Pallet<T> {
             .map_err(|_| Error::<T>::TooManyUnbonding)?;
         provider.stake = left;
         Providers::<T>::insert(&who, provider);
+        if left == 0 {
+            // Without stake nobody is drawn: its places in the lists of models are for others.
+            Self::remove_offers(&who);
+        }
         TotalStake::<T>::mutate(|all| *all = all.saturating_sub(amount));
         Self::deposit_event(Event::Unstaked { provider: who, amount, release_at });
         Ok(())

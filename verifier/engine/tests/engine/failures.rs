@@ -64,7 +64,9 @@ fn a_claim_beyond_a_failure_and_one_before_it_are_not_the_failure() {
     let mut longer = execution.tokens.clone();
     longer.extend([1, 2, 3]);
     let verified = verify(&engine(1, 64), &model, &request, &longer, Finish::Length);
-    assert_eq!(verified, Verified::Failed(execution.clone()));
+    let Verified::Rejected { position, right_token, trace_root } = verified else { panic!("{verified:?}") };
+    assert_eq!((position, right_token), (12, NO_TOKEN));
+    assert_eq!(trace_root, execution.trace_root);
     let verified = verify(&engine(1, 64), &model, &request, &execution.tokens[..5], Finish::Failed);
     let Verified::Rejected { position, right_token, .. } = verified else { panic!("{verified:?}") };
     assert_eq!((position, right_token), (5, execution.tokens[5]));

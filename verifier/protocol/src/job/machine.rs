@@ -106,7 +106,8 @@ impl Run<'_> {
             }
             // J11: a drawn seat stops counting only by decline or silence.
             (Phase::Verifying, Input::Decline { seat }) => {
-                self.expect_seat(seat, Role::Verifier, SeatOutcome::Pending)?;
+                let deadline = self.expect_seat(seat, Role::Verifier, SeatOutcome::Pending)?.deadline;
+                self.not_after(deadline)?;
                 self.drop_verifier(seat, SeatOutcome::Declined)?;
                 self.fill_verifiers()
             }

@@ -7,7 +7,7 @@ use codec::{Decode, DecodeAll, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
-use crate::commitment::{Claim, Opening};
+use crate::commitment::{Claim, Opening, ValueKind};
 use crate::draw::DrawFacts;
 use crate::fees::{self, PROTOCOL_FEE_BURNED_PERCENT, PROTOCOL_FEE_PERCENT};
 use crate::params::SEATS_MAX;
@@ -237,15 +237,14 @@ impl Run<'_> {
         let judged: Vec<(u8, SeatOutcome)> = self
             .job
             .counted_seats()
-            .map(|seat| (seat.index, holds(&self.job, seat, &value)))
-            .map(|(index, right)| (index, if right { SeatOutcome::Right } else { SeatOutcome::Wrong }))
+            .map(|seat| (seat.index, judge(seat.role, opening.kind, holds(&self.job, seat, &value))))
             .collect();
         for (index, outcome) in judged {
             if let Some(seat) = self.seat_mut(index) {
                 seat.outcome = outcome;
             }
         }
-        let n_out = Tokens::new(claim.n_out);
+        let n_out = Tokens::new(processed(&claim, &opening));
         let executor_right = self.job.executor().is_some_and(|seat| seat.outcome == SeatOutcome::Right);
         let job_fee = if executor_right && pays_executor(opening.kind) {
             fees::job_fee(&self.job.record, n_out)?
@@ -458,6 +457,24 @@ impl Run<'_> {
             value: opened.map(|opened| opened.value).or(settled_value),
             paid,
         })
+    }
+}
+
+/// What the settled value makes of a seat that holds it, or does not. J5: an executor that commits to its own
+/// claim's rejection has conceded; otherwise a false claim would cost nothing and feed its friends.
+const fn judge(role: Role, kind: ValueKind, holds: bool) -> SeatOutcome {
+    match (holds, role, kind) {
+        (true, Role::Executor, ValueKind::Reject) => SeatOutcome::Conceded,
+        (true, ..) => SeatOutcome::Right,
+        (false, ..) => SeatOutcome::Wrong,
+    }
+}
+
+/// J10: a failure pays for the tokens before it, whatever its claim says.
+fn processed(claim: &Claim, opening: &Opening) -> u32 {
+    match opening.kind {
+        ValueKind::Fail => claim.n_out.min(opening.position),
+        ValueKind::Ok | ValueKind::Reject => claim.n_out,
     }
 }
 

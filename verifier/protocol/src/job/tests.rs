@@ -328,13 +328,41 @@ fn an_honest_job_pays_everyone_to_the_unit() {
 }
 
 #[test]
-fn a_failing_computation_is_an_agreed_value_and_pays() {
-    let fail = opening(ValueKind::Fail, 3);
+fn a_failure_is_an_agreed_value_and_pays_for_the_tokens_before_it_whatever_its_claim_says() {
+    // F = 100 + 2 units a token; the claim is of three.
+    for (position, fee) in [(0, 100), (2, 104), (3, 106), (9, 106)] {
+        let fail = Opening { position, ..opening(ValueKind::Fail, 3) };
+        let mut world = World::new(6);
+        world.reach_revealing(&[fail; 3]);
+        world.reveal(fail);
+        let payments = world.record.clone().unwrap().payments;
+        assert_eq!(payments.executor, Amount::new(fee * UNIT), "failure at {position}");
+        world.close();
+    }
+}
+
+#[test]
+fn an_executor_that_commits_to_its_own_claims_rejection_has_conceded() {
     let mut world = World::new(6);
-    world.reach_revealing(&[fail; 3]);
-    world.reveal(fail);
-    assert_eq!(world.record.clone().unwrap().payments.executor, Amount::new(F));
+    world.reach_revealing(&[reject(); 3]);
+    world.reveal(reject());
+    let (executor, verifier) = (world.provider_of(0), world.provider_of(1));
+    let record = world.record.clone().unwrap();
+    assert_eq!(record.payments.executor, Amount::ZERO);
+    assert_eq!(world.loss(executor), BOND / 2);
+    assert_eq!(world.misses, vec![executor]);
+    assert_eq!(world.gain(verifier), A + F_MAX / 2, "its fee, and half a job fee of the bond");
     world.close();
+}
+
+#[test]
+fn a_decline_after_the_seats_deadline_is_too_late() {
+    let mut world = World::new(6);
+    world.reach_verifying();
+    let seat = world.verifiers()[0];
+    let deadline = world.job.seats.iter().find(|s| s.index == seat).unwrap().deadline;
+    world.now = deadline.plus(Height::new(1)).unwrap();
+    assert_eq!(world.try_step(Input::Decline { seat }), Err(Refusal::TooLate(deadline)));
 }
 
 #[test]
