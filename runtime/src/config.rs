@@ -5,6 +5,7 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::traits::{
     ConstU8, ConstU16, ConstU32, ConstU64, ConstU128, Contains, InstanceFilter, VariantCountOf,
 };
+use frame_support::weights::constants::RocksDbWeight;
 use frame_support::weights::{ConstantMultiplier, IdentityFee};
 use frame_support::{PalletId, derive_impl, parameter_types};
 use pallet_transaction_payment::{ConstFeeMultiplier, FungibleAdapter, Multiplier};
@@ -70,6 +71,8 @@ impl frame_system::Config for Runtime {
     type BlockHashCount = ConstU32<BLOCK_HASHES>;
     type Version = Version;
     type AccountData = pallet_balances::AccountData<Balance>;
+    // For the pallets that are not ours: their weights count reads and writes apart from execution.
+    type DbWeight = RocksDbWeight;
     type SS58Prefix = ConstU16<SS58_PREFIX>;
     type MaxConsumers = ConstU32<16>;
 }

@@ -99,8 +99,8 @@ impl Register {
         let id = imported.artifact_id;
         let known = client.artifact(&id.to_string()).await?;
         let edges = self.edges(context, &client, id, recipe).await?;
-        let stated =
-            |edge: &Edge| known.iter().flat_map(|known| &known.edges).any(|there| there.edge == *edge);
+        let own = |there: &StatedEdge, edge: &Edge| there.edge == *edge && there.account == key.account();
+        let stated = |edge: &Edge| known.iter().flat_map(|known| &known.edges).any(|there| own(there, edge));
         let new_edges: Vec<Edge> = edges.iter().filter(|edge| !stated(edge)).copied().collect();
         let registered = known.as_ref().and_then(|known| known.registered_by(&key.account()));
         let entry = match registered {
@@ -116,7 +116,7 @@ impl Register {
         let (Some(now), Some(registration)) = (&now, registration) else {
             return Err(Failure::new(Exit::Internal, format!("registering {id}: the node does not show it")));
         };
-        let edges = now.edges.iter().filter(|there| edges.contains(&there.edge)).collect();
+        let edges = now.edges.iter().filter(|there| edges.iter().any(|edge| own(there, edge))).collect();
         let registered = Registered { block: included.block, registration, edges };
         context.output().result(&registered, registered_text)?;
         Ok(())

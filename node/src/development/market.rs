@@ -13,7 +13,7 @@ use pallet_assay_providers::{Call, HardwareClass, ModelOffer, Offer};
 use sp_core::Pair;
 
 use super::files::{DemoFiles, dataset_manifest, recipe_hash};
-use crate::client::{Client, ClientError, Entry, Imported, SubmitError};
+use crate::client::{Client, ClientError, Entry, Imported, StatedEdge, SubmitError};
 use crate::keys::Key;
 
 /// Stake of each development provider.
@@ -124,7 +124,8 @@ impl Published {
         }
         for edge in &self.edges {
             let known = client.artifact(&edge.child.to_string()).await?;
-            if !known.iter().flat_map(|known| &known.edges).any(|stated| stated.edge == *edge) {
+            let own = |stated: &StatedEdge| stated.edge == *edge && stated.account == publisher.account();
+            if !known.iter().flat_map(|known| &known.edges).any(own) {
                 calls.push(pallet_assay_artifacts::Call::state_edge { edge: *edge }.into());
             }
         }

@@ -99,12 +99,17 @@ fn edges_belong_to_a_registrant_of_the_child_and_go_before_its_registration() {
     want.of(Alice.pair().public().0).held += UNIT;
     want.burn(fee);
     assert_eq!(market.books(), want);
-    assert!(send(&mut market, &Alice.pair(), state).0.is_some(), "it has been stated");
+    assert!(send(&mut market, &Alice.pair(), state.clone()).0.is_some(), "it has been stated");
+    assert_eq!(send(&mut market, &Bob.pair(), state).0, None, "nobody takes another's place");
     let unregister = Call::unregister { artifact: artifact(1) };
     assert!(send(&mut market, &Alice.pair(), unregister.clone()).0.is_some(), "its edge must go first");
-    assert_eq!(send(&mut market, &Bob.pair(), unregister.clone()).0, None, "others are not bound by it");
     let withdraw = Call::withdraw_edge { child: artifact(1), id: edge().id() };
-    assert!(send(&mut market, &Bob.pair(), withdraw.clone()).0.is_some(), "another's edge");
+    assert_eq!(send(&mut market, &Bob.pair(), withdraw.clone()).0, None);
+    assert!(
+        send(&mut market, &Bob.pair(), withdraw.clone()).0.is_some(),
+        "its own is gone, and Alice's is hers"
+    );
+    assert_eq!(send(&mut market, &Bob.pair(), unregister.clone()).0, None, "others are not bound by it");
     assert_eq!(send(&mut market, &Alice.pair(), withdraw).0, None);
     assert_eq!(send(&mut market, &Alice.pair(), unregister).0, None);
     assert_eq!(market.books().of(Alice.pair().public().0).held, 0);

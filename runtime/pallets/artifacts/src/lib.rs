@@ -82,7 +82,7 @@ pub mod pallet {
     #[pallet::storage]
     pub type Models<T: Config> = StorageMap<_, Identity, ModelId, ArtifactId, OptionQuery>;
 
-    /// Edges by child, then by the statement's id.
+    /// Edges by child, then by a hash of the statement's id and the account that stated it.
     #[pallet::storage]
     pub type Edges<T: Config> = StorageDoubleMap<
         _,
@@ -121,7 +121,7 @@ pub mod pallet {
         BadLicense,
         /// The edge leads from an artifact to itself, or claims evidence that no check can give.
         BadEdge,
-        /// The edge has been stated.
+        /// The account has stated the edge.
         EdgeExists,
         /// No such edge of this account.
         NoSuchEdge,
