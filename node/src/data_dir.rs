@@ -159,7 +159,7 @@ impl DataDir {
         read_json(&self.root.join("chain-spec.json"))
     }
 
-    /// The trust root that a node of this chain wrote when it first ran.
+    /// The trust root that a node of this chain wrote when it first ran here.
     ///
     /// # Errors
     /// [`DataDirError`] when no node ran here yet, or the file is damaged.
@@ -167,12 +167,16 @@ impl DataDir {
         read_json(&self.root.join("trust.json"))
     }
 
-    /// Keeps the trust root.
+    /// Writes the trust root when a node first runs here; later it must be the same.
     ///
     /// # Errors
-    /// [`DataDirError::Io`].
-    pub fn set_trust(&self, trust: &Trust) -> Result<(), DataDirError> {
-        write_json(&self.root.join("trust.json"), trust)
+    /// [`DataDirError::OtherChain`] when another is kept, or whatever the file system says.
+    pub fn keep_trust(&self, trust: &Trust) -> Result<(), DataDirError> {
+        let path = self.root.join("trust.json");
+        if !path.exists() {
+            return write_json(&path, trust);
+        }
+        if self.trust()? == *trust { Ok(()) } else { Err(DataDirError::OtherChain(self.root.clone())) }
     }
 
     /// The ledger's file.
@@ -266,6 +270,21 @@ mod tests {
         assert_eq!(mode(dir.root()), 0o700);
         let other = ChainSpec { block_time_ms: 7, ..spec };
         assert!(matches!(DataDir::create(base.path(), &other), Err(DataDirError::OtherChain(_))));
+    }
+
+    #[test]
+    fn a_trust_root_is_written_once() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(base.path(), &ChainSpec::development().unwrap()).unwrap();
+        let trust = |byte| Trust {
+            genesis: assay_manifest::Digest32::from_bytes([byte; 32]),
+            validators: assay_protocol::certificate::ValidatorSet::new(vec![]),
+        };
+        assert!(dir.trust().is_err());
+        dir.keep_trust(&trust(1)).unwrap();
+        dir.keep_trust(&trust(1)).unwrap();
+        assert!(matches!(dir.keep_trust(&trust(2)), Err(DataDirError::OtherChain(_))));
+        assert_eq!(dir.trust().unwrap(), trust(1));
     }
 
     #[test]

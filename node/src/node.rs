@@ -119,7 +119,7 @@ impl Node {
         let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
         let kept = Kept::open(&data, &spec, ledger)?;
         let trust = trust_root(&kept.ledger).await?;
-        data.set_trust(&trust)?;
+        data.keep_trust(&trust)?;
         let mut supervisor = Supervisor::new();
         let parts = start_ledger(&mut supervisor, kept, engine);
         let ledger = parts.ledger.clone();

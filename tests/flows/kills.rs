@@ -2,8 +2,9 @@
 
 use assay_manifest::JobId;
 use assay_node::chain_spec::development_providers;
-use assay_node::client::{Balances, Client, ClientError, JobEvent, Order, Wish};
+use assay_node::client::{Balances, Client, ClientError, Order, Wish};
 use assay_node::keys::Key;
+use assay_node::rpc::JobEvent;
 use assay_protocol::job::{Phase, SettlementRecord, Verdict};
 use assay_protocol::record::{Policy, Prices};
 use assay_protocol::request::{Message, Prompt, Sampler};

@@ -8,6 +8,6 @@ mod orders;
 
 pub use artifacts::{Artifact, Entry, Imported, Registration, StatedEdge};
 pub use chain::{Balances, Client, ClientError, Heights, decimal};
-pub use orders::{JobEvent, JobEvents, JobState, Order, Wish, is_right};
+pub use orders::{JobEvents, JobState, Order, Wish, is_right};
 pub use providers::{Hardware, Offer, PendingOffer, Provider, Terms, Unbonding};
 pub use submit::{Included, SubmitError, signed};

@@ -3,8 +3,7 @@
 use assay_manifest::{Digest32, JobId, ModelId};
 use assay_protocol::commitment::{Salt, SaltPurpose, ValueKind, input_commit, trace_blind_from};
 use assay_protocol::fees::Quote;
-use assay_protocol::job::{Phase, SettlementRecord, Verdict};
-use assay_protocol::party::Role;
+use assay_protocol::job::{SettlementRecord, Verdict};
 use assay_protocol::receipt::{Disclosure, OpenedInput, OpenedOutput, OpenedTrace, Receipt};
 use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
 use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler};
@@ -18,7 +17,7 @@ use serde_json::json;
 use super::chain::{Client, ClientError, explain};
 use super::submit::{Included, SubmitError};
 use crate::keys::Key;
-use crate::rpc::JobOutput;
+use crate::rpc::{JobEvent, JobOutput};
 
 /// Blocks for which a request counts: it is refused afterwards instead of surprising its sender.
 const VALID_BLOCKS: u32 = 64;
@@ -74,67 +73,6 @@ struct Prepared {
     spec_id: assay_manifest::SpecId,
     n_in: u32,
     prompt_hash: Digest32,
-}
-
-/// One thing that happened to a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum JobEvent {
-    /// It moved to another phase, or this is where it stands at the beginning.
-    Phase {
-        /// Block.
-        height: u32,
-        /// Round.
-        round: u8,
-        /// Where it stands.
-        phase: Phase,
-    },
-    /// Seats were drawn.
-    Drawn {
-        /// Block.
-        height: u32,
-        /// For which seats.
-        role: Role,
-        /// Among how many.
-        candidates: usize,
-    },
-    /// A seat committed.
-    Committed {
-        /// Block.
-        height: u32,
-        /// Its number.
-        seat: u8,
-        /// Its account.
-        account: Option<AccountId>,
-    },
-    /// A value was opened.
-    Revealed {
-        /// Block.
-        height: u32,
-        /// Round.
-        round: u8,
-        /// The value.
-        value: Digest32,
-    },
-    /// It has come to its end.
-    Settled {
-        /// Block.
-        height: u32,
-        /// How.
-        verdict: Verdict,
-        /// Its record in the log.
-        log_index: u64,
-    },
-    /// An automatic step failed on the ledger.
-    Stuck {
-        /// Block.
-        height: u32,
-    },
-    /// The node gave up telling.
-    Stop {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// What happens to a job, as it happens.

@@ -40,6 +40,7 @@ pub use ports::{
     Serving, Settlement,
 };
 pub use service::{Backend, Rpc, Services, StartError, start};
+pub use watch::JobEvent;
 
 /// Which methods are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

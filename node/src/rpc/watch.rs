@@ -7,30 +7,73 @@ use assay_runtime::{AccountId, BlockNumber, RuntimeEvent};
 use codec::{Decode, Encode};
 use jsonrpsee::core::server::SubscriptionCloseResponse;
 use jsonrpsee::{PendingSubscriptionSink, SubscriptionSink};
-use pallet_assay_jobs::Event as JobEvent;
-use serde::Serialize;
+use pallet_assay_jobs::Event as LedgerEvent;
+use serde::{Deserialize, Serialize};
 
 use super::error::{Code, End, Group, RpcError};
 use super::feed::{Blocks, accept, reject, send};
 use super::ports::Receipts;
 use crate::ledger::{FinalizedBlock, LedgerHandle};
 
-/// One thing that happened.
-#[derive(Clone, Debug, Serialize)]
+/// One thing that happened to a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum Event {
+pub enum JobEvent {
     /// It moved to another phase, or this is where it stands at the beginning.
-    Phase { height: BlockNumber, round: u8, phase: Phase },
+    Phase {
+        /// Block.
+        height: u32,
+        /// Round.
+        round: u8,
+        /// Where it stands.
+        phase: Phase,
+    },
     /// Seats were drawn.
-    Drawn { height: BlockNumber, role: Role, candidates: usize },
+    Drawn {
+        /// Block.
+        height: u32,
+        /// For which seats.
+        role: Role,
+        /// Among how many.
+        candidates: usize,
+    },
     /// A seat committed.
-    Committed { height: BlockNumber, seat: u8, account: Option<AccountId> },
-    /// A value was opened, for every seat that committed to it.
-    Revealed { height: BlockNumber, round: u8, value: Digest32 },
+    Committed {
+        /// Block.
+        height: u32,
+        /// Its number.
+        seat: u8,
+        /// Its account.
+        account: Option<AccountId>,
+    },
+    /// A value was opened.
+    Revealed {
+        /// Block.
+        height: u32,
+        /// Round.
+        round: u8,
+        /// The value.
+        value: Digest32,
+    },
     /// It has come to its end.
-    Settled { height: BlockNumber, verdict: Verdict, log_index: u64 },
+    Settled {
+        /// Block.
+        height: u32,
+        /// How.
+        verdict: Verdict,
+        /// Its record in the log.
+        log_index: u64,
+    },
     /// An automatic step failed on the ledger.
-    Stuck { height: BlockNumber },
+    Stuck {
+        /// Block.
+        height: u32,
+    },
+    /// The node gave up telling.
+    Stop {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Where the job stood when the watch began.
@@ -54,7 +97,7 @@ pub async fn follow<R: Receipts>(
     blocks.seen(start.height);
     let sink = accept(pending).await?;
     if let Some(Job { round, phase, .. }) = start.job {
-        send(&sink, &Event::Phase { height: start.height, round, phase }).await?;
+        send(&sink, &JobEvent::Phase { height: start.height, round, phase }).await?;
     }
     if let Some(settled) = settled {
         send(&sink, &settled).await?;
@@ -71,7 +114,7 @@ async fn begin<R: Receipts>(
     ledger: &LedgerHandle,
     receipts: &R,
     id: JobId,
-) -> Result<(Start, Option<Event>), RpcError> {
+) -> Result<(Start, Option<JobEvent>), RpcError> {
     let read = ledger.read(move |reader| {
         let lease = reader.at(None)?;
         Ok((lease.header().number, lease.call("JobsApi_job", &id.encode())?))
@@ -87,7 +130,7 @@ async fn begin<R: Receipts>(
         return Err(RpcError::new(Code::JobNotFound, format!("the ledger has no job {id}")));
     };
     let (height_settled, verdict) = (settled.record.settled_at.get(), settled.record.verdict);
-    let end = Event::Settled { height: height_settled, verdict, log_index: settled.log_index };
+    let end = JobEvent::Settled { height: height_settled, verdict, log_index: settled.log_index };
     Ok((Start { height, job }, Some(end)))
 }
 
@@ -102,21 +145,21 @@ async fn tell(
     for record in &block.events {
         let RuntimeEvent::Jobs(event) = &record.event else { continue };
         let event = match event {
-            JobEvent::Advanced { job, round, phase } if *job == id => {
-                Event::Phase { height, round: *round, phase: *phase }
+            LedgerEvent::Advanced { job, round, phase } if *job == id => {
+                JobEvent::Phase { height, round: *round, phase: *phase }
             }
-            JobEvent::Drawn { job, role, candidates, .. } if *job == id => {
-                Event::Drawn { height, role: *role, candidates: candidates.len() }
+            LedgerEvent::Drawn { job, role, candidates, .. } if *job == id => {
+                JobEvent::Drawn { height, role: *role, candidates: candidates.len() }
             }
-            JobEvent::Committed { job, seat, .. } if *job == id => {
-                Event::Committed { height, seat: *seat, account: holder(ledger, id, *seat, block).await }
+            LedgerEvent::Committed { job, seat, .. } if *job == id => {
+                JobEvent::Committed { height, seat: *seat, account: holder(ledger, id, *seat, block).await }
             }
-            JobEvent::Revealed { job, round, value, .. } if *job == id => {
-                Event::Revealed { height, round: *round, value: *value }
+            LedgerEvent::Revealed { job, round, value, .. } if *job == id => {
+                JobEvent::Revealed { height, round: *round, value: *value }
             }
-            JobEvent::Stuck { job } if *job == id => Event::Stuck { height },
-            JobEvent::Settled { job, verdict, log_index } if *job == id => {
-                send(sink, &Event::Settled { height, verdict: *verdict, log_index: *log_index }).await?;
+            LedgerEvent::Stuck { job } if *job == id => JobEvent::Stuck { height },
+            LedgerEvent::Settled { job, verdict, log_index } if *job == id => {
+                send(sink, &JobEvent::Settled { height, verdict: *verdict, log_index: *log_index }).await?;
                 return Err(End::Finished);
             }
             _ => continue,

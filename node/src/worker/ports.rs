@@ -116,7 +116,7 @@ pub enum Outcome {
     },
 }
 
-/// What identifies a model to the ledger, and what it can take.
+/// What identifies a loaded model to the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Served {
     /// The exact model.

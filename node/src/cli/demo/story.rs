@@ -13,9 +13,10 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::job::{Bought, verdict_name};
 use crate::cli::output::{Output, tokens};
 use crate::cli::table;
-use crate::client::{Client, JobEvent};
+use crate::client::Client;
 use crate::development::Published;
 use crate::keys::Key;
+use crate::rpc::JobEvent;
 
 /// Tells the story, or stays silent until its end where one JSON object is wanted.
 pub struct Story {

@@ -14,7 +14,8 @@ use super::verdict_name;
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{progress, table};
-use crate::client::{Client, JobEvent, Order, is_right};
+use crate::client::{Client, Order, is_right};
+use crate::rpc::JobEvent;
 
 /// A job that has come to its end.
 #[derive(Debug, Serialize)]

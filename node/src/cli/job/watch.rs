@@ -9,7 +9,8 @@ use super::verdict_name;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::table;
-use crate::client::{Client, JobEvent, is_right};
+use crate::client::{Client, is_right};
+use crate::rpc::JobEvent;
 
 /// The last line.
 #[derive(Serialize)]
