@@ -6,13 +6,16 @@ use hkdf::Hkdf;
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::party::{AccountBytes, Role};
 
 /// The requester's 32 random bytes of one job; whoever holds them can open everything about it.
-#[derive(Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+///
+/// It leaves no copy in memory.
+#[derive(Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(transparent)]
-pub struct Salt(Digest32);
+pub struct Salt(#[serde(with = "crate::hex_bytes")] [u8; 32]);
 
 impl std::fmt::Debug for Salt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,12 +40,12 @@ pub enum SaltPurpose {
 impl Salt {
     /// Wraps random bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(Digest32::from_bytes(bytes))
+        Self(bytes)
     }
 
     /// The bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        self.0.as_bytes()
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// SHA-256 of the salt, which the request carries so that it cannot be paired with another.

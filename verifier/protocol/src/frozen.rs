@@ -21,6 +21,8 @@ use crate::receipt::Receipt;
 use crate::receipt::tests::{own, receipt, request};
 use crate::record::Policy;
 use crate::request::prompt_hash;
+use crate::seal::package_hash;
+use crate::seal::tests::envelopes;
 use crate::signature::{SeatStep, Signature};
 use crate::trace::{PositionState, TraceBuilder};
 use crate::units::{Amount, Height};
@@ -81,6 +83,7 @@ fn samples() -> Vec<(&'static str, Digest32)> {
     let step = |step: SeatStep| step.digest(&genesis, &job(), 1, 2);
     let candidates = [Candidate { provider: [17; 32], free_stake: Amount::new(18) }];
     let value = opening().value(&job(), 1, &claim());
+    let [input, work, answer] = envelopes();
     vec![
         ("request", sha256(&request().to_bytes())),
         ("public record", sha256(&record.encode())),
@@ -104,6 +107,11 @@ fn samples() -> Vec<(&'static str, Digest32)> {
         ("commit certificate", CommitCertificate::sign_bytes(&genesis, Height::new(24), 0, &digest(25))),
         ("settlement leaf", sha256(&leaf())),
         ("self receipt", statement()),
+        ("sealed input", package_hash(&input.package)),
+        ("sealed work", package_hash(&work.package)),
+        ("sealed answer", package_hash(&answer.package)),
+        ("envelope: requester", input.digest(&genesis)),
+        ("envelope: seat", work.digest(&genesis)),
     ]
 }
 

@@ -60,3 +60,25 @@ pub mod option {
         Ok(Option::<Read<N>>::deserialize(deserializer)?.map(|read| read.0))
     }
 }
+
+/// The same for a list of bytes.
+pub mod list {
+    use super::{Deserialize, Deserializer, Error, Serializer};
+
+    /// Writes `0x` and lowercase hex.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("0x{}", hex::encode(bytes)))
+    }
+
+    /// Reads hex with or without `0x`.
+    ///
+    /// # Errors
+    /// When the text is not hex.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        hex::decode(text.strip_prefix("0x").unwrap_or(&text)).map_err(D::Error::custom)
+    }
+}

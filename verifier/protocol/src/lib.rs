@@ -18,6 +18,7 @@ pub mod record;
 pub mod commitment;
 pub mod trace;
 pub mod signature;
+pub mod seal;
 pub mod draw;
 pub mod fees;
 pub mod job;

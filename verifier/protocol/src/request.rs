@@ -6,6 +6,7 @@
 use assay_manifest::{Digest32, JobId, TaggedHash};
 use codec::{Decode, DecodeAll, Encode};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use crate::commitment::Salt;
 
@@ -242,6 +243,24 @@ impl Request {
         self.seed.unwrap_or_else(|| {
             TaggedHash::new("assay/seed/1").fixed(salt.as_bytes()).fixed(job.as_bytes()).finish()
         })
+    }
+}
+
+/// Wipes what tells of the prompt. Whoever holds a request for others keeps it in something that calls this when
+/// it is dropped.
+impl Zeroize for Request {
+    fn zeroize(&mut self) {
+        match &mut self.prompt {
+            Prompt::Chat(messages) => {
+                for Message { role, content } in messages {
+                    role.zeroize();
+                    content.zeroize();
+                }
+            }
+            Prompt::Text(text) => text.zeroize(),
+        }
+        self.stop.zeroize();
+        self.prompt_hash = Digest32::ZERO;
     }
 }
 

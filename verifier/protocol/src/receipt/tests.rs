@@ -18,7 +18,7 @@ use crate::request::{Message, Prompt, REQUEST_VERSION, Request, Sampler, prompt_
 use crate::signature::Signature;
 use crate::units::Height;
 
-fn salt() -> Salt {
+pub(crate) fn salt() -> Salt {
     Salt::from_bytes([4; 32])
 }
 
