@@ -1,8 +1,10 @@
 //! The first state of a chain.
 
+use std::collections::BTreeSet;
+
 use assay_manifest::{Digest32, sha256};
 use assay_protocol::params::Params;
-use pallet_assay_validators::ValidatorInfo;
+use pallet_assay_validators::{VALIDATORS_MAX, ValidatorInfo};
 use serde::{Deserialize, Serialize};
 use sp_runtime::BuildStorage;
 use sp_runtime::Storage;
@@ -40,6 +42,7 @@ impl GenesisSpec {
     /// # Errors
     /// When the specification contradicts itself, such as an account named twice.
     pub fn storage(&self) -> Result<Storage, String> {
+        self.check()?;
         let mut balances: Vec<(AccountId, Balance)> =
             self.endowments.iter().map(|entry| (entry.account.clone(), entry.amount)).collect();
         // The pot must exist, or the first payment to it would fail as dust.
@@ -60,6 +63,40 @@ impl GenesisSpec {
         let mut storage = genesis.build_storage()?;
         storage.top.insert(sp_core::storage::well_known_keys::CODE.to_vec(), version::code_stub());
         Ok(storage)
+    }
+
+    /// What the pallets would answer with a panic, or take and be stuck with.
+    fn check(&self) -> Result<(), String> {
+        let mut accounts = BTreeSet::from([config::Pot::get()]);
+        let mut total = EXISTENTIAL_DEPOSIT;
+        for Endowment { account, amount } in &self.endowments {
+            if !accounts.insert(account.clone()) {
+                return Err(format!("the account {account} is endowed twice, or is the pot"));
+            }
+            if *amount < EXISTENTIAL_DEPOSIT {
+                return Err(format!(
+                    "the account {account} gets {amount}, under the least of {EXISTENTIAL_DEPOSIT}"
+                ));
+            }
+            total = total.checked_add(*amount).ok_or("the endowments do not sum to an amount")?;
+        }
+        self.check_validators()
+    }
+
+    fn check_validators(&self) -> Result<(), String> {
+        if self.validators.is_empty() || self.validators.len() > VALIDATORS_MAX as usize {
+            return Err(format!("{} validators, of 1 to {VALIDATORS_MAX}", self.validators.len()));
+        }
+        let mut keys = BTreeSet::new();
+        let mut power = 0u64;
+        for validator in &self.validators {
+            if !keys.insert(validator.key) {
+                return Err(format!("the validator {} is named twice", validator.key));
+            }
+            power =
+                power.checked_add(validator.power).ok_or("the validators' votes do not sum to a number")?;
+        }
+        if power == 0 { Err("the validators have no votes".into()) } else { Ok(()) }
     }
 
     fn first_randomness(&self) -> Digest32 {

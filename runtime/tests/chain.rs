@@ -57,6 +57,29 @@ fn another_genesis_is_refused() {
 }
 
 #[test]
+fn a_genesis_that_contradicts_itself_is_refused_with_its_reason() {
+    type Change = fn(&mut GenesisSpec);
+    let cases: [(&str, Change); 7] = [
+        ("endowed twice", |spec| spec.endowments.push(spec.endowments[0].clone())),
+        ("under the least", |spec| spec.endowments[0].amount = 1),
+        ("do not sum to an amount", |spec| spec.endowments[0].amount = u128::MAX),
+        ("0 validators", |spec| spec.validators.clear()),
+        ("101 validators", |spec| spec.validators = vec![spec.validators[0].clone(); 101]),
+        ("named twice", |spec| spec.validators.push(spec.validators[0].clone())),
+        ("no votes", |spec| spec.validators[0].power = 0),
+    ];
+    for (reason, change) in cases {
+        let mut spec = genesis();
+        change(&mut spec);
+        let refused = Chain::open(MemoryKv::default(), &spec, Retention::Archive).err();
+        assert!(
+            matches!(&refused, Some(ChainError::BadGenesis(cause)) if cause.contains(reason)),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
 fn a_block_with_any_header_field_changed_is_refused() {
     let network = Network::new();
     let signed = network.sign(&alice(), transfer(&Bob.to_account_id(), UNIT));

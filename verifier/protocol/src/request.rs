@@ -81,7 +81,12 @@ impl<'de> Deserialize<'de> for F32 {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // A number with its text, which `f32` cannot read out of a tagged enum where serde_json keeps texts.
         let number = serde_json::Number::deserialize(deserializer)?;
-        number.to_string().parse().map(Self::new).map_err(serde::de::Error::custom)
+        let value: f32 = number.to_string().parse().map_err(serde::de::Error::custom)?;
+        // Beyond the range of `f32` it would become infinity, which JSON cannot hold.
+        match value.is_finite() {
+            true => Ok(Self::new(value)),
+            false => Err(serde::de::Error::custom(format_args!("{number} is out of range"))),
+        }
     }
 }
 
@@ -346,5 +351,14 @@ mod tests {
         assert_ne!(sample().seed(&a, &job), sample().seed(&b, &job));
         let fixed = Request { seed: Some(Digest32::from_bytes([5; 32])), ..sample() };
         assert_eq!(fixed.seed(&a, &job), fixed.seed(&b, &job));
+    }
+
+    #[test]
+    fn a_number_beyond_the_range_of_its_type_is_refused() {
+        assert_eq!(serde_json::from_str::<F32>("0.5").unwrap(), F32::new(0.5));
+        for huge in ["1e300", "-1e39"] {
+            let error = serde_json::from_str::<F32>(huge).unwrap_err().to_string();
+            assert!(error.contains("out of range"), "{error}");
+        }
     }
 }
