@@ -24,6 +24,10 @@ lint:
     cargo clippy --workspace --all-targets --features assay-node/foreign-clients -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lib --bins --examples
 
+# Fuzz every target, or those named, for so many seconds each: `just fuzz 3600 gguf`
+fuzz SECONDS *TARGETS:
+    tests/fuzz/run {{SECONDS}} {{TARGETS}}
+
 # The whole promise on one machine
 demo *ARGS:
     cargo run --release -- demo {{ARGS}}
