@@ -12,6 +12,7 @@
 pub mod types;
 pub mod version;
 pub mod limits;
+pub mod signature;
 pub mod extension;
 mod composition;
 mod config;
@@ -27,5 +28,6 @@ pub use extension::{
     SignedPayload, TxExtension, UncheckedExtrinsic, general, signed_extension, signed_implicit,
 };
 pub use genesis::{Endowment, GenesisSpec};
+pub use signature::Signature;
 pub use types::*;
 pub use version::VERSION;

@@ -19,8 +19,6 @@ pub type Nonce = u32;
 pub type BlockNumber = u32;
 /// A BLAKE2b-256 hash.
 pub type Hash = sp_core::H256;
-/// A signature of any of the three kinds that accounts have.
-pub type Signature = sp_runtime::MultiSignature;
 /// A block's header.
 pub type Header = generic::Header<BlockNumber, BlakeTwo256>;
 /// A block.

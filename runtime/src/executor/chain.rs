@@ -19,6 +19,7 @@ use super::kv::{Batch, Kv};
 use super::prune::Garbage;
 use super::query::{Leases, Reader, Shared};
 use super::run::{Overlay, STATE_VERSION, State, in_runtime};
+use super::signatures::Verified;
 use super::store::{Column, GENESIS, HEAD, Nodes, Store};
 
 /// Memory of the trie cache.
@@ -75,7 +76,14 @@ impl<K: Kv> Chain<K> {
             .ok_or_else(|| ChainError::Corrupt("there is no head".into()))?;
         let garbage = Garbage::load(&store)?;
         let cache = SharedTrieCache::new(CacheSize::new(CACHE_BYTES), None);
-        let shared = Shared { store, cache, head: RwLock::new(head), leases: Leases::default(), retention };
+        let shared = Shared {
+            store,
+            cache,
+            signatures: Arc::default(),
+            head: RwLock::new(head),
+            leases: Leases::default(),
+            retention,
+        };
         Ok(Self { shared: Arc::new(shared), genesis: expected, retention, garbage })
     }
 
@@ -110,19 +118,20 @@ impl<K: Kv> Chain<K> {
         let number = head.number.saturating_add(1);
         let digest = Digest { logs: pre_runtime };
         let header = Header::new(number, H256::zero(), H256::zero(), head.hash(), digest);
-        in_runtime(&state, &mut overlay, || Executive::initialize_block(&header))?;
+        let signatures = &self.shared.signatures;
+        in_runtime(&state, &mut overlay, signatures, || Executive::initialize_block(&header))?;
         let timestamp = RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: now_ms });
         let inherent = UncheckedExtrinsic::new_bare(timestamp);
         let mut body = Vec::new();
         let mut rejected = Vec::new();
         for extrinsic in std::iter::once(inherent).chain(extrinsics) {
-            match apply(&state, &mut overlay, &extrinsic)? {
+            match apply(&state, &mut overlay, signatures, &extrinsic)? {
                 Applied::Included => body.push(extrinsic),
                 Applied::Full => {}
                 Applied::Rejected => rejected.push(BlakeTwo256::hash_of(&extrinsic)),
             }
         }
-        let header = in_runtime(&state, &mut overlay, Executive::finalize_block)?;
+        let header = in_runtime(&state, &mut overlay, signatures, Executive::finalize_block)?;
         let executed = self.drain(header.clone(), &state, overlay)?;
         Ok(Proposal { block: Block { header, extrinsics: body }, executed, rejected })
     }
@@ -139,8 +148,10 @@ impl<K: Kv> Chain<K> {
         }
         let state = self.shared.state(head.state_root);
         let mut overlay = Overlay::default();
+        self.shared.verify_ahead(&state, &head, &block.extrinsics, available_threads());
         let lazy = <Block as BlockT>::LazyBlock::from(block.clone());
-        in_runtime(&state, &mut overlay, || Executive::execute_block(lazy)).map_err(|error| match error {
+        let execute = || Executive::execute_block(lazy);
+        in_runtime(&state, &mut overlay, &self.shared.signatures, execute).map_err(|error| match error {
             ChainError::Panicked(cause) => ChainError::InvalidBlock(cause),
             other => other,
         })?;
@@ -207,11 +218,12 @@ enum Applied {
 fn apply<K: Kv>(
     state: &State<K>,
     overlay: &mut Overlay,
+    signatures: &Arc<Verified>,
     extrinsic: &UncheckedExtrinsic,
 ) -> Result<Applied, ChainError> {
     overlay.start_transaction();
     let broken = |_| ChainError::Panicked("the overlay lost a transaction".into());
-    match in_runtime(state, overlay, || Executive::apply_extrinsic(extrinsic.clone())) {
+    match in_runtime(state, overlay, signatures, || Executive::apply_extrinsic(extrinsic.clone())) {
         Ok(Ok(_)) => {
             overlay.commit_transaction().map_err(broken)?;
             Ok(Applied::Included)
@@ -226,6 +238,11 @@ fn apply<K: Kv>(
             }
         }
     }
+}
+
+/// A block waits for its signatures, so all cores verify them.
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The genesis hash, and the batch that writes the first state.

@@ -3,7 +3,7 @@
 //! SCALE decoding recurses with the data. A few kilobytes of nested calls would overflow the stack, and an
 //! overflow cannot be caught, so no foreign bytes are decoded without the limit.
 
-use codec::{Decode, DecodeAll, DecodeLimit, Encode};
+use codec::{Decode, DecodeAll, DecodeLimit};
 use sp_runtime::transaction_validity::TransactionSource;
 
 use crate::{Block, Hash, UncheckedExtrinsic};
@@ -64,9 +64,4 @@ fn limited(input: &mut &[u8]) -> Result<(), ChainError> {
 
 fn bad(error: codec::Error) -> ChainError {
     ChainError::BadExtrinsic(error.to_string())
-}
-
-/// Arguments of `validate_transaction` for a transaction that came from outside.
-pub fn validation_args(extrinsic: &UncheckedExtrinsic, at: Hash) -> Vec<u8> {
-    (TransactionSource::External, extrinsic, at).encode()
 }

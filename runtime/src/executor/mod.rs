@@ -11,6 +11,7 @@ mod memory;
 mod prune;
 mod query;
 mod run;
+mod signatures;
 mod store;
 pub mod testing;
 

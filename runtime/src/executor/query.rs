@@ -6,25 +6,28 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use assay_manifest::Digest32;
 use assay_manifest::merkle::{self, InclusionProof};
 use assay_protocol::certificate::CommitCertificate;
-use codec::Decode;
-use sp_runtime::traits::BlakeTwo256;
-use sp_runtime::transaction_validity::TransactionValidity;
+use frame_system::ChainContext;
+use sp_runtime::Digest;
+use sp_runtime::traits::{BlakeTwo256, Checkable as _};
+use sp_runtime::transaction_validity::{TransactionSource, TransactionValidity};
 use sp_state_machine::{Backend, IterArgs, TrieBackendBuilder, prove_read};
 use sp_trie::cache::SharedTrieCache;
 
-use crate::{Block, BlockNumber, Hash, Header, api};
+use crate::{Block, BlockNumber, Executive, Hash, Header, Runtime, System, UncheckedExtrinsic, api};
 
 use super::chain::{Retention, height_key};
-use super::decode::{check_call, decode_extrinsic, validation_args};
+use super::decode::{check_call, decode_extrinsic};
 use super::error::ChainError;
 use super::kv::Kv;
 use super::run::{Overlay, State, in_runtime};
+use super::signatures::{Collector, Verified};
 use super::store::{Column, Nodes, Store};
 
 /// What writer and readers share.
 pub(super) struct Shared<K> {
     pub store: Arc<Store<K>>,
     pub cache: SharedTrieCache<BlakeTwo256>,
+    pub signatures: Arc<Verified>,
     pub head: RwLock<Header>,
     pub leases: Leases,
     pub retention: Retention,
@@ -43,6 +46,30 @@ impl<K: Kv> Shared<K> {
         TrieBackendBuilder::new(Nodes(Arc::clone(&self.store)), root)
             .with_cache(self.cache.local_cache_trusted())
             .build()
+    }
+
+    /// Verifies the signatures that execution on top of `head` will ask for, in batches, and remembers the good
+    /// ones. It decides nothing: what is bad, or cannot be found out here, is left to execution.
+    pub fn verify_ahead(
+        &self,
+        state: &State<K>,
+        head: &Header,
+        extrinsics: &[UncheckedExtrinsic],
+        threads: usize,
+    ) {
+        let collector = Arc::new(Collector::default());
+        let collected = in_runtime(state, &mut Overlay::default(), &collector, || {
+            System::initialize(&head.number.saturating_add(1), &head.hash(), &Digest::default());
+            for extrinsic in extrinsics {
+                // Only what this asks the collector counts.
+                drop(extrinsic.clone().check(&ChainContext::<Runtime>::default()));
+            }
+        });
+        match collected {
+            Ok(()) => self.signatures.verify_ahead(collector.take(), threads),
+            // Execution does the same and decides.
+            Err(error) => tracing::debug!(%error, "signatures are verified one by one"),
+        }
     }
 }
 
@@ -101,7 +128,9 @@ impl<K: Kv> Lease<K> {
     pub fn call(&self, function: &str, args: &[u8]) -> Result<Vec<u8>, ChainError> {
         check_call(function, args)?;
         let state = self.state();
-        let answer = in_runtime(&state, &mut Overlay::default(), || api::dispatch(function, args))?;
+        let signatures = &self.shared.signatures;
+        let answer =
+            in_runtime(&state, &mut Overlay::default(), signatures, || api::dispatch(function, args))?;
         self.shared.store.check()?;
         answer.ok_or_else(|| ChainError::UnknownFunction(function.into()))
     }
@@ -111,10 +140,29 @@ impl<K: Kv> Lease<K> {
     /// # Errors
     /// [`ChainError::BadExtrinsic`] when the bytes are no transaction.
     pub fn validate(&self, extrinsic: &[u8]) -> Result<TransactionValidity, ChainError> {
-        let extrinsic = decode_extrinsic(extrinsic)?;
-        let args = validation_args(&extrinsic, self.header.hash());
-        let answer = self.call("TaggedTransactionQueue_validate_transaction", &args)?;
-        Decode::decode(&mut answer.as_slice()).map_err(|error| ChainError::Corrupt(error.to_string()))
+        self.validate_decoded(decode_extrinsic(extrinsic)?)
+    }
+
+    /// The same for many: their signatures are verified in batches, on this thread.
+    ///
+    /// Answers stand in the order of the transactions.
+    pub fn validate_all<'a>(
+        &self,
+        extrinsics: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Vec<Result<TransactionValidity, ChainError>> {
+        let decoded: Vec<_> = extrinsics.into_iter().map(decode_extrinsic).collect();
+        let good: Vec<UncheckedExtrinsic> = decoded.iter().flatten().cloned().collect();
+        self.shared.verify_ahead(&self.state(), &self.header, &good, 1);
+        let validate = |decoded: Result<_, _>| decoded.and_then(|extrinsic| self.validate_decoded(extrinsic));
+        decoded.into_iter().map(validate).collect()
+    }
+
+    fn validate_decoded(&self, extrinsic: UncheckedExtrinsic) -> Result<TransactionValidity, ChainError> {
+        let (state, hash) = (self.state(), self.header.hash());
+        let validate = || Executive::validate_transaction(TransactionSource::External, extrinsic, hash);
+        let validity = in_runtime(&state, &mut Overlay::default(), &self.shared.signatures, validate)?;
+        self.shared.store.check()?;
+        Ok(validity)
     }
 
     /// A storage value.

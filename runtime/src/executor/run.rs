@@ -2,13 +2,15 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use sp_externalities::{Extensions, set_and_run_with_externalities};
 use sp_runtime::StateVersion;
 use sp_runtime::traits::BlakeTwo256;
 use sp_state_machine::{Ext, OverlayedChanges, TrieBackend};
 use sp_trie::cache::LocalTrieCache;
+
+use crate::signature::{SignatureVerifier, Verifier};
 
 use super::error::ChainError;
 use super::kv::Kv;
@@ -25,19 +27,22 @@ pub const STATE_VERSION: StateVersion = StateVersion::V1;
 /// Stack of threads that run the runtime: decoding and dispatching nested calls takes megabytes in debug builds.
 pub const STACK_BYTES: usize = 64 * 1024 * 1024;
 
-/// Runs `f` inside the runtime over `state`; a panic rolls back and becomes an error.
+/// Runs `f` inside the runtime over `state`, where `signatures` answers for signatures of transactions; a panic
+/// rolls back and becomes an error.
 ///
 /// # Errors
 /// [`ChainError::Panicked`] with the panic's words.
 pub fn in_runtime<K: Kv, R>(
     state: &State<K>,
     overlay: &mut Overlay,
+    signatures: &Arc<impl Verifier + 'static>,
     f: impl FnOnce() -> R,
 ) -> Result<R, ChainError> {
     let broken = |_| ChainError::Panicked("the overlay is already in use".into());
     overlay.enter_runtime().map_err(broken)?;
     let result = {
         let mut extensions = Extensions::default();
+        extensions.register(SignatureVerifier(signatures.clone()));
         let mut ext = Ext::new(overlay, state, Some(&mut extensions));
         quietly(|| catch_unwind(AssertUnwindSafe(|| set_and_run_with_externalities(&mut ext, f))))
     };
