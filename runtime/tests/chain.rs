@@ -8,10 +8,11 @@ use assay_manifest::{ArtifactId, merkle};
 use assay_protocol::header::HeaderView;
 use assay_runtime::executor::testing::{FailingKv, conformance};
 use assay_runtime::executor::{Chain, ChainError, Kv, MemoryKv, Retention, decode_extrinsic, on_big_stack};
-use assay_runtime::{GenesisSpec, RuntimeCall, RuntimeEvent, UNIT};
+use assay_runtime::{GenesisSpec, RuntimeCall, RuntimeEvent, UNIT, UncheckedExtrinsic};
 use codec::Encode;
 use sp_keyring::Sr25519Keyring::Bob;
 use sp_runtime::DigestItem;
+use sp_runtime::generic::Preamble;
 use sp_runtime::traits::BlakeTwo256;
 use support::*;
 
@@ -274,4 +275,81 @@ fn a_read_proof_verifies_against_the_state_root() {
     assert!(read[&key].is_some());
     let wrong = sp_core::H256::repeat_byte(1);
     assert!(sp_state_machine::read_proof_check::<BlakeTwo256, _>(wrong, proof, [&key]).is_err());
+}
+
+#[test]
+fn one_block_may_complete_many_subtrees_of_the_log() {
+    let mut network = Network::new();
+    let mut size = 0u64;
+    for count in [3u8, 1, 9, 4] {
+        let first = size as u8;
+        let nonces = size as u32..;
+        let calls =
+            nonces.zip(first..first + count).map(|(nonce, n)| network.sign_at(&alice(), nonce, register(n)));
+        let signed = calls.collect();
+        network.block(signed);
+        size += u64::from(count);
+        let (logged, root): (u64, assay_manifest::Digest32) = network.call("LedgerApi_log", ());
+        assert_eq!(logged, size);
+        let reader = network.chain.reader();
+        for (index, entry) in (0..).zip(reader.log_entries(0, usize::MAX).unwrap()) {
+            let proof = reader.log_inclusion(index, size).unwrap();
+            proof.verify(&merkle::leaf_hash(&entry), &root).unwrap();
+        }
+        assert!(reader.log_inclusion(0, size + 1).is_err(), "a longer log");
+    }
+}
+
+#[test]
+fn functions_that_read_without_bound_are_not_for_outsiders() {
+    let network = Network::new();
+    let lease = network.chain.reader().at(None).unwrap();
+    for function in ["JobsApi_open_jobs", "LedgerApi_check_invariants"] {
+        assert!(lease.call(function, &[]).is_ok());
+        assert_eq!(lease.call_bounded(function, &[]), Err(ChainError::Unbounded(function.into())));
+    }
+    assert!(lease.call_bounded("LedgerApi_log", &[]).is_ok());
+}
+
+#[test]
+fn a_block_with_one_bad_signature_among_many_is_refused_and_without_it_accepted() {
+    let (maker, importer) = (Network::new(), Network::new());
+    let bob = Bob.to_account_id();
+    let signed = (0..40).map(|nonce| maker.sign_at(&alice(), nonce, transfer(&bob, UNIT))).collect();
+    let block = maker.propose(signed).unwrap().block;
+    for bad in [1, 17, 40] {
+        let mut forged = block.clone();
+        let signature_of = |extrinsic: &UncheckedExtrinsic| match &extrinsic.preamble {
+            Preamble::Signed(_, signature, _) => signature.clone(),
+            other => panic!("{other:?}"),
+        };
+        let other = signature_of(&block.extrinsics[bad % 40 + 1]);
+        let Preamble::Signed(_, signature, _) = &mut forged.extrinsics[bad].preamble else { panic!() };
+        *signature = other;
+        let refused = importer.chain.verify(&forged).err();
+        let cause =
+            |error| matches!(error, Some(ChainError::InvalidBlock(cause)) if cause.contains("bad signature"));
+        assert!(cause(refused), "transaction {bad}");
+    }
+    let executed = importer.chain.verify(&block).unwrap();
+    assert_eq!(executed.events(), maker.chain.verify(&block).unwrap().events());
+}
+
+#[test]
+fn transactions_checked_together_get_the_answers_that_they_get_alone() {
+    let network = Network::new();
+    let bob = Bob.to_account_id();
+    let good = network.sign_at(&alice(), 0, transfer(&bob, UNIT)).encode();
+    let stale_later = network.sign_at(&alice(), 7, transfer(&bob, UNIT)).encode();
+    let mut tampered = network.sign_at(&alice(), 1, transfer(&bob, UNIT)).encode();
+    *tampered.last_mut().unwrap() ^= 1;
+    let poor = network.sign_at(&sp_core::Pair::from_seed(&[77; 32]), 0, transfer(&bob, UNIT)).encode();
+    let all = [good, stale_later, tampered, poor, vec![1, 2, 3]];
+    let lease = network.chain.reader().at(None).unwrap();
+    let together = lease.validate_all(all.iter().map(Vec::as_slice));
+    let fresh = Network::new();
+    let alone = fresh.chain.reader().at(None).unwrap();
+    for (answer, bytes) in together.into_iter().zip(&all) {
+        assert_eq!(answer, alone.validate(bytes));
+    }
 }

@@ -180,6 +180,19 @@ impl LedgerHandle {
         self.read(move |reader| reader.at(at)?.call(&function, &args)).await
     }
 
+    /// The same for callers from outside: only functions whose work is bounded by their arguments.
+    ///
+    /// # Errors
+    /// [`LedgerError`] as for [`Self::call`], and for functions that read without bound.
+    pub async fn call_bounded(
+        &self,
+        at: Option<Hash>,
+        function: String,
+        args: Vec<u8>,
+    ) -> Result<Vec<u8>, LedgerError> {
+        self.read(move |reader| reader.at(at)?.call_bounded(&function, &args)).await
+    }
+
     /// Calls a runtime function and decodes its answer.
     ///
     /// # Errors

@@ -148,10 +148,11 @@ impl From<RpcError> for ErrorObjectOwned {
 
 impl From<LedgerError> for RpcError {
     fn from(error: LedgerError) -> Self {
-        use ChainError::{BadExtrinsic, Panicked, Pruned, UnknownBlock, UnknownFunction};
+        use ChainError::{BadExtrinsic, Panicked, Pruned, Unbounded, UnknownBlock, UnknownFunction};
         let code = match &error {
             LedgerError::Chain(UnknownBlock(_)) => Code::UnknownBlock,
             LedgerError::Chain(Pruned(_)) => Code::Pruned,
+            LedgerError::Chain(Unbounded(_)) => Code::UnsafeMethod,
             LedgerError::Chain(BadExtrinsic(_) | UnknownFunction(_) | Panicked(_)) => Code::RuntimeRefused,
             LedgerError::Busy => Code::NodeBusy,
             LedgerError::Chain(_) | LedgerError::Stopped | LedgerError::Foreign { .. } => Code::NodeFailed,

@@ -141,7 +141,7 @@ fn methods<A: Artifacts, M: Models, J: Jobs, R: Receipts>(
     backend: Backend,
     services: Services<A, M, J, R>,
 ) -> Result<Methods, RegisterMethodError> {
-    let mut methods = substrate_methods(&backend)?;
+    let mut methods = substrate_methods(config, &backend)?;
     let blocking = Blocking::new(config.blocking_max);
     let (ledger, tells_data_dir) = (backend.ledger.clone(), config.serves_unsafe());
     let Services { artifacts, models, jobs, receipts } = services;
@@ -176,8 +176,13 @@ fn methods<A: Artifacts, M: Models, J: Jobs, R: Receipts>(
 }
 
 /// Substrate's methods, and ours that need the ledger alone.
-fn substrate_methods(backend: &Backend) -> Result<Methods, RegisterMethodError> {
+fn substrate_methods(config: &Config, backend: &Backend) -> Result<Methods, RegisterMethodError> {
     let mut registry = Registry::new(backend.clone());
+    if config.serves_unsafe() {
+        state::register_owners_call(&mut registry)?;
+    } else {
+        state::register_call(&mut registry)?;
+    }
     for register in [
         chain::register,
         state::register,

@@ -67,13 +67,6 @@ fn register_storage(methods: &mut Registry<Backend>) -> Result<(), RegisterMetho
 
 fn register_runtime(methods: &mut Registry<Backend>) -> Result<(), RegisterMethodError> {
     methods
-        .method("state_call", |backend, mut args| async move {
-            let (function, arguments): (String, Bytes) = (args.required("method")?, args.required("data")?);
-            let at = args.optional("hash")?;
-            args.finish()?;
-            Ok(Bytes(backend.ledger.call(at, function, arguments.0).await?))
-        })?
-        .alias("state_callAt", "state_call")?
         .method("state_getMetadata", |backend, mut args| async move {
             let at = args.optional("hash")?;
             args.finish()?;
@@ -99,6 +92,36 @@ fn register_runtime(methods: &mut Registry<Backend>) -> Result<(), RegisterMetho
         .alias("chain_subscribeRuntimeVersion", "state_subscribeRuntimeVersion")?
         .alias("chain_unsubscribeRuntimeVersion", "state_unsubscribeRuntimeVersion")?;
     Ok(())
+}
+
+/// `state_call` for anyone: only functions whose work is bounded by their arguments.
+pub fn register_call(methods: &mut Registry<Backend>) -> Result<(), RegisterMethodError> {
+    methods
+        .method("state_call", |backend, args| async move {
+            let (at, function, arguments) = called(args)?;
+            Ok(Bytes(backend.ledger.call_bounded(at, function, arguments).await?))
+        })?
+        .alias("state_callAt", "state_call")?;
+    Ok(())
+}
+
+/// `state_call` for the node's owner: also functions that walk the whole state.
+pub fn register_owners_call(methods: &mut Registry<Backend>) -> Result<(), RegisterMethodError> {
+    methods
+        .method("state_call", |backend, args| async move {
+            let (at, function, arguments) = called(args)?;
+            Ok(Bytes(backend.ledger.call(at, function, arguments).await?))
+        })?
+        .alias("state_callAt", "state_call")?;
+    Ok(())
+}
+
+/// Block, function and arguments of a call.
+fn called(mut args: Args) -> Result<(Option<Hash>, String, Vec<u8>), RpcError> {
+    let (function, arguments): (String, Bytes) = (args.required("method")?, args.required("data")?);
+    let at = args.optional("hash")?;
+    args.finish()?;
+    Ok((at, function, arguments.0))
 }
 
 async fn value(ledger: &LedgerHandle, mut args: Args) -> Result<Option<Vec<u8>>, RpcError> {

@@ -5,7 +5,6 @@ use std::sync::{Arc, RwLock};
 use assay_protocol::certificate::CommitCertificate;
 use codec::Encode;
 use sp_core::H256;
-use sp_core::offchain::OffchainOverlayedChange;
 use sp_runtime::traits::{BlakeTwo256, Block as BlockT, Hash as _, Header as _};
 use sp_runtime::transaction_validity::{InvalidTransaction, TransactionValidityError};
 use sp_runtime::{Digest, DigestItem};
@@ -16,6 +15,7 @@ use crate::{Block, BlockNumber, Executive, GenesisSpec, Hash, Header, RuntimeCal
 
 use super::error::ChainError;
 use super::kv::{Batch, Kv};
+use super::log;
 use super::prune::Garbage;
 use super::query::{Leases, Reader, Shared};
 use super::run::{Overlay, STATE_VERSION, State, in_runtime};
@@ -199,7 +199,7 @@ impl<K: Kv> Chain<K> {
             let oldest = self.shared.leases.oldest().map_or(oldest, |leased| leased.min(oldest));
             batch.extend(self.garbage.advance(header.number, &inserted, dropped, oldest));
         }
-        batch.extend(log_entries(&changes));
+        batch.extend(log::appended(&self.shared.store, &changes)?);
         batch.push((Column::Events.key(hash.as_bytes()), Some(events(&changes))));
         batch.push((Column::Certificate.key(hash.as_bytes()), Some(certificate.encode())));
         batch.extend(block_entries(block));
@@ -294,22 +294,6 @@ fn events(changes: &StorageChanges<BlakeTwo256>) -> Vec<u8> {
     let key = events_key();
     let found = changes.main_storage_changes.iter().find(|(changed, _)| changed.as_slice() == key);
     found.and_then(|(_, value)| value.clone()).unwrap_or_else(|| Vec::<u8>::new().encode())
-}
-
-fn log_entries(changes: &StorageChanges<BlakeTwo256>) -> Batch {
-    changes
-        .offchain_storage_changes
-        .iter()
-        .filter_map(|((_, key), change)| {
-            let index = key.strip_prefix(pallet_assay_transparency::LEAF_PREFIX)?;
-            match change {
-                OffchainOverlayedChange::SetValue(leaf) => {
-                    Some((Column::Leaf.key(index), Some(leaf.clone())))
-                }
-                OffchainOverlayedChange::Remove => None,
-            }
-        })
-        .collect()
 }
 
 impl Executed {

@@ -58,6 +58,17 @@ pub fn check_call(function: &str, args: &[u8]) -> Result<(), ChainError> {
     }
 }
 
+/// Refuses functions whose work grows with the ledger and not with their arguments.
+///
+/// # Errors
+/// [`ChainError::Unbounded`] for those.
+pub fn check_bounded(function: &str) -> Result<(), ChainError> {
+    match function {
+        "JobsApi_open_jobs" | "LedgerApi_check_invariants" => Err(ChainError::Unbounded(function.into())),
+        _ => Ok(()),
+    }
+}
+
 fn limited(input: &mut &[u8]) -> Result<(), ChainError> {
     UncheckedExtrinsic::decode_with_depth_limit(DEPTH_MAX, input).map(drop).map_err(bad)
 }

@@ -42,6 +42,9 @@ pub enum ChainError {
     /// No such function, or one that outsiders may not call.
     #[error("calling the runtime: there is no function {0} for callers from outside")]
     UnknownFunction(String),
+    /// A function that walks the whole state, which only the node and its owner may have done.
+    #[error("calling the runtime: {0} reads without bound, so it is not for callers from outside")]
+    Unbounded(String),
     /// The runtime refused by panicking; the state is untouched.
     #[error("running the runtime: {0}")]
     Panicked(String),

@@ -7,6 +7,7 @@ mod chain;
 mod decode;
 mod error;
 mod kv;
+mod log;
 mod memory;
 mod prune;
 mod query;

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use assay_manifest::Digest32;
-use assay_manifest::merkle::{self, InclusionProof};
+use assay_manifest::merkle::InclusionProof;
 use assay_protocol::certificate::CommitCertificate;
 use frame_system::ChainContext;
 use sp_runtime::Digest;
@@ -16,9 +15,10 @@ use sp_trie::cache::SharedTrieCache;
 use crate::{Block, BlockNumber, Executive, Hash, Header, Runtime, System, UncheckedExtrinsic, api};
 
 use super::chain::{Retention, height_key};
-use super::decode::{check_call, decode_extrinsic};
+use super::decode::{check_bounded, check_call, decode_extrinsic};
 use super::error::ChainError;
 use super::kv::Kv;
+use super::log;
 use super::run::{Overlay, State, in_runtime};
 use super::signatures::{Collector, Verified};
 use super::store::{Column, Nodes, Store};
@@ -133,6 +133,15 @@ impl<K: Kv> Lease<K> {
             in_runtime(&state, &mut Overlay::default(), signatures, || api::dispatch(function, args))?;
         self.shared.store.check()?;
         answer.ok_or_else(|| ChainError::UnknownFunction(function.into()))
+    }
+
+    /// The same for callers from outside: only functions whose work is bounded by their arguments.
+    ///
+    /// # Errors
+    /// [`ChainError::Unbounded`] for other functions; as for [`Self::call`].
+    pub fn call_bounded(&self, function: &str, args: &[u8]) -> Result<Vec<u8>, ChainError> {
+        check_bounded(function)?;
+        self.call(function, args)
     }
 
     /// Whether a transaction would be valid on top of the block, by what it provides and requires.
@@ -297,17 +306,11 @@ impl<K: Kv> Reader<K> {
         Ok(entries.into_iter().map(|(_, leaf)| leaf).collect())
     }
 
-    /// Proves the log entry at `index` in the log of the first `size` entries.
+    /// Proves the log entry at `index` in the log of the first `size` entries, in O(log `size`).
     ///
     /// # Errors
     /// [`ChainError`] when the store fails or the log is shorter.
     pub fn log_inclusion(&self, index: u64, size: u64) -> Result<InclusionProof, ChainError> {
-        let limit = usize::try_from(size).unwrap_or(usize::MAX);
-        let leaves: Vec<Digest32> =
-            self.log_entries(0, limit)?.iter().map(|entry| merkle::leaf_hash(entry)).collect();
-        if leaves.len() != limit {
-            return Err(ChainError::Corrupt(format!("the log has {} of {size} entries", leaves.len())));
-        }
-        InclusionProof::of(&leaves, index).map_err(|error| ChainError::Corrupt(error.to_string()))
+        log::inclusion(&self.shared.store, index, size)
     }
 }

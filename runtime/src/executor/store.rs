@@ -27,6 +27,8 @@ pub enum Column {
     Events,
     /// Log entries by big-endian index.
     Leaf,
+    /// Roots of the log's complete subtrees, by level and big-endian index.
+    LogNode,
     /// Nodes that a height stopped using.
     Garbage,
 }
@@ -42,6 +44,7 @@ impl Column {
             Self::Certificate => b'c',
             Self::Events => b'e',
             Self::Leaf => b'l',
+            Self::LogNode => b'r',
             Self::Garbage => b'g',
         };
         let mut whole = Vec::with_capacity(key.len().saturating_add(1));

@@ -3,12 +3,14 @@
 //! Everything takes and gives *leaf hashes*; [`leaf_hash`] makes one from an entry's bytes.
 
 mod frontier;
+mod nodes;
 mod proof;
 
 #[cfg(test)]
 mod tests;
 
 pub use frontier::Frontier;
+pub use nodes::{Subtree, completed_by};
 pub use proof::{ConsistencyProof, InclusionProof, ProofError};
 
 use crate::hash::{Digest32, sha256};
