@@ -180,7 +180,7 @@ fn start_ledger(supervisor: &mut Supervisor, kept: Kept, engine: Engine) -> Part
     let Kept { store, journal, ledger, ended } = kept;
     let height = ledger.head().number;
     supervisor.spawn("ledger", ledger_end(ended, supervisor.stopping()));
-    let (service, pool) = Mempool::new(mempool::Config::default(), ledger.reserved(), height);
+    let (service, pool) = Mempool::new(mempool::Config::default(), ledger.checking(), height);
     supervisor.spawn("mempool", infallible(service.run(supervisor.stopping())));
     let (told, heights) = watch::channel(height);
     supervisor.spawn("blocks", tell(ledger.clone(), pool.clone(), told, supervisor.stopping()));

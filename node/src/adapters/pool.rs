@@ -5,23 +5,30 @@ use assay_runtime::{Hash, UncheckedExtrinsic};
 use tracing::warn;
 
 use crate::consensus::TransactionSource;
-use crate::ledger::{LedgerError, LedgerHandle};
+use crate::ledger::LedgerHandle;
 use crate::mempool::{CheckError, LedgerCheck, MempoolHandle, Transaction, Verdict};
 
 /// Bytes of transactions that a block is offered: all that its length limit lets paid calls and steps have.
 const OFFERED_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 impl LedgerCheck for LedgerHandle {
-    async fn check(&self, transaction: Transaction) -> Result<Verdict, CheckError> {
+    async fn check(&self, transactions: Vec<Transaction>) -> Vec<Result<Verdict, CheckError>> {
+        let count = transactions.len();
         let checked = self.read(move |reader| {
             let lease = reader.at(None)?;
-            let validity = lease.validate(transaction.bytes())?;
-            Ok(Verdict { height: lease.header().number, validity })
+            let height = lease.header().number;
+            let answers = lease.validate_all(transactions.iter().map(Transaction::bytes));
+            let verdict = |validity| Verdict { height, validity };
+            Ok(answers.into_iter().map(|answer| answer.map(verdict).map_err(refusal)).collect())
         });
-        checked.await.map_err(|error| match error {
-            LedgerError::Chain(ChainError::BadExtrinsic(cause)) => CheckError::Malformed(cause),
-            other => CheckError::Failed(other.to_string()),
-        })
+        checked.await.unwrap_or_else(|error| vec![Err(CheckError::Failed(error.to_string())); count])
+    }
+}
+
+fn refusal(error: ChainError) -> CheckError {
+    match error {
+        ChainError::BadExtrinsic(cause) => CheckError::Malformed(cause),
+        other => CheckError::Failed(other.to_string()),
     }
 }
 

@@ -107,6 +107,10 @@ impl Client {
                     ClientError::Foreign { method: METHOD.into(), cause: error.to_string() }.into()
                 });
             }
+            if let Some(other) = update.get("usurped") {
+                let state = format!("usurped by {other}");
+                return Err(SubmitError::Dropped { call: what, state });
+            }
             if let Some(state) = update.as_str().filter(|state| *state != "ready" && *state != "future") {
                 return Err(SubmitError::Dropped { call: what, state: state.into() });
             }

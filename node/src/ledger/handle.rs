@@ -87,6 +87,8 @@ pub struct LedgerHandle {
     pub(super) readers: Vec<mpsc::Sender<Read>>,
     /// A reader that only [`Self::reserved`] handles use.
     pub(super) reserved: mpsc::Sender<Read>,
+    /// A reader that only [`Self::checking`] handles use.
+    pub(super) checking: mpsc::Sender<Read>,
     pub(super) turn: Arc<AtomicUsize>,
     pub(super) head: watch::Receiver<Header>,
     pub(super) blocks: broadcast::Sender<Arc<FinalizedBlock>>,
@@ -94,11 +96,17 @@ pub struct LedgerHandle {
 }
 
 impl LedgerHandle {
-    /// The same ledger through a reader of its own: however many reads others ask for, consensus, pool and
-    /// worker are answered.
+    /// The same ledger through a reader of its own: however many reads others ask for, consensus and worker
+    /// are answered.
     #[must_use]
     pub fn reserved(&self) -> Self {
         Self { readers: vec![self.reserved.clone()], ..self.clone() }
+    }
+
+    /// The same ledger through the reader that checks transactions: however many come in, nobody else waits.
+    #[must_use]
+    pub fn checking(&self) -> Self {
+        Self { readers: vec![self.checking.clone()], ..self.clone() }
     }
 
     /// The finalized head.

@@ -62,10 +62,12 @@ pub fn open(kv: impl Kv, genesis: &GenesisSpec, config: Config) -> Result<Ledger
         .map(|_| start_reader(chain.reader(), config.reads_waiting_max))
         .collect::<Result<_, _>>()?;
     let reserved = start_reader(chain.reader(), config.reads_waiting_max)?;
+    let checking = start_reader(chain.reader(), config.reads_waiting_max)?;
     let handle = LedgerHandle {
         commands,
         readers,
         reserved,
+        checking,
         turn: Arc::new(AtomicUsize::new(0)),
         head: heads,
         blocks: blocks.clone(),

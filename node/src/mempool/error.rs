@@ -34,14 +34,22 @@ pub enum PoolError {
     /// It is here already.
     #[error("admitting a transaction: it is already in the pool")]
     Known,
-    /// Another transaction of the same nonce, or for the same step, is here already.
-    #[error("admitting a transaction: another one for the same nonce or step is in the pool, and stays")]
+    /// Another step of the same kind for the same seat is here already.
+    #[error("admitting a transaction: another one for the same step is in the pool, and stays")]
     Taken,
+    /// Another transaction of the same account and nonce is here, and this one does not outbid it.
+    #[error(
+        "replacing a transaction of the same nonce: the priority must be {percent} percent higher; raise the tip"
+    )]
+    Underpriced {
+        /// By how much it must be higher.
+        percent: u64,
+    },
     /// Its account has as many transactions here as it may.
     #[error("admitting a transaction: its account has {0} in the pool, and that is the limit")]
     AccountFull(usize),
-    /// The pool holds as much as it may.
-    #[error("admitting a transaction: the pool is full")]
+    /// The pool holds as much as it may, and nothing that ranks lower than this.
+    #[error("admitting a transaction: the pool is full of transactions that go before it; raise the tip")]
     Full,
     /// More is coming in than the pool can look at.
     #[error("admitting a transaction: the pool is busy")]

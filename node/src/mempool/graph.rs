@@ -1,5 +1,6 @@
 //! Who waits for whom: transactions by the tags that they provide and require.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use assay_runtime::{AccountId, Hash};
@@ -36,9 +37,38 @@ pub(super) enum Place {
     Future,
 }
 
+/// In which order transactions leave a full pool: the lowest first.
+///
+/// A transaction has the least priority of all that it requires and itself, since it cannot go before them. So
+/// nobody keeps a place by a high tip on what may never come into a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    kind: Kind,
+    priority: u64,
+    /// Among equals the latest leaves first.
+    arrival: Reverse<u64>,
+}
+
+impl Rank {
+    /// Whether it is that of a transaction that waits for a predecessor.
+    pub fn waits(self) -> bool {
+        self.kind == Kind::Waiting
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Its predecessor may never come.
+    Waiting,
+    Paid,
+    /// A job step: somebody loses money when it is late.
+    Step,
+}
+
 struct Node {
     entry: Entry,
     place: Place,
+    rank: Rank,
 }
 
 /// Every tag is provided by at most one transaction; no transaction names a tag twice.
@@ -47,6 +77,8 @@ pub(super) struct Graph {
     nodes: HashMap<Hash, Node>,
     providers: HashMap<TransactionTag, Hash>,
     waiting: HashMap<TransactionTag, BTreeSet<Hash>>,
+    ranks: BTreeSet<(Rank, Hash)>,
+    ready: usize,
 }
 
 impl Graph {
@@ -54,8 +86,12 @@ impl Graph {
         self.nodes.len()
     }
 
-    pub fn count_ready(&self) -> usize {
-        self.nodes.values().filter(|node| node.place == Place::Ready).count()
+    pub const fn count_ready(&self) -> usize {
+        self.ready
+    }
+
+    pub fn count_waiting(&self) -> usize {
+        self.len().saturating_sub(self.ready)
     }
 
     pub fn get(&self, hash: &Hash) -> Option<&Entry> {
@@ -70,9 +106,46 @@ impl Graph {
         self.nodes.values().map(|node| (&node.entry, node.place))
     }
 
-    /// Whether another transaction provides one of these tags.
-    pub fn is_taken(&self, provides: &[TransactionTag]) -> bool {
-        provides.iter().any(|tag| self.providers.contains_key(tag))
+    /// Transactions that provide one of these tags.
+    pub fn providers_of(&self, provides: &[TransactionTag]) -> BTreeSet<Hash> {
+        provides.iter().filter_map(|tag| self.providers.get(tag)).copied().collect()
+    }
+
+    /// Transactions from the lowest rank on, in the order in which they make room.
+    pub fn lowest_first(&self) -> impl Iterator<Item = (Rank, &Entry)> {
+        self.ranks.iter().filter_map(|(rank, hash)| Some((*rank, self.get(hash)?)))
+    }
+
+    /// The rank that a transaction has, or would have.
+    pub fn rank_of(&self, entry: &Entry) -> Rank {
+        let Entry { transaction, validity, arrival, .. } = entry;
+        let kind = match transaction.signer() {
+            None => Kind::Step,
+            Some(_) if self.has_all(&validity.requires) => Kind::Paid,
+            Some(_) => Kind::Waiting,
+        };
+        let required = self.providers_of(&validity.requires);
+        let least =
+            required.iter().filter_map(|hash| self.nodes.get(hash)).map(|node| node.rank.priority).min();
+        let priority = match kind {
+            Kind::Paid => validity.priority.min(least.unwrap_or(u64::MAX)),
+            Kind::Waiting => validity.priority,
+            // No step counts more than another.
+            Kind::Step => u64::MAX,
+        };
+        Rank { kind, priority, arrival: Reverse(*arrival) }
+    }
+
+    /// Everything that depends on a transaction, directly or not.
+    pub fn dependants_of(&self, hash: &Hash) -> BTreeSet<Hash> {
+        let mut found = BTreeSet::new();
+        let mut next = vec![*hash];
+        while let Some(hash) = next.pop() {
+            let Some(node) = self.nodes.get(&hash) else { continue };
+            let waiting = self.waiting_for(&node.entry.validity.provides);
+            next.extend(waiting.into_iter().filter(|hash| found.insert(*hash)));
+        }
+        found
     }
 
     /// Tags that an account's transactions provide.
@@ -91,9 +164,29 @@ impl Graph {
         for tag in &entry.validity.requires {
             self.waiting.entry(tag.clone()).or_default().insert(hash);
         }
-        self.nodes.insert(hash, Node { entry, place: Place::Future });
+        let rank = self.rank_of(&entry);
+        self.ranks.insert((rank, hash));
+        self.nodes.insert(hash, Node { entry, place: Place::Future, rank });
         let promoted = self.promote(vec![hash]);
         if promoted.is_empty() { vec![(hash, Place::Future)] } else { promoted }
+    }
+
+    /// Puts a transaction into the place of others; returns all whose place has changed, itself first.
+    pub fn replace(&mut self, others: &BTreeSet<Hash>, entry: Entry) -> (Vec<Entry>, Vec<(Hash, Place)>) {
+        let (mut removed, mut demoted) = (Vec::new(), Vec::new());
+        for other in others {
+            if let Some((entry, waiting)) = self.remove(other) {
+                removed.push(entry);
+                demoted.extend(waiting);
+            }
+        }
+        let mut changed = self.insert(entry);
+        // What waited for the others and goes with the newcomer has not moved.
+        let lost = demoted.iter().filter(|(hash, _)| self.place(hash) == Some(Place::Future)).copied();
+        let lost: Vec<_> = lost.collect();
+        changed.retain(|(hash, _)| !demoted.iter().any(|(other, _)| other == hash));
+        changed.extend(lost);
+        (removed, changed)
     }
 
     /// Takes a transaction out that is not in a block; returns it and those that wait again because of it.
@@ -115,7 +208,8 @@ impl Graph {
                 }
             }
         }
-        let promoted = self.promote(freed);
+        let promoted = self.promote(freed.clone());
+        self.rerank(freed);
         Some((entry, promoted))
     }
 
@@ -139,11 +233,15 @@ impl Graph {
         for tag in met {
             forget(&mut self.waiting, &tag, hash);
         }
-        self.promote(vec![*hash])
+        let promoted = self.promote(vec![*hash]);
+        self.rerank(vec![*hash]);
+        promoted
     }
 
     fn take(&mut self, hash: &Hash) -> Option<Entry> {
-        let Node { entry, .. } = self.nodes.remove(hash)?;
+        let Node { entry, place, rank } = self.nodes.remove(hash)?;
+        self.ranks.remove(&(rank, *hash));
+        self.ready = self.ready.saturating_sub(usize::from(place == Place::Ready));
         for tag in &entry.validity.provides {
             self.providers.remove(tag);
         }
@@ -164,6 +262,7 @@ impl Graph {
             self.set_place(&hash, Place::Ready);
             promoted.push((hash, Place::Ready));
         }
+        self.rerank(promoted.iter().map(|(hash, _)| *hash).collect());
         promoted
     }
 
@@ -179,7 +278,24 @@ impl Graph {
                 }
             }
         }
+        self.rerank(demoted.iter().map(|(hash, _)| *hash).collect());
         demoted
+    }
+
+    /// Brings ranks up to date, also of what depends on those that change.
+    fn rerank(&mut self, mut next: Vec<Hash>) {
+        while let Some(hash) = next.pop() {
+            let Some(rank) = self.nodes.get(&hash).map(|node| self.rank_of(&node.entry)) else { continue };
+            let Some(node) = self.nodes.get_mut(&hash) else { continue };
+            if node.rank == rank {
+                continue;
+            }
+            self.ranks.remove(&(node.rank, hash));
+            self.ranks.insert((rank, hash));
+            node.rank = rank;
+            let provides = node.entry.validity.provides.clone();
+            next.extend(self.waiting_for(&provides));
+        }
     }
 
     fn has_all(&self, requires: &[TransactionTag]) -> bool {
@@ -194,8 +310,11 @@ impl Graph {
     }
 
     fn set_place(&mut self, hash: &Hash, place: Place) {
-        if let Some(node) = self.nodes.get_mut(hash) {
-            node.place = place;
+        let Some(node) = self.nodes.get_mut(hash) else { return };
+        node.place = place;
+        match place {
+            Place::Ready => self.ready += 1,
+            Place::Future => self.ready = self.ready.saturating_sub(1),
         }
     }
 
@@ -221,13 +340,13 @@ fn forget(waiting: &mut HashMap<TransactionTag, BTreeSet<Hash>>, tag: &Transacti
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     priority: u64,
-    arrival: std::cmp::Reverse<u64>,
+    arrival: Reverse<u64>,
     hash: Hash,
 }
 
 impl Candidate {
     fn new(entry: &Entry) -> Self {
-        let arrival = std::cmp::Reverse(entry.arrival);
+        let arrival = Reverse(entry.arrival);
         Self { priority: entry.validity.priority, arrival, hash: entry.transaction.hash() }
     }
 }

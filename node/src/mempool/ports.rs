@@ -26,6 +26,9 @@ pub enum CheckError {
 
 /// Checks transactions at the finalized head.
 pub trait LedgerCheck: Clone + Send + Sync + 'static {
-    /// Checks signature, nonce, fee and call, without executing it.
-    fn check(&self, transaction: Transaction) -> impl Future<Output = Result<Verdict, CheckError>> + Send;
+    /// Checks signatures, nonces, fees and calls, without executing them; answers in the same order.
+    fn check(
+        &self,
+        transactions: Vec<Transaction>,
+    ) -> impl Future<Output = Vec<Result<Verdict, CheckError>>> + Send;
 }

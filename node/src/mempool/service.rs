@@ -14,7 +14,8 @@ use super::state::{Effect, Event, Pool, Ticket};
 use super::{CheckError, Config, LedgerCheck, MempoolHandle, PoolError, Status, Transaction, Verdict};
 use crate::supervisor::told_to_stop;
 
-type Checked = (Hash, Result<Verdict, CheckError>);
+/// A batch that came back.
+type Checked = Vec<(Hash, Result<Verdict, CheckError>)>;
 
 struct Submitter {
     answer: oneshot::Sender<Result<Hash, PoolError>>,
@@ -29,12 +30,15 @@ pub struct Mempool<L> {
     tickets: u64,
     submitters: HashMap<Ticket, Submitter>,
     watches: HashMap<Hash, mpsc::Sender<Status>>,
-    /// Submissions that wait for the ledger. The pool's size bounds both queues.
-    fresh: VecDeque<Transaction>,
+    /// Job steps that wait for the ledger's check. The pool's limits bound all three queues.
+    steps: VecDeque<Transaction>,
+    /// Paid calls that wait for it, after all steps.
+    paid: VecDeque<Transaction>,
     /// Transactions that wait to be checked again, after all submissions.
     again: VecDeque<Transaction>,
     checks: JoinSet<Checked>,
     checks_at_once: usize,
+    check_batch_max: usize,
 }
 
 impl<L: LedgerCheck> Mempool<L> {
@@ -48,10 +52,12 @@ impl<L: LedgerCheck> Mempool<L> {
             tickets: 0,
             submitters: HashMap::new(),
             watches: HashMap::new(),
-            fresh: VecDeque::new(),
+            steps: VecDeque::new(),
+            paid: VecDeque::new(),
             again: VecDeque::new(),
             checks: JoinSet::new(),
             checks_at_once: config.checks_at_once,
+            check_batch_max: config.check_batch_max,
         };
         (service, handle)
     }
@@ -64,8 +70,10 @@ impl<L: LedgerCheck> Mempool<L> {
                     Some(message) => self.take(message),
                     None => return,
                 },
-                Some(Ok((hash, outcome))) = self.checks.join_next() => {
-                    self.step(Event::Checked { hash, outcome });
+                Some(Ok(checked)) = self.checks.join_next() => {
+                    for (hash, outcome) in checked {
+                        self.step(Event::Checked { hash, outcome });
+                    }
                 }
                 () = told_to_stop(&mut stop) => return,
             }
@@ -99,8 +107,11 @@ impl<L: LedgerCheck> Mempool<L> {
         let fresh = matches!(event, Event::Submitted { .. });
         for effect in self.pool.step(event) {
             match effect {
-                Effect::Check(transaction) if fresh => self.fresh.push_back(transaction),
-                Effect::Check(transaction) => self.again.push_back(transaction),
+                Effect::Check(transaction) if !fresh => self.again.push_back(transaction),
+                Effect::Check(transaction) => match transaction.signer() {
+                    Some(_) => self.paid.push_back(transaction),
+                    None => self.steps.push_back(transaction),
+                },
                 Effect::Answer(ticket, result) => self.answer(ticket, result),
                 Effect::Tell(hash, status) => self.tell(hash, status),
             }
@@ -125,15 +136,31 @@ impl<L: LedgerCheck> Mempool<L> {
 
     fn start_checks(&mut self) {
         while self.checks.len() < self.checks_at_once {
-            let Some(transaction) = self.fresh.pop_front().or_else(|| self.again.pop_front()) else { return };
+            let batch = self.next_batch();
+            if batch.is_empty() {
+                return;
+            }
             let ledger = self.ledger.clone();
             self.checks.spawn(async move {
-                let hash = transaction.hash();
-                // Whatever happens in there, the submitter gets an answer and the room is given back.
-                let checked = AssertUnwindSafe(ledger.check(transaction)).catch_unwind().await;
-                let panicked = |_| Err(CheckError::Failed("the check panicked".into()));
-                (hash, checked.unwrap_or_else(panicked))
+                let hashes: Vec<Hash> = batch.iter().map(Transaction::hash).collect();
+                // Whatever happens in there, the submitters get answers and the room is given back.
+                let checked = AssertUnwindSafe(ledger.check(batch)).catch_unwind().await;
+                let answers = checked.map(|answers| answers.into_iter().map(Some).collect());
+                let mut answers: Vec<_> = answers.unwrap_or_default();
+                answers.resize(hashes.len(), None);
+                let unanswered = || Err(CheckError::Failed("the check did not end".into()));
+                let answers = answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered));
+                hashes.into_iter().zip(answers).collect()
             });
         }
+    }
+
+    fn next_batch(&mut self) -> Vec<Transaction> {
+        let mut batch = Vec::new();
+        for queue in [&mut self.steps, &mut self.paid, &mut self.again] {
+            let room = self.check_batch_max.saturating_sub(batch.len());
+            batch.extend(queue.drain(..room.min(queue.len())));
+        }
+        batch
     }
 }

@@ -1,6 +1,6 @@
 //! What the pool decides. No clock, no channels: [`Pool::step`] takes an event and returns what is to be done.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use assay_runtime::{AccountId, Hash};
 use sp_runtime::transaction_validity::{
@@ -10,7 +10,7 @@ use sp_runtime::transaction_validity::{
 use super::bans::Bans;
 use super::graph::{Entry, Graph, Place};
 use super::inbox::Counts;
-use super::quota::Quota;
+use super::quota::{Quota, Room};
 use super::{CheckError, Config, PoolError, Transaction, Verdict};
 
 /// Names a submission, so that its answer finds the way back.
@@ -52,14 +52,16 @@ pub enum Status {
     Finalized(Hash),
     /// It has become invalid. Nothing follows.
     Invalid,
-    /// It waited too long. Nothing follows.
+    /// It waited too long, or the pool was full. Nothing follows.
     Dropped,
+    /// This other transaction of the same account and nonce has taken its place. Nothing follows.
+    Usurped(Hash),
 }
 
 impl Status {
     /// Whether nothing follows.
     pub const fn is_last(self) -> bool {
-        matches!(self, Self::Finalized(_) | Self::Invalid | Self::Dropped)
+        matches!(self, Self::Finalized(_) | Self::Invalid | Self::Dropped | Self::Usurped(_))
     }
 }
 
@@ -101,7 +103,7 @@ impl Pool {
     }
 
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
-        match event {
+        let mut effects = match event {
             Event::Submitted { ticket, transaction } => self.submitted(ticket, transaction),
             Event::Checked { hash, outcome } => match self.submitted.remove(&hash) {
                 Some((ticket, transaction)) => self.judge(ticket, transaction, outcome),
@@ -111,7 +113,9 @@ impl Pool {
             Event::Rejected(hashes) => {
                 hashes.iter().flat_map(|hash| self.leave(hash, Status::Invalid)).collect()
             }
-        }
+        };
+        effects.extend(self.shed_waiting());
+        effects
     }
 
     /// Ready transactions in the order of a block, up to `bytes_max` bytes of them.
@@ -148,7 +152,7 @@ impl Pool {
         } else if self.bans.contains(&hash) {
             Some(PoolError::Banned)
         } else {
-            self.quota.take_room(&transaction).err()
+            self.quota.begin_check(&transaction).err()
         };
         if let Some(refusal) = refusal {
             return vec![Effect::Answer(ticket, Err(refusal))];
@@ -164,6 +168,7 @@ impl Pool {
         outcome: Result<Verdict, CheckError>,
     ) -> Vec<Effect> {
         let hash = transaction.hash();
+        self.quota.end_check(&transaction);
         match self.admit(&transaction, outcome) {
             Ok(mut effects) => {
                 effects.insert(0, Effect::Answer(ticket, Ok(hash)));
@@ -171,7 +176,6 @@ impl Pool {
             }
             Err(error) => {
                 self.ban_if_final(&error, &transaction);
-                self.quota.give_back_room(&transaction);
                 vec![Effect::Answer(ticket, Err(error))]
             }
         }
@@ -183,20 +187,98 @@ impl Pool {
         outcome: Result<Verdict, CheckError>,
     ) -> Result<Vec<Effect>, PoolError> {
         let (checked_at, validity) = valid(outcome)?;
-        if self.graph.is_taken(&validity.provides) {
-            return Err(PoolError::Taken);
-        }
-        self.quota.take_share(transaction)?;
         let arrival = self.arrivals;
-        self.arrivals += 1;
         let entry =
             Entry { transaction: transaction.clone(), validity, checked_at, since: self.height, arrival };
-        let mut effects = tell(self.graph.insert(entry));
+        let rivals = self.graph.providers_of(&entry.validity.provides);
+        if rivals.is_empty() {
+            self.quota.check_share(transaction)?;
+        }
+        for rival in &rivals {
+            self.check_outbids(&entry, rival)?;
+        }
+        let victims = self.victims(&entry, &rivals)?;
+        // Nothing can fail from here on.
+        self.arrivals += 1;
+        let mut effects = self.replace(&rivals, entry);
+        for victim in victims {
+            effects.extend(self.leave(&victim, Status::Dropped));
+        }
         if checked_at < self.height {
             // A block came in between: what it requires may be there now.
             effects.extend(self.recheck(transaction.hash()));
         }
         Ok(effects)
+    }
+
+    /// Whether a transaction may take the place of another that provides the same.
+    fn check_outbids(&self, entry: &Entry, rival: &Hash) -> Result<(), PoolError> {
+        let Some(rival) = self.graph.get(rival) else { return Ok(()) };
+        let account = entry.transaction.signer();
+        if account.is_none() || account != rival.transaction.signer() {
+            return Err(PoolError::Taken);
+        }
+        let percent = self.config.replacement_percent;
+        let raise = u128::from(rival.validity.priority).saturating_mul(percent.into()).div_ceil(100).max(1);
+        if u128::from(entry.validity.priority) < u128::from(rival.validity.priority).saturating_add(raise) {
+            return Err(PoolError::Underpriced { percent });
+        }
+        Ok(())
+    }
+
+    /// What must leave so that there is room for a transaction once its rivals have left: the lowest, and what
+    /// depends on them.
+    fn victims(&self, entry: &Entry, rivals: &BTreeSet<Hash>) -> Result<BTreeSet<Hash>, PoolError> {
+        let mut freed = Room::default();
+        let leaving = rivals.iter().filter_map(|rival| self.graph.get(rival));
+        leaving.for_each(|rival| freed += Room::of(&rival.transaction));
+        let lacking = self.quota.lacking(&entry.transaction, freed);
+        let rank = self.graph.rank_of(entry);
+        if rank.waits() && self.graph.count_waiting() >= self.config.waiting_max {
+            // One of those that wait will have to leave, see `shed_waiting`.
+            let lowest = self.graph.lowest_first().next();
+            lowest.filter(|(lowest, _)| *lowest < rank).ok_or(PoolError::Full)?;
+        }
+        let (mut found, mut victims) = (Room::default(), BTreeSet::new());
+        for (other, candidate) in self.graph.lowest_first() {
+            if found.covers(lacking) {
+                break;
+            }
+            if other >= rank {
+                return Err(PoolError::Full);
+            }
+            let hash = candidate.transaction.hash();
+            for hash in std::iter::once(hash).chain(self.graph.dependants_of(&hash)) {
+                if !rivals.contains(&hash) && victims.insert(hash) {
+                    let leaving = self.graph.get(&hash);
+                    leaving.into_iter().for_each(|entry| found += Room::of(&entry.transaction));
+                }
+            }
+        }
+        if found.covers(lacking) { Ok(victims) } else { Err(PoolError::Full) }
+    }
+
+    fn replace(&mut self, rivals: &BTreeSet<Hash>, entry: Entry) -> Vec<Effect> {
+        let hash = entry.transaction.hash();
+        self.quota.hold(&entry.transaction);
+        let (removed, places) = self.graph.replace(rivals, entry);
+        let mut effects = tell(places);
+        for rival in removed {
+            self.quota.release(&rival.transaction);
+            effects.push(Effect::Tell(rival.transaction.hash(), Status::Usurped(hash)));
+        }
+        effects
+    }
+
+    /// Drops the lowest of those that wait while they are too many.
+    fn shed_waiting(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while self.graph.count_waiting() > self.config.waiting_max {
+            let lowest = self.graph.lowest_first().find(|(rank, ..)| rank.waits());
+            let Some(hash) = lowest.map(|(_, entry)| entry.transaction.hash()) else { break };
+            effects.extend(self.leave(&hash, Status::Dropped));
+        }
+        effects
     }
 
     fn judge_again(&mut self, hash: Hash, outcome: Result<Verdict, CheckError>) -> Vec<Effect> {
@@ -222,7 +304,7 @@ impl Pool {
         let mut effects = Vec::new();
         for hash in included {
             if let Some((entry, promoted)) = self.graph.include(hash) {
-                self.release(&entry);
+                self.quota.release(&entry.transaction);
                 effects.push(Effect::Tell(*hash, Status::Finalized(block)));
                 effects.extend(tell(promoted));
             }
@@ -262,7 +344,7 @@ impl Pool {
 
     fn leave(&mut self, hash: &Hash, status: Status) -> Vec<Effect> {
         let Some((entry, demoted)) = self.graph.remove(hash) else { return Vec::new() };
-        self.release(&entry);
+        self.quota.release(&entry.transaction);
         let mut effects = vec![Effect::Tell(*hash, status)];
         effects.extend(tell(demoted));
         effects
@@ -272,11 +354,6 @@ impl Pool {
         if is_final(error, transaction) {
             self.bans.add(transaction.hash(), self.height.saturating_add(self.config.ban_blocks));
         }
-    }
-
-    fn release(&mut self, entry: &Entry) {
-        self.quota.give_back_room(&entry.transaction);
-        self.quota.give_back_share(&entry.transaction);
     }
 }
 
@@ -314,5 +391,12 @@ fn is_final(error: &PoolError, transaction: &Transaction) -> bool {
         PoolError::Invalid(BadProof | AncientBirthBlock | BadSigner | MandatoryValidation) => true,
         PoolError::Invalid(Stale) => transaction.signer().is_some(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+impl Pool {
+    pub const fn graph(&self) -> &Graph {
+        &self.graph
     }
 }

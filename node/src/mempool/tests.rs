@@ -8,16 +8,23 @@ use sp_runtime::transaction_validity::{InvalidTransaction, TransactionValidityEr
 use super::state::{Effect, Event, Pool, Ticket};
 use super::*;
 
+mod full;
+
 const SMALL: Config = Config {
     transactions_max: 12,
     bytes_max: 2_000,
     transaction_bytes_max: 400,
     account_max: 4,
     feeless_max: 3,
+    waiting_max: 4,
+    replacement_percent: 10,
+    checking_max: 10,
+    checking_bytes_max: 1_000,
     waiting_blocks_max: 5,
     ban_blocks: 2,
     rechecks_per_block: 3,
     checks_at_once: 2,
+    check_batch_max: 4,
     inbox_max: 8,
 };
 
@@ -25,7 +32,7 @@ const SMALL: Config = Config {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Paid { account: u8, nonce: u32, tip: u64 },
-    Step { tag: u8 },
+    Step { tag: u8, try_again: u8 },
 }
 
 /// A ledger that knows nonces only.
@@ -51,7 +58,7 @@ impl Ledger {
             Kind::Paid { account: byte, nonce, tip } => {
                 (u64::from(byte) << 48 | u64::from(nonce) << 16 | tip, Some(account(byte)))
             }
-            Kind::Step { tag } => (u64::MAX - u64::from(tag), None),
+            Kind::Step { tag, try_again } => (u64::MAX - u64::from(tag) - (u64::from(try_again) << 8), None),
         };
         let transaction = Transaction::made_up(seed, 100, signer);
         self.kinds.insert(transaction.hash(), kind);
@@ -67,8 +74,10 @@ impl Ledger {
                 let provides = vec![nonce_tag(account, nonce)];
                 if nonce < next { stale } else { Ok(valid(tip, requires, provides, u64::MAX)) }
             }
-            Kind::Step { tag } if self.steps_done.contains(&tag) => stale,
-            Kind::Step { tag } => Ok(valid(1 << 62, vec![], vec![vec![tag]], 4)),
+            Kind::Step { tag, .. } if self.steps_done.contains(&tag) => stale,
+            Kind::Step { tag, try_again } => {
+                Ok(valid((1 << 62) + u64::from(try_again), vec![], vec![vec![tag]], 4))
+            }
         };
         Ok(Verdict { height: self.height, validity })
     }
@@ -80,7 +89,7 @@ impl Ledger {
                 assert_eq!(*next, nonce, "a block must hold an account's transactions by nonce");
                 *next += 1;
             }
-            Kind::Step { tag } => assert!(self.steps_done.insert(tag)),
+            Kind::Step { tag, .. } => assert!(self.steps_done.insert(tag)),
         }
     }
 }
@@ -118,7 +127,15 @@ impl World {
                 Effect::Answer(ticket, result) => {
                     assert!(self.answers.insert(ticket, result).is_none(), "one answer a submission");
                 }
-                Effect::Tell(hash, status) => self.told.push((hash, status)),
+                Effect::Tell(hash, status) => {
+                    let last = self.told.iter().rev().find(|(other, _)| *other == hash);
+                    let ended = last.is_some_and(|(_, status)| status.is_last());
+                    assert!(
+                        !ended || status == Status::Ready || status == Status::Future,
+                        "told after its end"
+                    );
+                    self.told.push((hash, status));
+                }
             }
         }
         self.assert_consistent();
@@ -165,12 +182,24 @@ impl World {
     fn assert_consistent(&self) {
         let (counts, pending) = (self.pool.counts(), self.pool.pending());
         assert_eq!(counts.ready, pending.len(), "ready is what a block can take");
-        assert!(counts.ready + counts.future <= SMALL.transactions_max && counts.bytes <= SMALL.bytes_max);
+        assert!(counts.ready + counts.future <= SMALL.transactions_max && counts.future <= SMALL.waiting_max);
+        let held: usize = self.pool.graph().iter().map(|(entry, _)| entry.transaction.bytes().len()).sum();
+        assert!(held <= SMALL.bytes_max && counts.bytes <= held + 2 * SMALL.checking_bytes_max);
+        let ranked: Vec<Hash> =
+            self.pool.graph().lowest_first().map(|(_, entry)| entry.transaction.hash()).collect();
+        assert_eq!(ranked.len(), counts.ready + counts.future, "everything has one rank");
+        assert!(
+            self.pool.graph().lowest_first().all(|(rank, entry)| rank == self.pool.graph().rank_of(entry))
+        );
         assert!((0..8).all(|byte| self.pool.tags_of(&account(byte)).len() <= SMALL.account_max));
         assert!(pending.iter().filter(|one| one.signer().is_none()).count() <= SMALL.feeless_max);
         let unique: HashSet<Hash> = pending.iter().map(Transaction::hash).collect();
         assert_eq!(unique.len(), pending.len());
     }
+}
+
+fn step(tag: u8) -> Kind {
+    Kind::Step { tag, try_again: 0 }
 }
 
 fn paid(account: u8, nonce: u32) -> Kind {
@@ -198,23 +227,23 @@ fn steps_come_before_paid_calls_and_higher_tips_before_lower() {
     let mut world = World::new();
     let low = world.add(Kind::Paid { account: 1, nonce: 0, tip: 1 }).unwrap();
     let high = world.add(Kind::Paid { account: 2, nonce: 0, tip: 9 }).unwrap();
-    let step = world.add(Kind::Step { tag: 1 }).unwrap();
+    let step = world.add(step(1)).unwrap();
     let order: Vec<Hash> = world.pool.ready(usize::MAX).iter().map(Transaction::hash).collect();
     assert_eq!(order, [step, high, low]);
     assert_eq!(world.pool.ready(250).len(), 2, "a block's bytes bound what it is offered");
 }
 
 #[test]
-fn the_first_of_a_nonce_or_step_stays() {
+fn a_step_is_never_replaced_and_what_is_known_is_not_taken_twice() {
     let mut world = World::new();
     world.add(paid(1, 0)).unwrap();
-    assert_eq!(world.add(Kind::Paid { account: 1, nonce: 0, tip: 9 }), Err(PoolError::Taken));
     assert_eq!(world.add(paid(1, 0)), Err(PoolError::Known));
-    let (first, _) = world.submit(Kind::Step { tag: 1 });
-    let (second, _) = world.submit(Kind::Step { tag: 1 });
+    let (first, _) = world.submit(Kind::Step { tag: 1, try_again: 0 });
+    let (second, _) = world.submit(Kind::Step { tag: 1, try_again: 0 });
     world.check_all();
     assert!(world.answers[&first].is_ok());
     assert_eq!(world.answers[&second], Err(PoolError::Known));
+    assert_eq!(world.add(Kind::Step { tag: 1, try_again: 1 }), Err(PoolError::Taken));
 }
 
 #[test]
@@ -225,9 +254,9 @@ fn every_limit_refuses_with_its_own_error() {
     }
     assert_eq!(world.add(paid(1, 4)), Err(PoolError::AccountFull(4)));
     for tag in 0..3 {
-        world.add(Kind::Step { tag }).unwrap();
+        world.add(step(tag)).unwrap();
     }
-    assert_eq!(world.add(Kind::Step { tag: 3 }), Err(PoolError::Full));
+    assert_eq!(world.add(step(3)), Err(PoolError::Full));
     for account in 2..7 {
         world.add(paid(account, 0)).unwrap();
     }
@@ -245,7 +274,7 @@ fn an_unproven_signature_uses_up_no_accounts_share() {
         world.step(Event::Submitted { ticket, transaction: forged });
     }
     let honest = world.add(paid(1, 0));
-    assert!(matches!(honest, Err(PoolError::Taken)) || honest.is_ok());
+    assert!(matches!(honest, Err(PoolError::Underpriced { .. })) || honest.is_ok());
     let mut world = World::new();
     for nonce in 0..8 {
         let transaction = world.ledger.make(Kind::Paid { account: 1, nonce, tip: 7 });
@@ -272,9 +301,9 @@ fn what_can_never_be_valid_is_banned_for_some_blocks() {
 fn a_step_that_comes_too_early_may_come_again() {
     let mut world = World::new();
     world.ledger.steps_done.insert(1);
-    assert_eq!(world.add(Kind::Step { tag: 1 }), Err(PoolError::Invalid(InvalidTransaction::Stale)));
+    assert_eq!(world.add(step(1)), Err(PoolError::Invalid(InvalidTransaction::Stale)));
     world.ledger.steps_done.clear();
-    assert!(world.add(Kind::Step { tag: 1 }).is_ok());
+    assert!(world.add(step(1)).is_ok());
 }
 
 #[test]
@@ -313,7 +342,7 @@ fn what_waits_too_long_is_dropped() {
 #[test]
 fn a_step_expires_with_its_longevity_unless_it_is_found_valid_again() {
     let mut world = World::new();
-    let step = world.add(Kind::Step { tag: 1 }).unwrap();
+    let step = world.add(step(1)).unwrap();
     for _ in 0..10 {
         world.block(0);
         world.check_all();
@@ -375,8 +404,8 @@ enum Deed {
 
 fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     let paid =
-        (0u8..4, 0u32..7, 0u64..3).prop_map(|(account, nonce, tip)| Kind::Paid { account, nonce, tip });
-    let step = (0u8..6).prop_map(|tag| Kind::Step { tag });
+        (0u8..7, 0u32..7, 0u64..40).prop_map(|(account, nonce, tip)| Kind::Paid { account, nonce, tip });
+    let step = (0u8..6, 0u8..2).prop_map(|(tag, try_again)| Kind::Step { tag, try_again });
     let deed = prop_oneof![
         5 => paid.prop_map(Deed::Submit),
         1 => step.prop_map(Deed::Submit),
@@ -423,9 +452,11 @@ mod service {
     struct Gate(Arc<Mutex<HashMap<Hash, Result<Verdict, CheckError>>>>);
 
     impl LedgerCheck for Gate {
-        async fn check(&self, transaction: Transaction) -> Result<Verdict, CheckError> {
-            let prepared = self.0.lock().unwrap().get(&transaction.hash()).cloned();
-            prepared.expect("a transaction that the test did not prepare")
+        async fn check(&self, transactions: Vec<Transaction>) -> Vec<Result<Verdict, CheckError>> {
+            let prepared = self.0.lock().unwrap().clone();
+            let answer = |transaction: &Transaction| prepared.get(&transaction.hash()).cloned();
+            let answers = transactions.iter().map(answer).collect::<Option<_>>();
+            answers.expect("a transaction that the test did not prepare")
         }
     }
 
@@ -470,12 +501,28 @@ mod service {
     }
 
     #[tokio::test]
-    async fn a_check_that_panics_refuses_its_transaction_only() {
+    async fn a_check_that_panics_refuses_its_batch_only() {
         let (handle, _stop) = started(SMALL, vec![(signed(1), good(1))]);
         let refused = handle.submit(signed(0)).await;
-        assert_eq!(refused, Err(PoolError::Ledger("the check panicked".into())));
+        assert_eq!(refused, Err(PoolError::Ledger("the check did not end".into())));
         assert!(handle.submit(signed(1)).await.is_ok());
         assert_eq!(handle.counts().await.unwrap().ready, 1);
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_together_is_checked_in_batches_and_each_gets_its_own_answer() {
+        let bad = || Ok(Verdict { height: 0, validity: Err(InvalidTransaction::BadProof.into()) });
+        let verdict = |n: u32| if n.is_multiple_of(3) { bad() } else { good(n as u8) };
+        let (handle, _stop) = started(
+            Config { account_max: 10, inbox_max: 16, checking_bytes_max: 10_000, ..SMALL },
+            (0..10).map(|n| (signed(n), verdict(n))).collect(),
+        );
+        let answers = futures::future::join_all((0..10).map(|n| handle.submit(signed(n)))).await;
+        for (n, answer) in answers.into_iter().enumerate() {
+            let refused = Err(PoolError::Invalid(InvalidTransaction::BadProof));
+            assert!(if n.is_multiple_of(3) { answer == refused } else { answer.is_ok() }, "{n}");
+        }
+        assert_eq!(handle.counts().await.unwrap().ready, 6);
     }
 
     #[tokio::test]

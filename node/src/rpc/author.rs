@@ -51,6 +51,7 @@ enum Update {
     Finalized(Hash),
     Invalid,
     Dropped,
+    Usurped(Hash),
 }
 
 async fn watch(
@@ -86,5 +87,6 @@ const fn update(status: Status) -> Update {
         Status::Finalized(block) => Update::Finalized(block),
         Status::Invalid => Update::Invalid,
         Status::Dropped => Update::Dropped,
+        Status::Usurped(by) => Update::Usurped(by),
     }
 }

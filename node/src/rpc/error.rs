@@ -55,11 +55,11 @@ codes! {
     /// The pool holds it.
     AlreadyImported = 1013, "Transaction Already Imported", "nothing is to be done: it waits for a block";
     /// Another one holds its place.
-    TooLowPriority = 1014, "Priority is too low", "wait for the other transaction, or use the next nonce";
+    TooLowPriority = 1014, "Priority is too low", "raise the tip, or use the next nonce";
     /// It requires itself.
     Cycle = 1015, "Cycle Detected", "sign a new transaction";
     /// There is no room.
-    ImmediatelyDropped = 1016, "Immediately Dropped", "submit it again after some blocks";
+    ImmediatelyDropped = 1016, "Immediately Dropped", "raise the tip, or submit it again after some blocks";
     /// The artifact store failed.
     ArtifactFailed = 20000, "artifact: the node failed", "look into the node's log";
     /// No such artifact.
@@ -172,7 +172,7 @@ impl From<PoolError> for RpcError {
             PoolError::Unknown(_) => Code::UnknownValidity,
             PoolError::Banned => Code::Banned,
             PoolError::Known => Code::AlreadyImported,
-            PoolError::Taken => Code::TooLowPriority,
+            PoolError::Taken | PoolError::Underpriced { .. } => Code::TooLowPriority,
             PoolError::Cycle => Code::Cycle,
             PoolError::AccountFull(_) | PoolError::Full => Code::ImmediatelyDropped,
             PoolError::Busy => Code::NodeBusy,
