@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use assay_manifest::{Digest32, TaggedHash};
 use assay_protocol::params::Params;
+use assay_protocol::seal::SealingSecret;
 use assay_runtime::{Endowment, GenesisSpec, UNIT};
 use ed25519_dalek::SigningKey;
 use pallet_assay_validators::ValidatorInfo;
@@ -98,11 +99,17 @@ pub fn development_authority() -> AuthorityKeys {
     AuthorityKeys {
         consensus: SigningKey::from_bytes(&seed("assay/development/consensus")),
         vrf: sr25519::Pair::from_seed(&seed("assay/development/vrf")),
+        encryption: SealingSecret::from_bytes(seed("assay/development/encryption")),
     }
 }
 
 fn validator(keys: &AuthorityKeys) -> ValidatorInfo {
-    ValidatorInfo { key: keys.public(), vrf_key: Digest32::from_bytes(keys.vrf.public().0), power: 1 }
+    ValidatorInfo {
+        key: keys.public(),
+        vrf_key: Digest32::from_bytes(keys.vrf.public().0),
+        encryption_key: keys.encryption.public(),
+        power: 1,
+    }
 }
 
 fn millis(time: Duration) -> u64 {

@@ -58,6 +58,10 @@ impl ProviderBook<AccountId> for StakeBook {
         Providers::bondable(who)
     }
 
+    fn score(who: &AccountId) -> Amount {
+        Providers::score(who)
+    }
+
     fn lock(who: &AccountId, amount: u128) -> DispatchResult {
         Providers::lock(who, amount)
     }

@@ -54,6 +54,9 @@ sp_api::decl_runtime_apis! {
         fn job(id: JobId) -> Option<Job>;
         /// Every job that is not closed.
         fn open_jobs() -> Vec<Job>;
+        /// The jobs in which something may be at hand for these accounts, and those that wait for somebody to
+        /// poke them; for a validator, those that are contested, too.
+        fn at_hand(accounts: Vec<AccountId>, validator: bool) -> Vec<Job>;
         /// What a request would cost.
         fn quote(record: PublicRecord) -> Option<Quote>;
         /// The number of an account's next job.

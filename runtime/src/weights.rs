@@ -44,6 +44,9 @@ impl pallet_assay_providers::WeightInfo for Measured {
     fn set_keys() -> Weight {
         us(580)
     }
+    fn rotate() -> Weight {
+        us(200)
+    }
     fn on_initialize(offers: u32) -> Weight {
         us(20).saturating_add(us(350).saturating_mul(offers.into()))
     }
@@ -55,6 +58,24 @@ impl pallet_assay_jobs::WeightInfo for Measured {
     }
     fn step() -> Weight {
         us(780)
+    }
+    fn complain() -> Weight {
+        us(4_000)
+    }
+    fn post(bytes: u32) -> Weight {
+        us(800).saturating_add(us(1).saturating_mul(u64::from(bytes) / 256))
+    }
+    fn authorize_post(bytes: u32) -> Weight {
+        us(100).saturating_add(us(1).saturating_mul(u64::from(bytes) / 256))
+    }
+    fn need_answer() -> Weight {
+        us(800)
+    }
+    fn challenge() -> Weight {
+        us(800)
+    }
+    fn rule(signatures: u32) -> Weight {
+        us(200).saturating_add(us(37).saturating_mul(signatures.into()))
     }
     fn authorize_step() -> Weight {
         us(52)

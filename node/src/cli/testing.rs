@@ -67,6 +67,7 @@ pub fn settlement() -> SettlementRecord {
         claim: None,
         executor_draw: None,
         verifier_draw: None,
+        recheck_draw: None,
         seats: Default::default(),
         payments: Payments::default(),
         settled_at: Height::new(7),

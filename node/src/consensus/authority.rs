@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assay_manifest::Digest32;
 use assay_protocol::certificate::{CommitCertificate, ValidatorSet, ValidatorSignature};
+use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::Signature;
 use assay_protocol::units::Height;
 use assay_runtime::Header;
@@ -33,6 +34,8 @@ pub struct AuthorityKeys {
     pub consensus: SigningKey,
     /// Evaluates the beacon, and does nothing else.
     pub vrf: sr25519::Pair,
+    /// Opens disputed work that is sealed to it.
+    pub encryption: SealingSecret,
 }
 
 impl AuthorityKeys {

@@ -78,14 +78,18 @@ impl Receipts {
         let Some(Settled { log_index, record }) = self.settlement(job).await? else { return Ok(None) };
         let (checkpoint, log_size) = self.checkpoint(log_index).await?;
         let inclusion = self.ledger.log_inclusion(log_index, log_size).await?;
-        let executor_draw = self.draw(&record, Role::Executor, record.executor_draw).await?;
-        let verifier_draw = self.draw(&record, Role::Verifier, record.verifier_draw).await?;
+        let (job, round) = (record.job, record.round);
+        let executor_draw = self.draw((job, round, Role::Executor), record.executor_draw).await?;
+        let verifier_draw = self.draw((job, round, Role::Verifier), record.verifier_draw).await?;
+        let recheck = (job, record.value_round(), Role::Verifier);
+        let recheck_draw = self.draw(recheck, record.recheck_draw).await?;
         Ok(Some(Receipt::Ledger(Box::new(LedgerReceipt {
             settlement: record,
             inclusion,
             checkpoint,
             executor_draw,
             verifier_draw,
+            recheck_draw,
             opened: None,
         }))))
     }
@@ -124,15 +128,14 @@ impl Receipts {
 
     async fn draw(
         &self,
-        record: &SettlementRecord,
-        role: Role,
+        draw: (JobId, u8, Role),
         facts: Option<DrawFacts>,
     ) -> Result<Option<DrawEvidence>, ReceiptError> {
         let Some(facts) = facts else { return Ok(None) };
         let height = facts.height.get();
         let block = self.ledger.hash_of(height).await?;
         let block = block.ok_or_else(|| incomplete(format!("block {height} is unknown")))?;
-        let candidates = self.candidates(block, (record.job, record.round, role)).await?;
+        let candidates = self.candidates(block, draw).await?;
         Ok(Some(DrawEvidence { seed: self.evidence(block).await?, candidates }))
     }
 

@@ -1,6 +1,6 @@
 //! From a result to the bytes of the protocol: claim, opening, commitment, signed step.
 
-use assay_protocol::commitment::{Claim, FailCode, Opening, Salt, ValueKind, trace_blind};
+use assay_protocol::commitment::{Claim, FailCode, Opening, Salt, SeatId, ValueKind, trace_blind};
 use assay_protocol::job::{Job, Seat};
 use assay_protocol::party::Role;
 use assay_protocol::signature::{SeatStep, Signature};
@@ -13,6 +13,8 @@ use super::ports::{Answer, Outcome};
 pub struct Committed {
     /// What the reveal will publish.
     pub opening: Opening,
+    /// The same of the next round, in which a fresh verifier may look again.
+    next: Opening,
     /// The claim that the value is about.
     pub claim: Claim,
 }
@@ -27,20 +29,23 @@ impl Committed {
             }
         };
         let claim = Claim::of(salt, &answer.tokens, answer.finish);
-        Self { opening: opening(salt, round, outcome), claim }
+        Self::about(claim, salt, round, outcome)
     }
 
     /// A verifier's or referee's: about the claim on the ledger.
     pub fn about(claim: Claim, salt: &Salt, round: u8, outcome: &Outcome) -> Self {
-        Self { opening: opening(salt, round, outcome), claim }
+        let next = opening(salt, round.saturating_add(1), outcome);
+        Self { opening: opening(salt, round, outcome), next, claim }
     }
 
     /// The step by which `seat` commits to it.
     pub fn step(&self, job: &Job, seat: &Seat) -> SeatStep {
         let value = self.opening.value(&job.id, seat.round, &self.claim);
-        let commitment = job.seat_id(seat).commit(&value);
+        let id = job.seat_id(seat);
+        let later = SeatId { round: seat.round.saturating_add(1), ..id };
+        let recheck = later.commit(&self.next.value(&job.id, later.round, &self.claim));
         let claim = (seat.role == Role::Executor).then_some(self.claim);
-        SeatStep::Commit { commitment, claim }
+        SeatStep::Commit { commitment: id.commit(&value), recheck, claim }
     }
 }
 

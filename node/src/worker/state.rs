@@ -47,7 +47,7 @@ pub fn duties(job: &Job, accounts: &[AccountBytes]) -> Vec<Duty> {
 
 /// The referee's duty, if the job waits for one.
 pub fn referee_duty(job: &Job) -> Option<Duty> {
-    matches!(job.phase, Phase::Refereeing { .. }).then_some(Duty { task: Task::Referee, seat: None })
+    job.is_contested().then_some(Duty { task: Task::Referee, seat: None })
 }
 
 /// Whether the ledger should have acted on the job by `height` and did not: its queue was full.
@@ -59,12 +59,14 @@ fn seat_task(job: &Job, seat: &Seat) -> Option<Task> {
     match (job.phase, seat.role, seat.outcome) {
         (Phase::Assigned { .. }, Role::Executor, SeatOutcome::Pending) => Some(Task::Accept),
         (Phase::Accepted { .. }, Role::Executor, SeatOutcome::Accepted) => Some(Task::Execute),
-        (Phase::Verifying, Role::Verifier, SeatOutcome::Pending) => Some(Task::Verify),
-        (Phase::Revealing { .. } | Phase::Disputed { .. }, _, SeatOutcome::Committed)
-            if seat.value.is_none() =>
-        {
-            Some(Task::Reveal)
+        (Phase::Verifying | Phase::Rechecking { .. }, Role::Verifier, SeatOutcome::Pending) => {
+            Some(Task::Verify)
         }
+        (
+            Phase::Revealing { .. } | Phase::Disputed { .. } | Phase::RecheckRevealing { .. },
+            _,
+            SeatOutcome::Committed,
+        ) if seat.value.is_none() => Some(Task::Reveal),
         _ => None,
     }
 }

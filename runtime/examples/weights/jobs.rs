@@ -5,7 +5,7 @@ use std::time::Instant;
 use assay_manifest::JobId;
 use assay_protocol::certificate::{Validator, ValidatorSet, ValidatorSignature};
 use assay_protocol::commitment::Opening;
-use assay_protocol::job::{Phase, Seat};
+use assay_protocol::job::{Phase, Seat, SignedCommitment};
 use assay_protocol::record::Policy;
 use assay_protocol::signature::{SeatStep, Signature};
 use assay_runtime::{RuntimeCall, UncheckedExtrinsic, general};
@@ -114,8 +114,13 @@ fn conviction(town: &Town, id: JobId) -> UncheckedExtrinsic {
     let RuntimeCall::Jobs(JobsCall::step { signature, .. }) = town.market.step(id, 0, step).function else {
         unreachable!("a step")
     };
-    let SeatStep::Commit { commitment, claim } = step else { unreachable!("a commitment") };
-    general(RuntimeCall::Jobs(JobsCall::equivocation { job: id, seat: 0, commitment, claim, signature }))
+    let SeatStep::Commit { commitment, recheck, claim } = step else { unreachable!("a commitment") };
+    general(RuntimeCall::Jobs(JobsCall::equivocation {
+        job: id,
+        seat: 0,
+        other: SignedCommitment { commitment, recheck, signature },
+        claim,
+    }))
 }
 
 /// What the pool and the block pay to know that a step is good.

@@ -133,6 +133,9 @@ sp_api::impl_runtime_apis! {
         fn open_jobs() -> Vec<Job> {
             pallet_assay_jobs::Jobs::<Runtime>::iter_values().collect()
         }
+        fn at_hand(accounts: Vec<AccountId>, validator: bool) -> Vec<Job> {
+            Jobs::at_hand(&accounts, validator)
+        }
         fn quote(record: PublicRecord) -> Option<Quote> {
             Jobs::quote(&record).ok()
         }

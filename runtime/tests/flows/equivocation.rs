@@ -2,7 +2,7 @@
 
 use assay_manifest::JobId;
 use assay_protocol::commitment::{Claim, Opening};
-use assay_protocol::job::{Phase, Seat, SeatOutcome, Verdict};
+use assay_protocol::job::{Seat, SeatOutcome, SignedCommitment, Verdict};
 use assay_protocol::signature::SeatStep;
 use assay_runtime::{RuntimeCall, UncheckedExtrinsic, general};
 use pallet_assay_jobs::Call as JobsCall;
@@ -18,17 +18,15 @@ fn conviction(
     opening: &Opening,
     claim: Claim,
 ) -> UncheckedExtrinsic {
-    let SeatStep::Commit { commitment, claim } = market.commit_step(id, seat.index, opening, claim) else {
-        panic!("a commitment")
-    };
-    let step = market.step(id, seat.index, SeatStep::Commit { commitment, claim });
+    let second = market.commit_step(id, seat.index, opening, claim);
+    let SeatStep::Commit { commitment, recheck, claim } = second else { panic!("a commitment") };
+    let step = market.step(id, seat.index, second);
     let RuntimeCall::Jobs(JobsCall::step { signature, .. }) = step.function else { panic!("a step") };
     general(RuntimeCall::Jobs(JobsCall::equivocation {
         job: id,
         seat: seat.index,
-        commitment,
+        other: SignedCommitment { commitment, recheck, signature },
         claim,
-        signature,
     }))
 }
 
@@ -100,7 +98,7 @@ fn an_equivocating_executor_ends_the_job_with_a_refund() {
 fn an_equivocation_is_punished_until_the_challenge_window_closes() {
     let mut market = Market::new();
     let (id, executor, verifiers) = market.honest_job();
-    assert!(matches!(market.job(id).phase, Phase::Settled { .. }));
+    assert!(market.job(id).phase.closes_at().is_some());
     let mut want = market.books();
     let guilty = &verifiers[0];
     let proof = conviction(&market, id, guilty, &reject(1), claim());
@@ -123,11 +121,11 @@ fn a_signature_of_another_key_convicts_nobody() {
     let (_, verifiers) = market.verifying(id, &right(1), claim());
     market.commit(id, &verifiers[0], &right(1));
     market.commit(id, &verifiers[1], &right(1));
-    let RuntimeCall::Jobs(JobsCall::equivocation { commitment, claim, signature, .. }) =
+    let RuntimeCall::Jobs(JobsCall::equivocation { other, claim, .. }) =
         conviction(&market, id, &verifiers[1], &reject(1), claim()).function
     else {
         panic!("a conviction")
     };
-    let framed = JobsCall::equivocation { job: id, seat: verifiers[0].index, commitment, claim, signature };
+    let framed = JobsCall::equivocation { job: id, seat: verifiers[0].index, other, claim };
     assert!(market.refuses(&general(RuntimeCall::Jobs(framed))));
 }

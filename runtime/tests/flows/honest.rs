@@ -82,7 +82,7 @@ fn an_honest_job_moves_every_unit_as_promised() {
 fn bonds_stay_locked_for_the_whole_challenge_window() {
     let mut market = Market::new();
     let (id, executor, _) = market.honest_job();
-    let Phase::Settled { closes_at } = market.job(id).phase else { panic!("settled") };
+    let closes_at = market.job(id).phase.closes_at().expect("settled");
     assert_eq!(closes_at.get(), market.height() + params().challenge_window);
     while market.height() + 1 < closes_at.get() {
         market.net.blocks(1);

@@ -2,11 +2,12 @@
 
 use assay_manifest::{Digest32, JobId, ModelId, SpecId};
 use assay_protocol::certificate::ValidatorSignature;
-use assay_protocol::commitment::{Claim, Opening, input_commit};
+use assay_protocol::commitment::{Claim, Opening, SeatId, input_commit};
 use assay_protocol::job::{Job, Phase, Seat, SeatOutcome, SettlementRecord, verdict_digest};
 use assay_protocol::params::Params;
 use assay_protocol::party::{AccountBytes, Role};
 use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
+use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::{SeatStep, Signature};
 use assay_protocol::units::{Height, Price, Tokens};
 use assay_runtime::executor::{Kv, MemoryKv, Retention};
@@ -17,12 +18,12 @@ use assay_runtime::{
 use codec::Encode;
 use ed25519_dalek::Signer;
 use frame_support::PalletId;
-use pallet_assay_jobs::Call as JobsCall;
+use pallet_assay_jobs::{Call as JobsCall, Ruling, ruling_digest};
 use pallet_assay_providers::{Call as ProvidersCall, HardwareClass, ModelOffer, Offer, Provider};
 use sp_core::{Pair, sr25519};
 use sp_runtime::traits::AccountIdConversion;
 
-use crate::answers::{claim, salt};
+use crate::answers::{a_round_later, claim, salt};
 use crate::books::{Books, Purse};
 use crate::support::{Network, accounts, alice, authority, genesis, provider};
 
@@ -100,7 +101,12 @@ pub fn work_public(n: u8) -> [u8; 32] {
     work_key(n).public().0
 }
 
-fn work_key_of(seat: &Seat) -> sr25519::Pair {
+/// The secret to which a provider's data is sealed.
+pub fn sealing_secret(n: u8) -> SealingSecret {
+    SealingSecret::from_bytes([n + 1; 32])
+}
+
+pub fn work_key_of(seat: &Seat) -> sr25519::Pair {
     (0..=u8::MAX).map(work_key).find(|key| key.public().0 == seat.work_key).expect("a provider of the market")
 }
 
@@ -164,7 +170,7 @@ impl<K: Kv> Market<K> {
         let stake = ProvidersCall::stake {
             amount: STAKE,
             work_key: work_public(n),
-            encryption_key: Digest32::from_bytes([n; 32]),
+            encryption_key: sealing_secret(n).public(),
         };
         let offer = ProvidersCall::set_offer { offer: offer(P_VERIFY) };
         let calls = [stake, offer].map(RuntimeCall::Providers);
@@ -233,7 +239,9 @@ impl<K: Kv> Market<K> {
         let seat = &job.seats[usize::from(seat)];
         let value = opening.value(&id, job.round, &claim);
         let commitment = job.seat_id(seat).commit(&value);
-        SeatStep::Commit { commitment, claim: (seat.role == Role::Executor).then_some(claim) }
+        let next = SeatId { round: job.round + 1, ..job.seat_id(seat) };
+        let recheck = next.commit(&a_round_later(opening, job.round).value(&id, next.round, &claim));
+        SeatStep::Commit { commitment, recheck, claim: (seat.role == Role::Executor).then_some(claim) }
     }
 
     pub fn reveal(&self, id: JobId, opening: Opening) -> UncheckedExtrinsic {
@@ -242,10 +250,16 @@ impl<K: Kv> Market<K> {
 
     pub fn verdict(&self, id: JobId, opening: Option<Opening>) -> UncheckedExtrinsic {
         let message = verdict_digest(&self.job(id), &opening);
-        let signature = Signature(authority().sign(message.as_bytes()).to_bytes());
-        let validator = Digest32::from_bytes(authority().verifying_key().to_bytes());
-        let signatures = vec![ValidatorSignature { validator, signature }].try_into().unwrap();
+        let signatures = vec![signed_by_the_authority(&message)].try_into().unwrap();
         general(RuntimeCall::Jobs(JobsCall::verdict { job: id, opening, signatures }))
+    }
+
+    /// The validators' ruling on the definition of every request here, paused at `since`.
+    pub fn rule(&self, ruling: Ruling, since: u32) -> UncheckedExtrinsic {
+        let spec = two().spec_id;
+        let message = ruling_digest(&self.net.genesis_digest(), &spec, since, ruling);
+        let signatures = vec![signed_by_the_authority(&message)].try_into().unwrap();
+        general(RuntimeCall::Jobs(JobsCall::rule { spec, ruling, signatures }))
     }
 
     pub fn poke(&self, id: JobId) -> UncheckedExtrinsic {
@@ -353,18 +367,25 @@ impl<K: Kv> Market<K> {
         panic!("somebody is never drawn");
     }
 
-    /// The record that the log holds of the job.
+    /// The one record that the log holds of the job.
     pub fn settlement(&self, id: JobId) -> SettlementRecord {
+        let mut records = self.records(id);
+        assert_eq!(records.len(), 1, "one settlement a job");
+        records.remove(0)
+    }
+
+    /// What the log holds of the job, in order.
+    pub fn records(&self, id: JobId) -> Vec<SettlementRecord> {
         let (size, _): (u64, Digest32) = self.net.call("LedgerApi_log", ());
         let entries = self.net.chain.reader().log_entries(0, usize::try_from(size).unwrap()).unwrap();
-        let records: Vec<_> = entries
-            .iter()
-            .filter_map(|leaf| SettlementRecord::from_leaf(leaf))
-            .filter(|record| record.job == id)
-            .collect();
-        assert_eq!(records.len(), 1, "one settlement a job");
-        records[0].clone()
+        let records = entries.iter().filter_map(|leaf| SettlementRecord::from_leaf(leaf));
+        records.filter(|record| record.job == id).collect()
     }
+}
+
+fn signed_by_the_authority(message: &Digest32) -> ValidatorSignature {
+    let signature = Signature(authority().sign(message.as_bytes()).to_bytes());
+    ValidatorSignature { validator: Digest32::from_bytes(authority().verifying_key().to_bytes()), signature }
 }
 
 /// What is left of a provider's score at `height`: it halves linearly within thirty days.

@@ -3,10 +3,11 @@
 use assay_manifest::Digest32;
 use assay_protocol::job::Phase;
 use assay_protocol::params::Params;
-use assay_protocol::signature::SeatStep;
+use assay_protocol::signature::{SeatStep, Signature, rotation_digest};
 use assay_runtime::queries::ProviderEntry;
-use assay_runtime::{AccountId, RuntimeCall};
+use assay_runtime::{AccountId, RuntimeCall, general};
 use pallet_assay_providers::Call as ProvidersCall;
+use sp_core::Pair;
 
 use crate::answers::*;
 use crate::market::*;
@@ -133,8 +134,8 @@ fn leaving_does_not_end_a_bar() {
     assert_eq!(send(&mut market, n, ProvidersCall::unstake { amount: STAKE - B }), None);
     market.net.blocks(params().unbonding_window);
     assert_eq!(send(&mut market, n, ProvidersCall::withdraw {}), None);
-    let back =
-        ProvidersCall::stake { amount: STAKE, work_key: work_public(n), encryption_key: Digest32::ZERO };
+    let encryption_key = sealing_secret(n).public();
+    let back = ProvidersCall::stake { amount: STAKE, work_key: work_public(n), encryption_key };
     assert_eq!(send(&mut market, n, back), None);
     assert_eq!(market.provider(executor.provider).barred_until, barred_until);
 }
@@ -145,7 +146,8 @@ fn a_seat_keeps_the_key_with_which_it_was_drawn() {
     let id = market.request(two());
     let executor = market.executor(id);
     let n = index_of(executor.provider);
-    let rotated = ProvidersCall::set_keys { work_key: work_public(7), encryption_key: Digest32::ZERO };
+    let rotated =
+        ProvidersCall::set_keys { work_key: work_public(7), encryption_key: sealing_secret(7).public() };
     assert_eq!(send(&mut market, n, rotated), None);
     assert!(!market.refuses(&market.step(id, executor.index, SeatStep::Accept)));
 }
@@ -160,4 +162,31 @@ fn who_unstakes_everything_makes_room_in_the_lists_of_models() {
     assert!(serving(&market));
     assert_eq!(send(&mut market, 0, ProvidersCall::unstake { amount: STAKE }), None);
     assert!(!serving(&market));
+}
+
+#[test]
+fn a_work_key_replaces_the_encryption_key_once_in_a_rotation_window_and_for_nothing() {
+    let mut market = Market::new();
+    let rotate = |market: &Market, n: u8, former: Digest32, next: Digest32| {
+        let who = account(n);
+        let message = rotation_digest(&market.net.genesis_digest(), &who, &former, &next);
+        let signature = Signature(work_key(n).sign(message.as_bytes()).0);
+        general(RuntimeCall::Providers(ProvidersCall::rotate_encryption_key {
+            provider: who.into(),
+            encryption_key: next,
+            signature,
+        }))
+    };
+    let (first, second) = (sealing_secret(0).public(), sealing_secret(100).public());
+    let early = rotate(&market, 0, first, second);
+    assert!(market.refuses(&early), "it was set a moment ago");
+    let due = market.provider(account(0)).encryption_key_at + params().rotation_window;
+    market.net.blocks(due - market.height() - 1);
+    let before = market.books();
+    assert!(market.refuses(&rotate(&market, 0, second, second)), "signed over another former key");
+    assert!(market.refuses(&rotate(&market, 0, first, Digest32::ZERO)), "nobody could seal to it");
+    market.take(early.clone());
+    assert_eq!(market.books(), before);
+    assert_eq!(market.provider(account(0)).encryption_key, second);
+    assert!(market.refuses(&early), "replayed");
 }

@@ -167,12 +167,11 @@ fn steps_after_their_deadline_are_refused() {
 
 #[test]
 fn requests_that_the_rules_do_not_allow_are_refused() {
-    use assay_protocol::record::{Class, Policy, PublicRecord, VerifiedRange};
+    use assay_protocol::record::{Policy, PublicRecord, VerifiedRange};
     use assay_protocol::units::{Height, Price, Tokens};
     let mut market = Market::new();
     let cases: Vec<(&str, PublicRecord)> = vec![
         ("version", PublicRecord { version: 2, ..two() }),
-        ("class", PublicRecord { class: Class::Tolerance, ..two() }),
         ("policy", record(Policy::Verified { verifiers: 3 })),
         ("no verifier", record(Policy::Verified { verifiers: 0 })),
         ("replicas", record(Policy::Replicated { executions: 9 })),
@@ -196,6 +195,7 @@ fn requests_that_the_rules_do_not_allow_are_refused() {
                 ..two()
             },
         ),
+        ("an answer that no package could hold", PublicRecord { n_max: Tokens::new(65_281), ..two() }),
         ("more tokens than a job may have", PublicRecord { n_max: Tokens::new(1 << 20), ..two() }),
         ("model", PublicRecord { model_id: assay_manifest::ModelId::from_bytes([9; 32]), ..two() }),
     ];

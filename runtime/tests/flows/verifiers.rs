@@ -96,7 +96,7 @@ fn a_standby_whose_stake_went_elsewhere_is_passed_over_without_loss() {
     let pending: Vec<_> = market.pending(id).iter().map(|seat| seat.provider).collect();
     assert!(pending.contains(&next) && !pending.contains(&gone));
     let passed = market.job(id).seats.iter().find(|seat| seat.provider == gone).unwrap().clone();
-    assert_eq!((passed.outcome, passed.bonded), (SeatOutcome::Unbonded, false));
+    assert_eq!((passed.outcome, passed.bond.get()), (SeatOutcome::Unbonded, 0));
     assert_eq!(market.books().of(gone), want.clone().of(gone));
 }
 

@@ -5,6 +5,7 @@
 use assay_manifest::Digest32;
 use assay_protocol::certificate::{CommitCertificate, ValidatorSignature};
 use assay_protocol::params::Params;
+use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::Signature;
 use assay_protocol::units::Height;
 use assay_runtime::executor::{Chain, ChainError, Executed, Kv, MemoryKv, Proposal, Retention};
@@ -38,12 +39,18 @@ pub fn vrf_key() -> sr25519::Pair {
     sr25519::Pair::from_seed(&[43; 32])
 }
 
+/// The secret to which disputed work is sealed.
+pub fn referee_secret() -> SealingSecret {
+    SealingSecret::from_bytes([44; 32])
+}
+
 pub fn genesis() -> GenesisSpec {
     GenesisSpec {
         seed: "tests".into(),
         validators: vec![ValidatorInfo {
             key: Digest32::from_bytes(authority().verifying_key().to_bytes()),
             vrf_key: Digest32::from_bytes(vrf_key().public().0),
+            encryption_key: referee_secret().public(),
             power: 1,
         }],
         endowments: accounts()

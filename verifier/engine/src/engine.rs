@@ -118,16 +118,6 @@ pub enum Verified {
 /// This machine could not run the request; nothing is said about its result.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
-    /// The request names another prompt than this model's tokenizer and template make of it.
-    #[error(
-        "rendering the prompt: {found} tokens, or their hash, are not what the request states ({stated})"
-    )]
-    PromptMismatch {
-        /// Tokens that the request states.
-        stated: u32,
-        /// Tokens that were rendered.
-        found: usize,
-    },
     /// A claim that only the requester's signature can judge.
     #[error("verifying an answer: a cancelled one cannot be re-executed")]
     Cancelled,
@@ -273,7 +263,7 @@ fn prompt(model: &Model, request: &Request) -> Result<Result<Vec<u32>, (FailCode
         }
     };
     if usize::try_from(request.n_in) != Ok(prompt.len()) || request.prompt_hash != prompt_hash(&prompt) {
-        return Err(ExecuteError::PromptMismatch { stated: request.n_in, found: prompt.len() });
+        return Ok(Err((FailCode::Prompt, 0)));
     }
     if request.n_in >= model.config().context_length {
         return Ok(Err((FailCode::ContextOverflow, request.n_in)));

@@ -254,6 +254,9 @@ pub enum FailCode {
     /// The sampler asks for something that the definition does not hold.
     #[codec(index = 5)]
     Unsupported,
+    /// The prompt does not render to the tokens that the request states.
+    #[codec(index = 6)]
+    Prompt,
 }
 
 impl FailCode {
@@ -265,6 +268,7 @@ impl FailCode {
             Self::Template => 3,
             Self::Fuel => 4,
             Self::Unsupported => 5,
+            Self::Prompt => 6,
         }
     }
 }

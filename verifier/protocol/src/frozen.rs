@@ -15,17 +15,18 @@ use crate::commitment::{
     Claim, FailCode, Finish, Opening, Salt, SaltPurpose, SeatId, ValueKind, input_commit, trace_blind,
 };
 use crate::draw::{self, Candidate};
+use crate::job::Party;
 use crate::job::tests::record;
 use crate::party::Role;
 use crate::receipt::Receipt;
 use crate::receipt::tests::{own, receipt, request};
-use crate::record::Policy;
+use crate::record::{Policy, Prices, PublicRecord};
 use crate::request::prompt_hash;
 use crate::seal::package_hash;
 use crate::seal::tests::envelopes;
 use crate::signature::{SeatStep, Signature};
 use crate::trace::{PositionState, TraceBuilder};
-use crate::units::{Amount, Height};
+use crate::units::{Amount, Height, Price};
 
 fn digest(byte: u8) -> Digest32 {
     Digest32::from_bytes([byte; 32])
@@ -78,8 +79,10 @@ fn statement() -> Digest32 {
 
 fn samples() -> Vec<(&'static str, Digest32)> {
     let genesis = digest(15);
-    let record = record(Policy::Verified { verifiers: 2 });
-    let commit = SeatStep::Commit { commitment: digest(16), claim: Some(claim()) };
+    let (input, output) = (Price::new(1_000_000_000_000), Price::new(2_000_000_000_000));
+    let prices = Prices { input, output, verify_max: input };
+    let record = PublicRecord { prices, ..record(Policy::Verified { verifiers: 2 }) };
+    let commit = SeatStep::Commit { commitment: digest(16), recheck: digest(26), claim: Some(claim()) };
     let step = |step: SeatStep| step.digest(&genesis, &job(), 1, 2);
     let candidates = [Candidate { provider: [17; 32], free_stake: Amount::new(18) }];
     let value = opening().value(&job(), 1, &claim());
@@ -102,6 +105,9 @@ fn samples() -> Vec<(&'static str, Digest32)> {
         ("step: decline", step(SeatStep::Decline)),
         ("step: commit", step(commit)),
         ("step: concede", step(SeatStep::Concede)),
+        ("step: need", step(SeatStep::Need { key: digest(27) })),
+        ("step: post", step(SeatStep::Post { party: Party::Requester, package_hash: digest(28) })),
+        ("step: complain", step(SeatStep::Complain { secret: digest(29) })),
         ("draw seed", draw::seed(&digest(23), &job(), 1, Role::Executor)),
         ("eligible root", draw::eligible_root(&candidates)),
         ("commit certificate", CommitCertificate::sign_bytes(&genesis, Height::new(24), 0, &digest(25))),

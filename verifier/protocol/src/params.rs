@@ -10,6 +10,14 @@ use crate::units::{Amount, OutOfRange, Tokens};
 
 /// Most seats of one job over all rounds (clause J11).
 pub const SEATS_MAX: u32 = 12;
+/// Most claims for missing data of one job: one a seat and the requester's (clause J12).
+pub const NEEDS_MAX: u32 = SEATS_MAX + 1;
+/// Most bytes of a sealed package on the ledger: what a block can carry beside everything else (clause J12).
+pub const PACKAGE_BYTES_MAX: u32 = 256 * 1024;
+/// Bytes of a package besides its tokens, at the least: a request with its salt, keys and lengths.
+pub const PACKAGE_OVERHEAD_BYTES: u32 = 1_024;
+/// Steps around a package: asking, posting, and one to spare for a complaint.
+const NEED_STEPS: u32 = 3;
 /// Most rounds of one job: the first assignment and two redraws (clauses J11, J14).
 pub const ROUNDS_MAX: u8 = 3;
 /// Most tokens of a job, prompt and answer together: the longest contexts in use, so that no window locks bonds
@@ -59,6 +67,19 @@ pub struct Params {
     pub prefill_tokens_per_block: u32,
     /// Reference speed of decoding, tokens a block.
     pub decode_tokens_per_block: u32,
+    /// To post data that a party lacks, and then to complain of it (clauses J12, J13).
+    pub data_window: u32,
+    /// Price of a byte that is posted on the ledger, burned: what a transaction's byte costs.
+    pub byte_fee: Amount,
+    /// Per cent of settled jobs that a fresh verifier looks at again.
+    pub recheck_percent: u32,
+    /// Score under which every settled job of an executor is looked at again: what ten of the smallest job fees
+    /// burn.
+    pub newcomer_score: Amount,
+    /// Blocks in which wrong values of three providers under one definition pause its verdicts.
+    pub pause_window: u32,
+    /// Shortest time between two changes of an encryption key by the work key alone.
+    pub rotation_window: u32,
     /// From a change of an offer to its effect: a price rise never surprises a buyer.
     pub offer_delay: u32,
     /// From unbonding stake to its release; slashable throughout.
@@ -85,6 +106,12 @@ impl Params {
         compute_grace: 10,
         prefill_tokens_per_block: 100,
         decode_tokens_per_block: 10,
+        data_window: 30,
+        byte_fee: Amount::new(1_000),
+        recheck_percent: 5,
+        newcomer_score: Amount::new(4_000_000_000),
+        pause_window: 86_400,
+        rotation_window: 86_400,
         offer_delay: 100,
         unbonding_window: 7 * 86_400,
         step_fee: Amount::new(1_000_000_000),
@@ -97,6 +124,7 @@ impl Params {
         verdict_window: 100,
         concede_window: 20,
         challenge_window: 20,
+        rotation_window: 600,
         offer_delay: 4,
         unbonding_window: 60,
         ..Self::MAIN
@@ -110,6 +138,22 @@ impl Params {
         let prefill = twice_ceil(n_in.get(), self.prefill_tokens_per_block)?;
         let decode = twice_ceil(n_max.get(), self.decode_tokens_per_block)?;
         add(add(prefill, decode)?, self.compute_grace)
+    }
+
+    /// What a party pays for a package of `bytes` on the ledger: its bytes, and the steps around it.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] when the fees are absurd.
+    pub fn post_fee(&self, bytes: u32) -> Result<Amount, OutOfRange> {
+        self.byte_fee.times(bytes)?.plus(self.step_fee.times(NEED_STEPS)?)
+    }
+
+    /// What a requester deposits when it asks for its answer: the price of the largest package.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] when the fees are absurd.
+    pub fn need_deposit(&self) -> Result<Amount, OutOfRange> {
+        self.post_fee(PACKAGE_BYTES_MAX)
     }
 
     /// Blocks that a verifier has from its draw to its commitment.
@@ -130,6 +174,10 @@ const _: () = assert!(
         >= Params::DEVELOPMENT.challenge_window + Params::DEVELOPMENT.concede_window
 );
 const _: () = assert!(Params::MAIN.executor_draw_delay >= 2);
+const _: () = assert!(
+    Params::MAIN.newcomer_score.get()
+        == 10 * Params::MAIN.job_fee_min.get() * crate::fees::PROTOCOL_FEE_BURNED_PERCENT / 100
+);
 
 fn twice_ceil(tokens: u32, per_block: u32) -> Result<u32, OutOfRange> {
     let twice = tokens.checked_mul(2).ok_or(OutOfRange)?;

@@ -6,6 +6,8 @@ use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::commitment::Claim;
+use crate::job::Party;
+use crate::party::AccountBytes;
 
 /// The public bytes of an sr25519 work key.
 pub type WorkKey = [u8; 32];
@@ -50,6 +52,21 @@ impl Signature {
     }
 }
 
+/// What a provider's work key signs to replace its encryption key; the former key makes it valid once.
+pub fn rotation_digest(
+    genesis: &Digest32,
+    provider: &AccountBytes,
+    former: &Digest32,
+    next: &Digest32,
+) -> Digest32 {
+    TaggedHash::new("assay/rotate/1")
+        .fixed(genesis.as_bytes())
+        .fixed(provider)
+        .fixed(former.as_bytes())
+        .fixed(next.as_bytes())
+        .finish()
+}
+
 /// A step that a seat signs with its work key.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
@@ -64,14 +81,36 @@ pub enum SeatStep {
     /// The seat's commitment; with a claim exactly if it is the executor's.
     #[codec(index = 2)]
     Commit {
-        /// [`crate::commitment::SeatId::commit`].
+        /// [`crate::commitment::SeatId::commit`] of its value.
         commitment: Digest32,
+        /// The same of its value one round later.
+        recheck: Digest32,
         /// What the executor publishes.
         claim: Option<Claim>,
     },
     /// The seat admits that its value was wrong.
     #[codec(index = 3)]
     Concede,
+    /// The seat lacks its data (clause J12).
+    #[codec(index = 4)]
+    Need {
+        /// A fresh X25519 key, to which the data is to be sealed.
+        key: Digest32,
+    },
+    /// The executor's package for a party that lacks its data.
+    #[codec(index = 5)]
+    Post {
+        /// For whom.
+        party: Party,
+        /// SHA-256 of the package.
+        package_hash: Digest32,
+    },
+    /// The package that was posted for this seat is not what it should be (clause J13).
+    #[codec(index = 6)]
+    Complain {
+        /// The secret of the key to which it was sealed.
+        secret: Digest32,
+    },
 }
 
 impl SeatStep {

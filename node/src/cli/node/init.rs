@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use assay_manifest::Digest32;
+use assay_protocol::seal::SealingSecret;
 use assay_runtime::{AccountId, Endowment, UNIT};
 use clap::Args;
 use ed25519_dalek::SigningKey;
@@ -22,12 +23,13 @@ use crate::data_dir::{DataDir, DataDirError, read_json, write_json};
 pub struct AuthorityFile {
     consensus: Digest32,
     vrf: Digest32,
+    encryption: Digest32,
 }
 
 impl AuthorityFile {
     fn generate() -> Self {
         let secret = || Digest32::from_bytes(rand::random());
-        Self { consensus: secret(), vrf: secret() }
+        Self { consensus: secret(), vrf: secret(), encryption: secret() }
     }
 
     /// The file of the chain in the directory `root`, if this machine is its authority.
@@ -44,6 +46,7 @@ impl AuthorityFile {
         AuthorityKeys {
             consensus: SigningKey::from_bytes(self.consensus.as_bytes()),
             vrf: sr25519::Pair::from_seed(self.vrf.as_bytes()),
+            encryption: SealingSecret::from_bytes(*self.encryption.as_bytes()),
         }
     }
 

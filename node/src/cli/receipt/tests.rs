@@ -52,6 +52,7 @@ fn receipt() -> Receipt {
         settlement,
         executor_draw: None,
         verifier_draw: None,
+        recheck_draw: None,
         opened: None,
     }))
 }

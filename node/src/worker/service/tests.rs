@@ -7,8 +7,9 @@ use assay_manifest::{Digest32, ModelId, SpecId};
 use assay_protocol::commitment::{Claim, Finish, Salt, input_commit};
 use assay_protocol::draw::Candidate;
 use assay_protocol::fees;
-use assay_protocol::job::{Contender, Context, Input, SignedCommitment};
+use assay_protocol::job::{Books, Contender, Context, Input, SignedCommitment};
 use assay_protocol::params::Params;
+use assay_protocol::party::AccountBytes;
 use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
 use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler, prompt_hash};
 use assay_protocol::signature::{SeatStep, Signature};
@@ -70,9 +71,22 @@ fn requested() -> Job {
     Job::new(Digest32::ZERO, [99; 32], 0, record, quote, (Height::new(1), &PARAMS)).unwrap()
 }
 
+/// Books in which everybody has stake for every bond.
+struct Rich;
+
+impl Books for Rich {
+    fn bondable(&self, _: &AccountBytes) -> Amount {
+        Amount::new(u128::MAX)
+    }
+
+    fn score(&self, _: &AccountBytes) -> Amount {
+        Amount::new(u128::MAX)
+    }
+}
+
 fn apply(job: &Job, height: u32, input: Input) -> Job {
-    let bondable = |_: &_| Amount::new(u128::MAX);
-    let context = Context { params: &PARAMS, now: Height::new(height), bondable: &bondable };
+    let context =
+        Context { params: &PARAMS, now: Height::new(height), validators: 1, pot: Amount::ZERO, books: &Rich };
     job.apply(&context, input).unwrap().job
 }
 
@@ -80,6 +94,7 @@ fn draw(job: &Job, height: u32) -> Job {
     let contender = |provider: u8| Contender {
         candidate: Candidate { provider: [provider; 32], free_stake: Amount::new(1 << 100) },
         work_key: pair(provider).public().0,
+        encryption_key: Digest32::ZERO,
         input: Price::ZERO,
         output: Price::ZERO,
         verify: Price::ZERO,
@@ -96,7 +111,11 @@ fn assigned() -> Job {
 
 fn verifying() -> Job {
     let accepted = apply(&assigned(), 4, Input::Accept { seat: 0 });
-    let commitment = SignedCommitment { commitment: Digest32::ZERO, signature: Signature([0; 64]) };
+    let commitment = SignedCommitment {
+        commitment: Digest32::ZERO,
+        recheck: Digest32::ZERO,
+        signature: Signature([0; 64]),
+    };
     let claim = Some(Claim::of(&envelope().salt, &[1, 2], Finish::Eos));
     draw(&apply(&accepted, 5, Input::Commit { seat: 0, commitment, claim }), 11)
 }

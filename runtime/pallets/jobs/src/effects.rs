@@ -2,30 +2,53 @@
 
 use assay_manifest::JobId;
 use assay_manifest::log::LogAppend;
-use assay_protocol::job::{Context, Effect, Input, Job, Payee, Payment, SeatOutcome, Transition};
+use assay_protocol::job::{Books, Context, Effect, Input, Job, Package, Payee, Payment, Transition};
 use assay_protocol::party::AccountBytes;
 use assay_protocol::units::Amount;
 use frame_support::dispatch::DispatchResult;
 use frame_support::traits::Get;
-use frame_support::traits::fungible::{InspectHold, MutateHold};
-use frame_support::traits::tokens::{Fortitude, Precision, Restriction};
-use std::collections::BTreeMap;
+use frame_support::traits::fungible::{Inspect, Mutate, MutateHold};
+use frame_support::traits::tokens::{Fortitude, Precision, Preservation, Restriction};
+use std::marker::PhantomData;
 
-use crate::{Config, Error, Event, HoldReason, Jobs, Pallet, ProviderBook};
+use crate::{
+    AtHand, Config, Contested, Error, Event, HoldReason, Jobs, Packages, Pallet, ProviderBook, Referees,
+    Reserved, Waiting,
+};
+
+/// The providers' books as the machine reads them.
+struct StakeBooks<T>(PhantomData<T>);
+
+impl<T: Config> Books for StakeBooks<T> {
+    fn bondable(&self, account: &AccountBytes) -> Amount {
+        T::Providers::bondable(&(*account).into())
+    }
+
+    fn score(&self, account: &AccountBytes) -> Amount {
+        T::Providers::score(&(*account).into())
+    }
+}
 
 impl<T: Config> Pallet<T> {
     /// Applies an input and all its effects. Callers run in a storage layer, so a failure leaves nothing.
     pub(crate) fn apply(job: &Job, input: Input) -> DispatchResult {
         let announced = announcement::<T>(job, &input);
         let transition = Self::transition(job, input)?;
+        Self::enact(job, transition, announced)
+    }
+
+    /// Carries a transition out.
+    pub(crate) fn enact(job: &Job, transition: Transition, announced: Option<Event<T>>) -> DispatchResult {
         let next = transition.job;
         let moved = next.phase != job.phase;
         let due_changed = next.due() != job.due();
         let (id, round, phase) = (next.id, next.round, next.phase);
         // A full queue must never refuse a step: it would turn an honest seat into a silent one.
-        if due_changed && Self::schedule(&next).is_err() {
+        let put_off = due_changed && Self::schedule(&next).is_err();
+        if put_off {
             Self::deposit_event(Event::PutOff { job: id });
         }
+        Self::file(job, &next, put_off);
         let requester = next.requester;
         Jobs::<T>::insert(id, next);
         if let Some(event) = announced {
@@ -42,10 +65,41 @@ impl<T: Config> Pallet<T> {
 
     /// What the machine makes of an input in the present state.
     pub(crate) fn transition(job: &Job, input: Input) -> Result<Transition, Error<T>> {
-        let params = Self::params();
-        let bondable = |account: &AccountBytes| T::Providers::bondable(&(*account).into());
-        let context = Context { params: &params, now: Self::now(), bondable: &bondable };
+        let context = Context {
+            params: &Self::params(),
+            now: Self::now(),
+            validators: T::Referees::count(),
+            pot: Self::free_pot(),
+            books: &StakeBooks::<T>(PhantomData),
+        };
         job.apply(&context, input).map_err(|_| Error::<T>::Refused)
+    }
+
+    /// What the pot holds that is not set aside, besides what keeps its account alive.
+    fn free_pot() -> Amount {
+        let pot = T::Currency::reducible_balance(&T::Pot::get(), Preservation::Preserve, Fortitude::Polite);
+        Amount::new(pot.saturating_sub(Reserved::<T>::get()))
+    }
+
+    /// Keeps the indexes by which others find what is at hand.
+    fn file(before: &Job, after: &Job, put_off: bool) {
+        let (old, new) = (before.at_hand(), after.at_hand());
+        for account in old.iter().filter(|account| !new.contains(account)) {
+            AtHand::<T>::remove(T::AccountId::from(*account), after.id);
+        }
+        for account in new.iter().filter(|account| !old.contains(account)) {
+            AtHand::<T>::insert(T::AccountId::from(*account), after.id, ());
+        }
+        match (before.is_contested(), after.is_contested()) {
+            (false, true) => Contested::<T>::insert(after.id, ()),
+            (true, false) => Contested::<T>::remove(after.id),
+            _ => {}
+        }
+        if put_off {
+            Waiting::<T>::insert(after.id, ());
+        } else if Waiting::<T>::contains_key(after.id) {
+            Waiting::<T>::remove(after.id);
+        }
     }
 
     fn carry_out(job: (JobId, u8), requester: &T::AccountId, effect: Effect) -> DispatchResult {
@@ -70,13 +124,32 @@ impl<T: Config> Pallet<T> {
             Effect::PayEscrow(payment) => Self::pay_escrow(requester, payment),
             Effect::BurnEscrow { amount } => Self::burn_escrow(requester, amount),
             Effect::RefundEscrow { amount } => Self::refund_escrow(requester, amount),
+            Effect::TakeDeposit { from, amount } => {
+                T::Currency::hold(&HoldReason::Deposit.into(), &from.into(), amount.get())
+            }
+            Effect::EndDeposit { from, amount, burned, to_pot } => {
+                Self::end_deposit(&from.into(), [amount, burned, to_pot])
+            }
+            Effect::ReservePot { amount } => {
+                Reserved::<T>::mutate(|reserved| *reserved = reserved.saturating_add(amount.get()));
+                Ok(())
+            }
+            Effect::SpendPot { reserved, payment, burned } => Self::spend_pot(reserved, payment, burned),
+            Effect::DropPackage { party } => {
+                Packages::<T>::remove(id, party);
+                Ok(())
+            }
             Effect::Record(record) => {
                 let log_index = T::Log::append(&record.to_leaf());
                 Self::deposit_event(Event::Settled { job: id, verdict: record.verdict, log_index });
                 Ok(())
             }
             Effect::Close => {
-                Jobs::<T>::remove(id);
+                if let Some(closed) = Jobs::<T>::take(id) {
+                    for need in &closed.needs {
+                        Packages::<T>::remove(id, need.party);
+                    }
+                }
                 Self::deposit_event(Event::Closed { job: id });
                 Ok(())
             }
@@ -107,54 +180,43 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
+    fn end_deposit(from: &T::AccountId, [amount, burned, to_pot]: [Amount; 3]) -> DispatchResult {
+        let reason = HoldReason::Deposit.into();
+        let (exact, force) = (Precision::Exact, Fortitude::Force);
+        if burned > Amount::ZERO {
+            T::Currency::burn_held(&reason, from, burned.get(), exact, force)?;
+        }
+        if to_pot > Amount::ZERO {
+            let free = Restriction::Free;
+            T::Currency::transfer_on_hold(&reason, from, &T::Pot::get(), to_pot.get(), exact, free, force)?;
+        }
+        let rest =
+            amount.minus(burned).and_then(|rest| rest.minus(to_pot)).map_err(|_| Error::<T>::OutOfRange)?;
+        T::Currency::release(&reason, from, rest.get(), exact)?;
+        Ok(())
+    }
+
+    fn spend_pot(reserved: Amount, payment: Option<Payment>, burned: Amount) -> DispatchResult {
+        Reserved::<T>::try_mutate(|all| -> DispatchResult {
+            *all = all.checked_sub(reserved.get()).ok_or(Error::<T>::Inconsistent)?;
+            Ok(())
+        })?;
+        let pot = T::Pot::get();
+        if let Some(Payment { to, amount }) = payment {
+            T::Currency::transfer(&pot, &Self::payee(to), amount.get(), Preservation::Preserve)?;
+        }
+        if burned > Amount::ZERO {
+            let (exact, polite) = (Precision::Exact, Fortitude::Polite);
+            T::Currency::burn_from(&pot, burned.get(), Preservation::Preserve, exact, polite)?;
+        }
+        Ok(())
+    }
+
     fn payee(payee: Payee) -> T::AccountId {
         match payee {
             Payee::Account(bytes) => bytes.into(),
             Payee::Pot => T::Pot::get(),
         }
-    }
-
-    /// Escrow holds equal the escrow of open jobs, and locked bonds equal the bonded seats.
-    ///
-    /// # Errors
-    /// The invariant that does not hold.
-    pub fn invariants() -> Result<(), &'static str> {
-        let mut escrow = BTreeMap::<AccountBytes, u128>::new();
-        for (id, job) in Jobs::<T>::iter() {
-            if id != job.id {
-                return Err("a job is filed under another id");
-            }
-            let held = escrow.entry(job.requester).or_default();
-            if !job.phase.is_paid() {
-                *held = held.saturating_add(job.quote.escrow.get());
-            }
-        }
-        for (requester, amount) in escrow {
-            if T::Currency::balance_on_hold(&HoldReason::Escrow.into(), &requester.into()) != amount {
-                return Err("a requester's hold is not the sum of its open jobs' escrow");
-            }
-        }
-        Ok(())
-    }
-
-    /// Escrow of all jobs that have not been paid.
-    pub fn escrow() -> u128 {
-        let unpaid = Jobs::<T>::iter_values().filter(|job| !job.phase.is_paid());
-        unpaid.fold(0, |sum, job| sum.saturating_add(job.quote.escrow.get()))
-    }
-
-    /// What the seats of open jobs bind, by provider: bonds, and executions at hand.
-    pub fn bound() -> BTreeMap<T::AccountId, (u128, u32)> {
-        let mut bound = BTreeMap::new();
-        for job in Jobs::<T>::iter_values() {
-            for seat in job.seats.iter().filter(|seat| seat.bonded) {
-                let entry: &mut (u128, u32) = bound.entry(seat.provider.into()).or_default();
-                let works = matches!(seat.outcome, SeatOutcome::Pending | SeatOutcome::Accepted);
-                entry.0 = entry.0.saturating_add(job.quote.bond.get());
-                entry.1 = entry.1.saturating_add(works.into());
-            }
-        }
-        bound
     }
 }
 
@@ -171,6 +233,12 @@ fn announcement<T: Config>(job: &Job, input: &Input) -> Option<Event<T>> {
         Input::Reveal { opening } => {
             let value = opening.value(&job.id, job.round, &job.claim?);
             Some(Event::Revealed { job: job.id, round: job.round, opening: *opening, value })
+        }
+        Input::Need { party, key } => Some(Event::Needed { job: job.id, party: *party, key: *key }),
+        Input::Post { party, bytes } => Some(Event::Posted { job: job.id, party: *party, bytes: *bytes }),
+        Input::Complain { party, package } => {
+            let good = *package == Package::Good;
+            Some(Event::Complained { job: job.id, party: *party, good })
         }
         _ => None,
     }

@@ -10,7 +10,10 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod delivery;
 mod effects;
+mod invariants;
+mod pause;
 mod ports;
 mod queue;
 mod request;
@@ -18,6 +21,7 @@ mod steps;
 pub mod weights;
 
 pub use pallet::*;
+pub use pause::{Ruling, SpecState, ruling_digest};
 pub use ports::{Beacon, ProviderBook, Referees};
 pub use weights::WeightInfo;
 
@@ -25,14 +29,14 @@ pub use weights::WeightInfo;
 #[frame_support::pallet]
 #[allow(clippy::expect_used, missing_docs)] // inside the macro's own code
 pub mod pallet {
-    use super::{Beacon, ProviderBook, Referees, WeightInfo};
+    use super::{Beacon, ProviderBook, Referees, Ruling, SpecState, WeightInfo};
     use assay_manifest::log::LogAppend;
-    use assay_manifest::{Digest32, JobId};
+    use assay_manifest::{Digest32, JobId, SpecId};
     use assay_protocol::certificate::ValidatorSignature;
     use assay_protocol::commitment::{Claim, Opening};
     use assay_protocol::draw::Candidate;
-    use assay_protocol::job::{Job, Phase, Verdict};
-    use assay_protocol::params::Params;
+    use assay_protocol::job::{Job, Party, Phase, SignedCommitment, Verdict};
+    use assay_protocol::params::{PACKAGE_BYTES_MAX, Params};
     use assay_protocol::party::Role;
     use assay_protocol::record::PublicRecord;
     use assay_protocol::signature::{SeatStep, Signature};
@@ -44,6 +48,13 @@ pub mod pallet {
     pub const DUE_PER_BLOCK_MAX: u32 = 32;
     /// Validators whose signatures a verdict may carry.
     pub const VERDICT_SIGNATURES_MAX: u32 = 100;
+    /// Providers found wrong under one definition, one fewer than pause it.
+    pub const WRONG_MAX: u32 = 2;
+
+    /// A sealed package on the ledger.
+    pub type Package = BoundedVec<u8, ConstU32<PACKAGE_BYTES_MAX>>;
+    /// Signatures of validators.
+    pub type Signatures = BoundedVec<ValidatorSignature, ConstU32<VERDICT_SIGNATURES_MAX>>;
 
     #[pallet::config]
     pub trait Config:
@@ -76,6 +87,8 @@ pub mod pallet {
     pub enum HoldReason {
         /// What a requester owes at most for its open jobs.
         Escrow,
+        /// What stands for a challenge, or for the bytes of an answer that is asked for on the ledger.
+        Deposit,
     }
 
     /// The chain's parameters, fixed at genesis.
@@ -95,6 +108,42 @@ pub mod pallet {
         BoundedVec<JobId, ConstU32<DUE_PER_BLOCK_MAX>>,
         ValueQuery,
     >;
+
+    /// Packages that parties asked for on the ledger. Keyed by ids that are hashes.
+    #[pallet::storage]
+    pub type Packages<T: Config> =
+        StorageDoubleMap<_, Identity, JobId, Twox64Concat, Party, Package, OptionQuery>;
+
+    /// Jobs in which something may be at hand for a provider. Both keys are hashes or keys of others.
+    #[pallet::storage]
+    pub type AtHand<T: Config> =
+        StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, JobId, (), OptionQuery>;
+
+    /// Jobs that wait for the validators.
+    #[pallet::storage]
+    pub type Contested<T: Config> = StorageMap<_, Identity, JobId, (), OptionQuery>;
+
+    /// Jobs that the ledger does not advance by itself: whoever pokes them does.
+    #[pallet::storage]
+    pub type Waiting<T: Config> = StorageMap<_, Identity, JobId, (), OptionQuery>;
+
+    /// The part of the pot that is set aside for fresh verifiers.
+    #[pallet::storage]
+    pub type Reserved<T: Config> = StorageValue<_, u128, ValueQuery>;
+
+    /// Providers that verdicts found wrong under a definition lately, with the height.
+    #[pallet::storage]
+    pub type Wrong<T: Config> = StorageMap<
+        _,
+        Identity,
+        SpecId,
+        BoundedVec<(T::AccountId, BlockNumberFor<T>), ConstU32<WRONG_MAX>>,
+        ValueQuery,
+    >;
+
+    /// Definitions about which the validators have to say something, or have said it.
+    #[pallet::storage]
+    pub type Specs<T: Config> = StorageMap<_, Identity, SpecId, SpecState<BlockNumberFor<T>>, OptionQuery>;
 
     /// The number that an account's next job must carry.
     #[pallet::storage]
@@ -129,7 +178,20 @@ pub mod pallet {
         Committed { job: JobId, round: u8, seat: u8, commitment: Digest32, claim: Option<Claim> },
         /// A value was opened.
         Revealed { job: JobId, round: u8, opening: Opening, value: Digest32 },
-        /// A job came to its end; its record is the log's leaf at this index.
+        /// A party asks for data that it lacks, sealed to this key.
+        Needed { job: JobId, party: Party, key: Digest32 },
+        /// A package for it is on the ledger.
+        Posted { job: JobId, party: Party, bytes: u32 },
+        /// A package of which its recipient complained was opened: it is good, or not.
+        Complained { job: JobId, party: Party, good: bool },
+        /// Somebody contests a settlement.
+        Challenged { job: JobId, challenger: T::AccountId, deposit: u128 },
+        /// A verdict would have found too many wrong: no verdict under this definition counts until the
+        /// validators have ruled.
+        Paused { spec: SpecId, job: JobId },
+        /// The validators have ruled on a definition.
+        Ruled { spec: SpecId, ruling: Ruling },
+        /// A job came to its end, or its end changed; its record is the log's leaf at this index.
         Settled { job: JobId, verdict: Verdict, log_index: u64 },
         /// The challenge window closed and the job left the state.
         Closed { job: JobId },
@@ -167,6 +229,14 @@ pub mod pallet {
         Inconsistent,
         /// The cap for a verified token is under the price of a prompt token.
         VerifyCapTooSmall,
+        /// The validators have to rule on this definition first, or have annulled it.
+        SpecSuspended,
+        /// Fewer parties may see the input than a dispute needs.
+        TooFewEyes,
+        /// The job is not the account's.
+        NotRequester,
+        /// Nothing can be sealed to this key.
+        BadKey,
     }
 
     #[pallet::hooks]
@@ -187,13 +257,13 @@ pub mod pallet {
             Self::do_request(who, nonce, record)
         }
 
-        /// A seat accepts, declines, commits or concedes, signed by its work key.
+        /// A seat's own step, signed by its work key.
         #[pallet::call_index(1)]
-        #[pallet::weight((T::WeightInfo::step(), DispatchClass::Operational))]
+        #[pallet::weight((T::WeightInfo::seat_step(step), DispatchClass::Operational))]
         #[pallet::authorize(|_source, job, round, seat, step, signature| {
             Pallet::<T>::authorize_step(job, *round, *seat, step, signature)
         })]
-        #[pallet::weight_of_authorize(T::WeightInfo::authorize_step())]
+        #[pallet::weight_of_authorize(T::WeightInfo::authorize_seat_step(step))]
         pub fn step(
             origin: OriginFor<T>,
             job: JobId,
@@ -227,7 +297,7 @@ pub mod pallet {
             origin: OriginFor<T>,
             job: JobId,
             opening: Option<Opening>,
-            signatures: BoundedVec<ValidatorSignature, ConstU32<VERDICT_SIGNATURES_MAX>>,
+            signatures: Signatures,
         ) -> DispatchResult {
             ensure_authorized(origin)?;
             Self::do_verdict(job, opening, &signatures)
@@ -236,20 +306,19 @@ pub mod pallet {
         /// Convict a seat by a second commitment that it signed. Anyone may.
         #[pallet::call_index(4)]
         #[pallet::weight((T::WeightInfo::step(), DispatchClass::Operational))]
-        #[pallet::authorize(|_source, job, seat, commitment, claim, signature| {
-            Pallet::<T>::authorize_equivocation(job, *seat, commitment, claim, signature)
+        #[pallet::authorize(|_source, job, seat, other, claim| {
+            Pallet::<T>::authorize_equivocation(job, *seat, other, claim)
         })]
         #[pallet::weight_of_authorize(T::WeightInfo::authorize_step())]
         pub fn equivocation(
             origin: OriginFor<T>,
             job: JobId,
             seat: u8,
-            commitment: Digest32,
+            other: SignedCommitment,
             claim: Option<Claim>,
-            signature: Signature,
         ) -> DispatchResult {
             ensure_authorized(origin)?;
-            Self::do_equivocation(job, seat, commitment, claim, signature)
+            Self::do_equivocation(job, seat, other, claim)
         }
 
         /// Do what was due and did not happen. Anyone may.
@@ -260,6 +329,73 @@ pub mod pallet {
         pub fn poke(origin: OriginFor<T>, job: JobId) -> DispatchResult {
             ensure_authorized(origin)?;
             Self::do_poke(job)
+        }
+
+        /// The executor's package for a party that lacks its data (clause J12), signed by its work key.
+        #[pallet::call_index(6)]
+        #[pallet::weight((T::WeightInfo::post(package.len() as u32), DispatchClass::Operational))]
+        #[pallet::authorize(|_source, job, party, package, signature| {
+            Pallet::<T>::authorize_post(job, *party, package, signature)
+        })]
+        #[pallet::weight_of_authorize(T::WeightInfo::authorize_post(package.len() as u32))]
+        pub fn post(
+            origin: OriginFor<T>,
+            job: JobId,
+            party: Party,
+            package: Package,
+            signature: Signature,
+        ) -> DispatchResult {
+            ensure_authorized(origin)?;
+            Self::do_post(job, party, package, signature)
+        }
+
+        /// The requester's package for an executor that lacks the input (clause J12).
+        #[pallet::call_index(7)]
+        #[pallet::weight(T::WeightInfo::post(package.len() as u32))]
+        pub fn post_input(origin: OriginFor<T>, job: JobId, seat: u8, package: Package) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_post_input(who, job, seat, package)
+        }
+
+        /// Ask on the ledger for the answer of a settled job (clause J12). A deposit pays its bytes.
+        #[pallet::call_index(8)]
+        #[pallet::weight(T::WeightInfo::need_answer())]
+        pub fn need_answer(origin: OriginFor<T>, job: JobId, key: Digest32) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_need_answer(who, job, key)
+        }
+
+        /// Say that a posted answer is not the one that was claimed (clause J13).
+        #[pallet::call_index(9)]
+        #[pallet::weight(T::WeightInfo::complain())]
+        pub fn complain_of_answer(origin: OriginFor<T>, job: JobId, secret: Digest32) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_complain_of_answer(who, job, secret)
+        }
+
+        /// Contest a settlement (clause J8). A deposit stands for the validators' work.
+        #[pallet::call_index(10)]
+        #[pallet::weight(T::WeightInfo::challenge())]
+        pub fn challenge(origin: OriginFor<T>, job: JobId) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_challenge(who, job)
+        }
+
+        /// The validators' ruling on a definition whose verdicts are paused.
+        #[pallet::call_index(11)]
+        #[pallet::weight((T::WeightInfo::rule(signatures.len() as u32), DispatchClass::Operational))]
+        #[pallet::authorize(|_source, spec, ruling, signatures| {
+            Pallet::<T>::authorize_ruling(spec, *ruling, signatures)
+        })]
+        #[pallet::weight_of_authorize(T::WeightInfo::rule(signatures.len() as u32))]
+        pub fn rule(
+            origin: OriginFor<T>,
+            spec: SpecId,
+            ruling: Ruling,
+            signatures: Signatures,
+        ) -> DispatchResult {
+            ensure_authorized(origin)?;
+            Self::do_rule(spec, ruling, &signatures)
         }
     }
 }

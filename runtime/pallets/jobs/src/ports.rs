@@ -14,6 +14,8 @@ pub trait ProviderBook<AccountId> {
     fn total_stake() -> Amount;
     /// Stake that the account could lock for a seat now.
     fn bondable(who: &AccountId) -> Amount;
+    /// The account's score now.
+    fn score(who: &AccountId) -> Amount;
     /// Lock a bond.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use frame_support::storage::with_storage_layer;
 use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::DispatchError;
 
-use crate::{Beacon, Config, Due, Error, Event, Jobs, Pallet, ProviderBook};
+use crate::{AtHand, Beacon, Config, Contested, Due, Error, Event, Jobs, Pallet, ProviderBook, Waiting};
 
 /// Heights after a full one that are tried before `poke` must do it.
 const QUEUE_TRIES: u32 = 8;
@@ -38,10 +38,24 @@ impl<T: Config> Pallet<T> {
             }
             // Each job in a layer of its own: one that fails must not hold up the others.
             if with_storage_layer(|| Self::advance(id)).is_err() {
+                Waiting::<T>::insert(id, ());
                 Self::deposit_event(Event::Stuck { job: id });
             }
         }
         count
+    }
+
+    /// The jobs in which something may be at hand for these accounts, those that wait for a poke, and, for a
+    /// validator, those that are contested.
+    pub fn at_hand(accounts: &[T::AccountId], validator: bool) -> Vec<Job> {
+        let mut ids: Vec<JobId> =
+            accounts.iter().flat_map(AtHand::<T>::iter_key_prefix).chain(Waiting::<T>::iter_keys()).collect();
+        if validator {
+            ids.extend(Contested::<T>::iter_keys());
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().filter_map(Jobs::<T>::get).collect()
     }
 
     /// The automatic step of a job: its draw, or its deadline.
@@ -51,14 +65,21 @@ impl<T: Config> Pallet<T> {
         if due > Self::now() {
             return Err(Error::<T>::NotDue.into());
         }
-        let input = match job.awaits_draw() {
-            Some(_) => Input::Draw {
-                randomness: T::Beacon::randomness_at(Self::now().get()).ok_or(Error::<T>::NotDue)?,
-                contenders: T::Providers::contenders(&job.record.model_id),
-                total_stake: T::Providers::total_stake(),
-            },
-            None => Input::Deadline,
-        };
-        Self::apply(&job, input)
+        Self::apply(&job, Self::automatic(&job)?)
+    }
+
+    /// What the ledger does by itself with a job that is due.
+    pub(crate) fn automatic(job: &Job) -> Result<Input, Error<T>> {
+        if job.is_contested() && Self::is_paused(&job.record.spec_id) {
+            return Ok(Input::PutOff);
+        }
+        if job.draws_at(Self::now()).is_none() {
+            return Ok(Input::Deadline);
+        }
+        Ok(Input::Draw {
+            randomness: T::Beacon::randomness_at(Self::now().get()).ok_or(Error::<T>::NotDue)?,
+            contenders: T::Providers::contenders(&job.record.model_id),
+            total_stake: T::Providers::total_stake(),
+        })
     }
 }

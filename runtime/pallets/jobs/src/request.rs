@@ -3,9 +3,9 @@
 use assay_manifest::Digest32;
 use assay_protocol::fees::{self, Quote};
 use assay_protocol::job::{Contender, Job};
-use assay_protocol::params::{Params, TOKENS_MAX};
+use assay_protocol::params::{PACKAGE_BYTES_MAX, PACKAGE_OVERHEAD_BYTES, Params, TOKENS_MAX};
 use assay_protocol::party::{AccountBytes, Role};
-use assay_protocol::record::{Class, PROTOCOL_VERSION, PublicRecord};
+use assay_protocol::record::{PROTOCOL_VERSION, PublicRecord};
 use assay_protocol::units::Height;
 use frame_support::dispatch::DispatchResult;
 use frame_support::ensure;
@@ -37,16 +37,18 @@ impl<T: Config> Pallet<T> {
     }
 
     fn check_record(record: &PublicRecord, params: &Params) -> DispatchResult {
-        let supported = record.version == PROTOCOL_VERSION
-            && record.class == Class::Exact
-            && record.parent.is_none()
-            && record.verified_range.is_none()
-            && record.max_eyes == 0;
+        let supported =
+            record.version == PROTOCOL_VERSION && record.parent.is_none() && record.verified_range.is_none();
         ensure!(supported, Error::<T>::Unsupported);
+        ensure!(!Self::is_suspended(&record.spec_id), Error::<T>::SpecSuspended);
+        ensure!(Self::has_eyes_for_a_dispute(record), Error::<T>::TooFewEyes);
         ensure!(record.policy.is_allowed(), Error::<T>::OutOfRange);
         ensure!(record.n_in.get() > 0 && record.n_max.get() > 0, Error::<T>::OutOfRange);
         let tokens = record.n_in.plus(record.n_max).map_err(|_| Error::<T>::OutOfRange)?;
         ensure!(tokens.get() <= TOKENS_MAX, Error::<T>::OutOfRange);
+        // J12: what a verifier lacks must fit into one package.
+        let answer_bytes = record.n_max.get().saturating_mul(4).saturating_add(PACKAGE_OVERHEAD_BYTES);
+        ensure!(answer_bytes <= PACKAGE_BYTES_MAX, Error::<T>::OutOfRange);
         // Whoever is paid for the prompt may be asked to verify it: a cap under that price would leave the
         // draw of verifiers to those who work for nothing.
         ensure!(record.prices.verify_max >= record.prices.input, Error::<T>::VerifyCapTooSmall);
@@ -55,6 +57,14 @@ impl<T: Config> Pallet<T> {
         ensure!(windows, Error::<T>::OutOfRange);
         ensure!(record.valid_until >= Self::now(), Error::<T>::Stale);
         Ok(())
+    }
+
+    /// A dispute shows the input to every seat and every validator: a request that forbids it could be answered
+    /// with lies for nothing.
+    fn has_eyes_for_a_dispute(record: &PublicRecord) -> bool {
+        let needed =
+            u32::from(record.policy.verifiers()).saturating_add(1).saturating_add(T::Referees::count());
+        record.max_eyes == 0 || u32::from(record.max_eyes) >= needed
     }
 
     /// A request that could not be seated now is refused instead of taking escrow for nothing.

@@ -1,9 +1,9 @@
 //! Feeless steps: who may take them, and that they change something now.
 
-use assay_manifest::{Digest32, JobId};
+use assay_manifest::JobId;
 use assay_protocol::certificate::ValidatorSignature;
 use assay_protocol::commitment::{Claim, Opening};
-use assay_protocol::job::{Input, Job, SignedCommitment};
+use assay_protocol::job::{Input, Job, Party, SignedCommitment};
 use assay_protocol::signature::{SeatStep, Signature};
 use codec::Encode;
 use frame_support::dispatch::DispatchResult;
@@ -35,6 +35,9 @@ impl<T: Config> Pallet<T> {
             SeatStep::Decline => 1,
             SeatStep::Commit { .. } => 2,
             SeatStep::Concede => 3,
+            SeatStep::Need { .. } => 4,
+            SeatStep::Post { .. } => 5,
+            SeatStep::Complain { .. } => 6,
         };
         valid(("assay/step", id, round, seat, phase).encode())
     }
@@ -70,11 +73,15 @@ impl<T: Config> Pallet<T> {
             SeatStep::Accept => Input::Accept { seat },
             SeatStep::Decline => Input::Decline { seat },
             SeatStep::Concede => Input::Concede { seat },
-            SeatStep::Commit { commitment, claim } => Input::Commit {
+            SeatStep::Commit { commitment, recheck, claim } => Input::Commit {
                 seat,
-                commitment: SignedCommitment { commitment, signature: *signature },
+                commitment: SignedCommitment { commitment, recheck, signature: *signature },
                 claim,
             },
+            SeatStep::Need { key } => Self::need_input(Party::Seat(seat), key)?,
+            SeatStep::Complain { secret } => Self::complaint_input(&job, Party::Seat(seat), &secret)?,
+            // A package is posted together with its bytes.
+            SeatStep::Post { .. } => return Err(Error::<T>::Refused),
         };
         Ok((job, input))
     }
@@ -106,7 +113,8 @@ impl<T: Config> Pallet<T> {
     ) -> DispatchResult {
         Self::check_verdict(&id, &opening, signatures)?;
         let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
-        Self::apply(&job, Input::Verdict { opening })
+        let transition = Self::transition(&job, Input::Verdict { opening })?;
+        if Self::pass_verdict(&job, &transition) { Self::enact(&job, transition, None) } else { Ok(()) }
     }
 
     fn check_verdict(
@@ -115,6 +123,9 @@ impl<T: Config> Pallet<T> {
         signatures: &[ValidatorSignature],
     ) -> Result<(), Error<T>> {
         let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
+        if Self::is_suspended(&job.record.spec_id) {
+            return Err(Error::<T>::SpecSuspended);
+        }
         let message = assay_protocol::job::verdict_digest(&job, opening);
         if T::Referees::approve(&message, signatures) { Ok(()) } else { Err(Error::<T>::Refused) }
     }
@@ -122,30 +133,33 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn authorize_equivocation(
         id: &JobId,
         seat: u8,
-        commitment: &Digest32,
+        other: &SignedCommitment,
         claim: &Option<Claim>,
-        signature: &Signature,
     ) -> TransactionValidityWithRefund {
-        Self::check(id, equivocation(seat, *commitment, *claim, *signature))?;
+        Self::check(id, Input::Equivocate { seat, commitment: *other, claim: *claim })?;
         valid(("assay/equivocation", id, seat).encode())
     }
 
     pub(crate) fn do_equivocation(
         id: JobId,
         seat: u8,
-        commitment: Digest32,
+        other: SignedCommitment,
         claim: Option<Claim>,
-        signature: Signature,
     ) -> DispatchResult {
         let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
-        Self::apply(&job, equivocation(seat, commitment, claim, signature))
+        Self::apply(&job, Input::Equivocate { seat, commitment: other, claim })
     }
 
     pub(crate) fn authorize_poke(id: &JobId) -> TransactionValidityWithRefund {
-        let due = Jobs::<T>::get(id).and_then(|job| job.due()).ok_or(InvalidTransaction::Stale)?;
+        let job = Jobs::<T>::get(id).ok_or(InvalidTransaction::Stale)?;
+        let due = job.due().ok_or(InvalidTransaction::Stale)?;
         if due > Self::now() {
             return Err(InvalidTransaction::Future.into());
         }
+        // A job that cannot be advanced must not be poked for nothing.
+        Self::automatic(&job)
+            .and_then(|input| Self::transition(&job, input))
+            .map_err(|_| InvalidTransaction::Stale)?;
         valid(("assay/poke", id, due).encode())
     }
 
@@ -163,11 +177,7 @@ impl<T: Config> Pallet<T> {
     }
 }
 
-fn equivocation(seat: u8, commitment: Digest32, claim: Option<Claim>, signature: Signature) -> Input {
-    Input::Equivocate { seat, commitment: SignedCommitment { commitment, signature }, claim }
-}
-
-fn valid(tag: Vec<u8>) -> TransactionValidityWithRefund {
+pub(crate) fn valid(tag: Vec<u8>) -> TransactionValidityWithRefund {
     let validity = ValidTransaction {
         priority: STEP_PRIORITY,
         requires: Vec::new(),

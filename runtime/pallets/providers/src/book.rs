@@ -8,6 +8,7 @@ use frame_support::dispatch::DispatchResult;
 
 use frame_system::pallet_prelude::BlockNumberFor;
 
+use crate::score::decayed;
 use crate::{
     Config, Error, Offer, Offers, Pallet, PendingOffer, PendingOffers, Provider, Providers, Serving,
     TotalStake,
@@ -40,6 +41,7 @@ impl<T: Config> Pallet<T> {
                 free_stake: Amount::new(provider.free_stake()),
             },
             work_key: provider.work_key,
+            encryption_key: provider.encryption_key,
             input: terms.input,
             output: terms.output,
             verify: terms.verify,
@@ -51,6 +53,12 @@ impl<T: Config> Pallet<T> {
     pub fn bondable(who: &T::AccountId) -> Amount {
         let provider = Providers::<T>::get(who).filter(|provider| !Self::is_barred(provider));
         Amount::new(provider.map_or(0, |provider| provider.free_stake()))
+    }
+
+    /// The account's score now.
+    pub fn score(who: &T::AccountId) -> Amount {
+        let now = frame_system::Pallet::<T>::block_number();
+        Amount::new(Providers::<T>::get(who).map_or(0, |provider| decayed(&provider, now)))
     }
 
     /// Whether a proven fault still keeps it out of draws.

@@ -11,6 +11,7 @@
 )]
 
 mod book;
+mod keys;
 mod offers;
 mod score;
 mod stake;
@@ -28,7 +29,7 @@ pub mod pallet {
     use super::{Offer, PendingOffer, Provider, WeightInfo};
     use assay_manifest::{Digest32, ModelId};
     use assay_protocol::params::{CANDIDATES_MAX, Params};
-    use assay_protocol::signature::WorkKey;
+    use assay_protocol::signature::{Signature, WorkKey};
     use frame_support::pallet_prelude::*;
     use frame_support::traits::fungible::{InspectHold, Mutate, MutateHold};
     use frame_system::pallet_prelude::*;
@@ -138,6 +139,12 @@ pub mod pallet {
         DuplicateModel,
         /// Too many offers take effect around that height.
         QueueFull,
+        /// Nothing can be sealed to this encryption key.
+        BadKey,
+        /// The work key may not replace the encryption key yet.
+        TooSoon,
+        /// The work key did not sign this.
+        BadSignature,
         /// A number left its range.
         OutOfRange,
         /// Books and holds differ; this is a bug.
@@ -197,6 +204,23 @@ pub mod pallet {
         pub fn set_keys(origin: OriginFor<T>, work_key: WorkKey, encryption_key: Digest32) -> DispatchResult {
             let who = ensure_signed(origin)?;
             Self::do_set_keys(who, work_key, encryption_key)
+        }
+
+        /// Replace the encryption key, signed by the work key: once in a rotation window, without a fee.
+        #[pallet::call_index(5)]
+        #[pallet::weight((T::WeightInfo::rotate(), DispatchClass::Operational))]
+        #[pallet::authorize(|_source, provider, encryption_key, signature| {
+            Pallet::<T>::authorize_rotation(provider, encryption_key, signature)
+        })]
+        #[pallet::weight_of_authorize(T::WeightInfo::rotate())]
+        pub fn rotate_encryption_key(
+            origin: OriginFor<T>,
+            provider: T::AccountId,
+            encryption_key: Digest32,
+            signature: Signature,
+        ) -> DispatchResult {
+            ensure_authorized(origin)?;
+            Self::do_rotate(provider, encryption_key, signature)
         }
     }
 }

@@ -56,7 +56,7 @@ impl<T: Config> Pallet<T> {
 }
 
 /// The score at `now`: halved per whole half-life, and linearly within one.
-fn decayed<N: Copy + Saturating + sp_runtime::traits::UniqueSaturatedInto<u32>>(
+pub(crate) fn decayed<N: Copy + Saturating + sp_runtime::traits::UniqueSaturatedInto<u32>>(
     provider: &Provider<N>,
     now: N,
 ) -> u128 {
@@ -80,6 +80,7 @@ mod tests {
             unbonding: Default::default(),
             work_key: [0; 32],
             encryption_key: Digest32::ZERO,
+            encryption_key_at: 0,
             working: 0,
             score,
             score_at: 0,

@@ -20,13 +20,13 @@ impl<T: Config> Pallet<T> {
         work_key: WorkKey,
         encryption_key: Digest32,
     ) -> DispatchResult {
+        Self::check_key(&encryption_key)?;
         let mut provider = Providers::<T>::get(&who).unwrap_or_else(|| Self::fresh(work_key, encryption_key));
         let total = provider.stake.checked_add(amount).ok_or(Error::<T>::OutOfRange)?;
         ensure!(total >= T::Params::get().stake_min.get(), Error::<T>::StakeTooSmall);
         T::Currency::hold(&HoldReason::Stake.into(), &who, amount)?;
         provider.stake = total;
-        provider.work_key = work_key;
-        provider.encryption_key = encryption_key;
+        provider.set_keys(work_key, encryption_key, frame_system::Pallet::<T>::block_number());
         Providers::<T>::insert(&who, provider);
         TotalStake::<T>::mutate(|all| *all = all.saturating_add(amount));
         Self::deposit_event(Event::Staked { provider: who, amount, total });
@@ -40,6 +40,7 @@ impl<T: Config> Pallet<T> {
             unbonding: BoundedVec::default(),
             work_key,
             encryption_key,
+            encryption_key_at: frame_system::Pallet::<T>::block_number(),
             working: 0,
             score: 0,
             score_at: frame_system::Pallet::<T>::block_number(),
@@ -91,21 +92,6 @@ impl<T: Config> Pallet<T> {
     fn forget(who: &T::AccountId) {
         Self::remove_offers(who);
         Providers::<T>::remove(who);
-    }
-
-    pub(crate) fn do_set_keys(
-        who: T::AccountId,
-        work_key: WorkKey,
-        encryption_key: Digest32,
-    ) -> DispatchResult {
-        Providers::<T>::try_mutate(&who, |entry| -> DispatchResult {
-            let provider = entry.as_mut().ok_or(Error::<T>::NotAProvider)?;
-            provider.work_key = work_key;
-            provider.encryption_key = encryption_key;
-            Ok(())
-        })?;
-        Self::deposit_event(Event::KeysSet { provider: who, work_key, encryption_key });
-        Ok(())
     }
 
     /// Locks part of the free stake for a seat.

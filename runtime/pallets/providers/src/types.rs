@@ -35,6 +35,8 @@ pub struct Provider<N> {
     pub work_key: WorkKey,
     /// The X25519 key to which inputs are sealed.
     pub encryption_key: Digest32,
+    /// Height of its last change.
+    pub encryption_key_at: N,
     /// Executions at hand.
     pub working: u32,
     /// Fee burned on drawn, settled jobs, decayed to `score_at`.

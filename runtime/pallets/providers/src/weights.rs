@@ -14,6 +14,8 @@ pub trait WeightInfo {
     fn set_offer(models: u32) -> Weight;
     /// [`crate::Call::set_keys`].
     fn set_keys() -> Weight;
+    /// [`crate::Call::rotate_encryption_key`], which its authorisation does once before.
+    fn rotate() -> Weight;
     /// Putting this many offers in force.
     fn on_initialize(offers: u32) -> Weight;
 }

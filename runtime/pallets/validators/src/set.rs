@@ -10,7 +10,7 @@ use sp_runtime::DigestItem;
 
 use crate::{Config, Pallet, Validators};
 
-/// A validator with both of its keys.
+/// A validator with its keys.
 #[derive(
     Clone,
     Debug,
@@ -30,6 +30,8 @@ pub struct ValidatorInfo {
     pub key: Digest32,
     /// sr25519 key that evaluates the beacon, and does nothing else.
     pub vrf_key: Digest32,
+    /// X25519 key to which disputed work is sealed.
+    pub encryption_key: Digest32,
     /// Votes.
     pub power: u64,
 }

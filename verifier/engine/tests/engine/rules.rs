@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use assay_engine::synthetic::Synthetic;
 use assay_engine::{Claimed, Engine, ExecuteError, Execution, Model, Observer, Settings, Usage, Verified};
 use assay_manifest::Digest32;
-use assay_protocol::commitment::Finish;
+use assay_protocol::commitment::{FailCode, Finish};
 use assay_protocol::request::{Message, Prompt, Request, prompt_hash};
 
 use crate::support::{SEED, engine, execute, model, request, sampled, verify};
@@ -110,15 +110,19 @@ fn a_conversation_is_rendered_by_the_template() {
 }
 
 #[test]
-fn a_prompt_that_is_not_the_stated_one_is_declined_without_a_result() {
+fn a_prompt_that_is_not_the_stated_one_fails_for_everybody() {
     let model = model(&Synthetic::default());
     let right = request(&model, "the hand", 4);
     for (reason, wrong) in [
         ("count", Request { n_in: right.n_in + 1, ..right.clone() }),
         ("hash", Request { prompt_hash: Digest32::ZERO, ..right.clone() }),
     ] {
-        let declined = engine(1, 64).execute(&model, &wrong, &SEED, &mut ());
-        assert!(matches!(declined, Err(ExecuteError::PromptMismatch { .. })), "{reason}");
+        let execution = execute(&engine(1, 64), &model, &wrong);
+        assert_eq!(execution.failure.map(|failure| failure.code), Some(FailCode::Prompt), "{reason}");
+        assert!(execution.tokens.is_empty(), "{reason}");
+        // Whoever verifies a claim about it finds the same, whatever was claimed.
+        let verified = verify(&engine(2, 7), &model, &wrong, &[1], Finish::Eos);
+        assert_eq!(verified, Verified::Failed(execution), "{reason}");
     }
 }
 

@@ -5,7 +5,7 @@ use crate::party::{AccountBytes, Role};
 use crate::units::Amount;
 
 use super::settlement::SettlementRecord;
-use super::state::Job;
+use super::state::{Job, Party};
 
 /// Where forfeited or escrowed tokens go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,43 @@ pub enum Effect {
         provider: AccountBytes,
         /// The burned fee.
         burned: Amount,
+    },
+    /// Hold a deposit on an account.
+    TakeDeposit {
+        /// Whose.
+        from: AccountBytes,
+        /// How much.
+        amount: Amount,
+    },
+    /// End a deposit: a part is burned, a part goes to the pot, the rest is free again.
+    EndDeposit {
+        /// Whose.
+        from: AccountBytes,
+        /// The whole of it.
+        amount: Amount,
+        /// The part that is burned.
+        burned: Amount,
+        /// The part that goes to the pot.
+        to_pot: Amount,
+    },
+    /// Set part of the pot aside.
+    ReservePot {
+        /// How much.
+        amount: Amount,
+    },
+    /// End what was set aside: a part is paid, a part burned, the rest is free again.
+    SpendPot {
+        /// The whole of it.
+        reserved: Amount,
+        /// The part that is paid.
+        payment: Option<Payment>,
+        /// The part that is burned.
+        burned: Amount,
+    },
+    /// The package of a party is no longer needed.
+    DropPackage {
+        /// Whose.
+        party: Party,
     },
     /// The job came to its end: append the record to the log.
     Record(Box<SettlementRecord>),

@@ -4,11 +4,11 @@ use assay_manifest::Digest32;
 
 use crate::commitment::{Claim, Opening};
 use crate::draw::Candidate;
-use crate::party::Role;
+use crate::party::{AccountBytes, Role};
 use crate::signature::WorkKey;
 use crate::units::{Amount, Height, OutOfRange, Price};
 
-use super::state::SignedCommitment;
+use super::state::{Party, SignedCommitment};
 
 /// A provider that serves the model, as the ledger knows it when it draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Contender {
     pub candidate: Candidate,
     /// The key that signs job steps.
     pub work_key: WorkKey,
+    /// The X25519 key to which its data is sealed.
+    pub encryption_key: Digest32,
     /// Its price of a prompt token.
     pub input: Price,
     /// Its price of a generated token.
@@ -82,8 +84,45 @@ pub enum Input {
         /// The claim that was signed with it.
         claim: Option<Claim>,
     },
+    /// A party lacks its data (clause J12).
+    Need {
+        /// Who.
+        party: Party,
+        /// A fresh X25519 key.
+        key: Digest32,
+    },
+    /// A package for a party that lacks its data.
+    Post {
+        /// For whom.
+        party: Party,
+        /// Its size.
+        bytes: u32,
+    },
+    /// A party has shown the secret with which its package opens (clause J13).
+    Complain {
+        /// Who.
+        party: Party,
+        /// What the package turned out to be.
+        package: Package,
+    },
+    /// Somebody contests the settlement (clause J8).
+    Challenge {
+        /// Who stands for the referee's cost.
+        challenger: AccountBytes,
+    },
     /// The deadline of the phase has passed.
     Deadline,
+    /// It has passed, but the validators may not decide now.
+    PutOff,
+}
+
+/// What a posted package turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Package {
+    /// It opens to what the job committed to.
+    Good,
+    /// It does not.
+    Bad,
 }
 
 /// Why a step changes nothing.
@@ -110,6 +149,12 @@ pub enum Refusal {
     /// No commitment holds this value.
     #[error("the opening opens no commitment that was still closed")]
     OpensNothing,
+    /// The party has its data, or has asked for it already.
+    #[error("the party may not ask for data now")]
+    NoNeed,
+    /// The rules of its class, or an earlier verdict, exclude a challenge.
+    #[error("the settlement cannot be contested")]
+    NotContestable,
     /// Two equal commitments are no equivocation.
     #[error("the commitments are equal")]
     NoEquivocation,
@@ -119,6 +164,22 @@ pub enum Refusal {
     /// A list is full.
     #[error("the job has no room for another entry")]
     Full,
+}
+
+impl Input {
+    /// Whether the request has paid for the step in advance. Data that a party lacks is paid by that party.
+    pub(super) const fn is_prepaid(&self) -> bool {
+        matches!(
+            self,
+            Self::Accept { .. }
+                | Self::Decline { .. }
+                | Self::Commit { .. }
+                | Self::Reveal { .. }
+                | Self::Concede { .. }
+                | Self::Verdict { .. }
+                | Self::Equivocate { .. }
+        )
+    }
 }
 
 impl Contender {

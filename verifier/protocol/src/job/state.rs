@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::commitment::{Claim, Opening, SeatId};
 use crate::draw::DrawFacts;
 use crate::fees::Quote;
-use crate::params::{Params, SEATS_MAX};
+use crate::params::{NEEDS_MAX, Params, SEATS_MAX};
 use crate::party::{AccountBytes, Role};
 use crate::record::PublicRecord;
 use crate::signature::{Signature, WorkKey};
-use crate::units::{Height, Price};
+use crate::units::{Amount, Height, Price};
+
+use super::settlement::{Payments, Verdict};
 
 /// Where a job stands; every phase that is not final has exactly one deadline.
 #[derive(
@@ -89,6 +91,36 @@ pub enum Phase {
     /// Nobody executed it: refunded.
     #[codec(index = 10)]
     Expired,
+    /// Settled; at `draw_at` chance decides whether a fresh verifier looks again.
+    #[codec(index = 11)]
+    Sampling {
+        /// Height of the draw.
+        draw_at: Height,
+        /// First height at which the job may leave the state.
+        closes_at: Height,
+    },
+    /// Settled; a fresh verifier works.
+    #[codec(index = 12)]
+    Rechecking {
+        /// First height at which the job may leave the state.
+        closes_at: Height,
+    },
+    /// Settled; the fresh verifier's value is to be opened.
+    #[codec(index = 13)]
+    RecheckRevealing {
+        /// Last height for it.
+        reveal_by: Height,
+        /// First height at which the job may leave the state.
+        closes_at: Height,
+    },
+    /// Settled, and contested: the validators re-execute.
+    #[codec(index = 14)]
+    Rejudging {
+        /// Last height for a verdict.
+        verdict_by: Height,
+        /// First height at which the job may leave the state.
+        closes_at: Height,
+    },
 }
 
 /// What became of a seat.
@@ -144,6 +176,12 @@ pub enum SeatOutcome {
     /// Passed over: it could not bond when its turn came.
     #[codec(index = 11)]
     Unbonded,
+    /// An executor that did not make input and answer available, or handed over something else.
+    #[codec(index = 12)]
+    Withheld,
+    /// It complained of a package that was good.
+    #[codec(index = 13)]
+    FalseComplaint,
 }
 
 impl SeatOutcome {
@@ -164,11 +202,35 @@ impl SeatOutcome {
 impl Phase {
     /// Whether the escrow has been divided.
     pub const fn is_paid(self) -> bool {
-        matches!(self, Self::Settled { .. } | Self::Inconclusive | Self::Expired)
+        matches!(self, Self::Inconclusive | Self::Expired) || self.closes_at().is_some()
+    }
+
+    /// Keeps a settled job in the state until `height` at the least.
+    pub(super) fn keep_open_until(&mut self, height: Height) {
+        match self {
+            Self::Settled { closes_at }
+            | Self::Sampling { closes_at, .. }
+            | Self::Rechecking { closes_at }
+            | Self::RecheckRevealing { closes_at, .. }
+            | Self::Rejudging { closes_at, .. } => *closes_at = (*closes_at).max(height),
+            _ => {}
+        }
+    }
+
+    /// When a settled job may leave the state; nothing for a job that is not settled.
+    pub const fn closes_at(self) -> Option<Height> {
+        match self {
+            Self::Settled { closes_at }
+            | Self::Sampling { closes_at, .. }
+            | Self::Rechecking { closes_at }
+            | Self::RecheckRevealing { closes_at, .. }
+            | Self::Rejudging { closes_at, .. } => Some(closes_at),
+            _ => None,
+        }
     }
 }
 
-/// A commitment with the work key's signature over it.
+/// What a seat commits to, with the work key's signature over it.
 #[derive(
     Clone,
     Copy,
@@ -185,8 +247,10 @@ impl Phase {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignedCommitment {
-    /// [`SeatId::commit`].
+    /// [`SeatId::commit`] of the seat's value.
     pub commitment: Digest32,
+    /// [`SeatId::commit`] of its value one round later, so that a fresh verifier's can be compared with it.
+    pub recheck: Digest32,
     /// Over [`crate::signature::SeatStep::digest`].
     pub signature: Signature,
 }
@@ -219,7 +283,9 @@ pub struct Seat {
     /// The key that signs its steps.
     #[serde(with = "crate::hex_bytes")]
     pub work_key: WorkKey,
-    /// Verification price of its offer when it was drawn; zero for an executor.
+    /// The X25519 key to which its data is sealed.
+    pub encryption_key: Digest32,
+    /// Price of its offer when it was drawn: of a verified token, or of a generated one for an executor.
     pub price: Price,
     /// Last height for its next step.
     pub deadline: Height,
@@ -229,8 +295,10 @@ pub struct Seat {
     pub commitment: Option<SignedCommitment>,
     /// Index of the opened value that its commitment holds.
     pub value: Option<u8>,
-    /// Whether its bond is still locked.
-    pub bonded: bool,
+    /// What is still locked of its bond.
+    pub bond: Amount,
+    /// Paid to it from the escrow, or from the pot.
+    pub paid: Amount,
 }
 
 /// A drawn provider that takes a seat only after a fault (clause J11).
@@ -256,6 +324,8 @@ pub struct Standby {
     /// The key that will sign.
     #[serde(with = "crate::hex_bytes")]
     pub work_key: WorkKey,
+    /// The X25519 key to which its data will be sealed.
+    pub encryption_key: Digest32,
     /// Its verification price.
     pub price: Price,
 }
@@ -283,8 +353,7 @@ pub struct OpenedValue {
     pub value: Digest32,
 }
 
-/// A pending claim about delivery or settlement (clauses J8, J12, J13); these rules come with the network,
-/// the format is fixed from the first version.
+/// Who lacks data.
 #[derive(
     Clone,
     Copy,
@@ -300,34 +369,148 @@ pub struct OpenedValue {
     Deserialize,
 )]
 #[serde(rename_all = "camelCase")]
-pub enum ClaimState {
-    /// A seat lacks data and asks for it on chain.
+pub enum Party {
+    /// A seat, by its index.
     #[codec(index = 0)]
-    Need {
-        /// The seat.
-        seat: u8,
-        /// A fresh X25519 key to seal to.
-        ephemeral_key: Digest32,
-        /// Last height for the package.
-        due: Height,
-    },
-    /// A seat says that what it got does not open to its commitment.
+    Seat(u8),
+    /// The requester, for its answer.
     #[codec(index = 1)]
-    Complaint {
-        /// The seat.
-        seat: u8,
-        /// Last height for a judgement.
+    Requester,
+}
+
+/// Data that a party asked for on the ledger (clause J12). An entry stays, so that nobody asks twice.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Need {
+    /// Who lacks it.
+    pub party: Party,
+    /// A fresh X25519 key, to which the package is sealed.
+    pub key: Digest32,
+    /// Where it stands.
+    pub state: NeedState,
+}
+
+/// Where a [`Need`] stands.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum NeedState {
+    /// The package is awaited.
+    #[codec(index = 0)]
+    Open {
+        /// Last height for it.
         due: Height,
     },
-    /// Somebody challenges the settlement.
+    /// The package is on the ledger.
+    #[codec(index = 1)]
+    Posted {
+        /// Last height for a complaint.
+        due: Height,
+        /// What posting it cost the party.
+        fee: Amount,
+    },
+    /// The party went on, or the claim was judged.
     #[codec(index = 2)]
-    Challenge {
-        /// Who stands for the referee's cost.
-        #[serde(with = "crate::hex_bytes")]
-        challenger: AccountBytes,
-        /// Last height for a verdict.
-        due: Height,
-    },
+    Closed,
+}
+
+/// Somebody who stands with a deposit for the claim that a settlement is wrong (clause J8).
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Challenge {
+    /// Who.
+    #[serde(with = "crate::hex_bytes")]
+    pub challenger: AccountBytes,
+    /// The referee's cost.
+    pub deposit: Amount,
+}
+
+/// What a job was settled by, until a verdict replaces it.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Standing {
+    /// The round of its executor.
+    pub round: u8,
+    /// The opening of that round.
+    pub opening: Opening,
+    /// What the ledger says.
+    pub verdict: Verdict,
+    /// What the escrow paid.
+    pub payments: Payments,
+}
+
+/// A fresh look at a settled job.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Recheck {
+    /// Facts of its draw.
+    pub draw: DrawFacts,
+    /// Reserved in the pot for the fee and its steps.
+    pub reserved: Amount,
 }
 
 /// Everything that the ledger knows of a job.
@@ -361,8 +544,14 @@ pub struct Job {
     pub executor_draw: Option<DrawFacts>,
     /// Facts of the verifiers' draw.
     pub verifier_draw: Option<DrawFacts>,
-    /// Pending claims.
-    pub claims: BoundedVec<ClaimState, ConstU32<SEATS_MAX>>,
+    /// Data that was asked for on the ledger.
+    pub needs: BoundedVec<Need, ConstU32<NEEDS_MAX>>,
+    /// The settlement, once there is one.
+    pub standing: Option<Standing>,
+    /// The fresh look at it, once one was drawn.
+    pub recheck: Option<Recheck>,
+    /// The challenge at hand.
+    pub challenge: Option<Challenge>,
     /// Feeless steps taken so far.
     pub steps: u32,
 }
@@ -396,33 +585,63 @@ impl Job {
             values: BoundedVec::default(),
             executor_draw: None,
             verifier_draw: None,
-            claims: BoundedVec::default(),
+            needs: BoundedVec::default(),
+            standing: None,
+            recheck: None,
+            challenge: None,
             steps: 0,
         })
     }
 
     /// The height at which the ledger must act on the job by itself.
     pub fn due(&self) -> Option<Height> {
-        match self.phase {
-            Phase::Requested { draw_at } | Phase::Committed { draw_at } => Some(draw_at),
+        let phase_due = match self.phase {
+            Phase::Requested { draw_at } | Phase::Committed { draw_at } | Phase::Sampling { draw_at, .. } => {
+                Some(draw_at)
+            }
             Phase::Assigned { accept_by } => Some(after(accept_by)),
             Phase::Accepted { commit_by } => Some(after(commit_by)),
-            Phase::Verifying => self.pending_verifiers().map(|seat| after(seat.deadline)).min(),
-            Phase::Revealing { reveal_by } => Some(after(reveal_by)),
+            Phase::Verifying | Phase::Rechecking { .. } => {
+                self.pending_verifiers().map(|seat| after(seat.deadline)).min()
+            }
+            Phase::Revealing { reveal_by } | Phase::RecheckRevealing { reveal_by, .. } => {
+                Some(after(reveal_by))
+            }
             Phase::Disputed { concede_by } => Some(after(concede_by)),
-            Phase::Refereeing { verdict_by } => Some(after(verdict_by)),
+            Phase::Refereeing { verdict_by } | Phase::Rejudging { verdict_by, .. } => Some(after(verdict_by)),
             Phase::Settled { closes_at } => Some(closes_at),
             Phase::Inconclusive | Phase::Expired => None,
+        };
+        let answer_due = self.answer_due().map(after);
+        [phase_due, answer_due].into_iter().flatten().min()
+    }
+
+    /// Last height at which the requester's claim on its answer waits for somebody.
+    pub(super) fn answer_due(&self) -> Option<Height> {
+        match self.need(Party::Requester)?.state {
+            NeedState::Open { due } | NeedState::Posted { due, .. } => Some(due),
+            NeedState::Closed => None,
         }
+    }
+
+    /// What a party asked for.
+    pub fn need(&self, party: Party) -> Option<&Need> {
+        self.needs.iter().find(|need| need.party == party)
     }
 
     /// Whether the next thing to happen is a draw.
     pub fn awaits_draw(&self) -> Option<Role> {
         match self.phase {
             Phase::Requested { .. } => Some(Role::Executor),
-            Phase::Committed { .. } => Some(Role::Verifier),
+            Phase::Committed { .. } | Phase::Sampling { .. } => Some(Role::Verifier),
             _ => None,
         }
+    }
+
+    /// The draw waits for a height that has come, and no claim on an answer is due before it.
+    pub fn draws_at(&self, now: Height) -> Option<Role> {
+        let claimed = self.answer_due().is_some_and(|due| due < now);
+        self.awaits_draw().filter(|_| !claimed)
     }
 
     /// Seats of the round at hand.
@@ -447,6 +666,48 @@ impl Job {
     /// The identity of a seat inside commitments.
     pub fn seat_id(&self, seat: &Seat) -> SeatId {
         SeatId { job: self.id, round: seat.round, role: seat.role, seat: seat.index, provider: seat.provider }
+    }
+
+    /// Whether the job waits for the validators.
+    pub const fn is_contested(&self) -> bool {
+        matches!(self.phase, Phase::Refereeing { .. } | Phase::Rejudging { .. })
+    }
+
+    /// The providers of whom something may be asked now: every seat while the job is in motion, and the executor
+    /// while somebody waits for its package.
+    pub fn at_hand(&self) -> Vec<AccountBytes> {
+        let at_rest = matches!(self.phase, Phase::Settled { .. } | Phase::Inconclusive | Phase::Expired);
+        let awaited = self.needs.iter().any(|need| matches!(need.state, NeedState::Open { .. }));
+        let bonded = |seat: &&Seat| seat.bond > Amount::ZERO;
+        match (at_rest, awaited) {
+            (false, _) => self.seats.iter().filter(bonded).map(|seat| seat.provider).collect(),
+            (true, true) => self.answerer().filter(bonded).map(|seat| seat.provider).into_iter().collect(),
+            (true, false) => Vec::new(),
+        }
+    }
+
+    /// What accounts have deposited for claims and challenges that are not decided.
+    ///
+    /// # Errors
+    /// [`crate::units::OutOfRange`] when the fees are absurd.
+    pub fn deposits(&self, params: &Params) -> Result<Vec<(AccountBytes, Amount)>, crate::units::OutOfRange> {
+        let mut deposits: Vec<_> =
+            self.challenge.iter().map(|challenge| (challenge.challenger, challenge.deposit)).collect();
+        if self.answer_due().is_some() {
+            deposits.push((self.requester, params.need_deposit()?));
+        }
+        Ok(deposits)
+    }
+
+    /// The round whose executor's answer is, or was, settled.
+    pub fn answer_round(&self) -> u8 {
+        self.standing.map_or(self.round, |standing| standing.round)
+    }
+
+    /// The executor whose answer the claim is.
+    pub fn answerer(&self) -> Option<&Seat> {
+        let round = self.answer_round();
+        self.seats.iter().find(|seat| seat.round == round && seat.role == Role::Executor)
     }
 }
 

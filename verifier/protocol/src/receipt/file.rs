@@ -40,6 +40,8 @@ pub struct LedgerReceipt {
     pub executor_draw: Option<DrawEvidence>,
     /// How the verifiers were drawn.
     pub verifier_draw: Option<DrawEvidence>,
+    /// How the fresh verifier was drawn, if one looked again after the settlement.
+    pub recheck_draw: Option<DrawEvidence>,
     /// What the holder of the salt chose to show; absent in the public form.
     pub opened: Option<Disclosure>,
 }

@@ -84,6 +84,7 @@ pub(crate) fn receipt() -> LedgerReceipt {
         checkpoint: evidence(settlement.settled_at, (5, merkle::root(&leaves))),
         executor_draw: draw(Role::Executor),
         verifier_draw: draw(Role::Verifier),
+        recheck_draw: None,
         settlement,
         opened: Some(Disclosure {
             salt: Some(salt()),

@@ -133,6 +133,9 @@ impl LedgerReceipt {
         if opened.salt.is_none() {
             left.push("the sampler's seed, unless the request fixes it");
         }
+        if self.settlement.round > 1 {
+            left.push("the draws of the rounds before the last, whose executors dropped out");
+        }
         left.push("the computation itself: re-execute it with the model to do so");
         left
     }
@@ -160,8 +163,12 @@ impl LedgerReceipt {
 
     fn check_draws(&self, trust: &Trust) -> Checked {
         let record = &self.settlement;
-        check_draw(record, trust, (Role::Executor, record.executor_draw, self.executor_draw.as_ref()))?;
-        check_draw(record, trust, (Role::Verifier, record.verifier_draw, self.verifier_draw.as_ref()))
+        let draws = [
+            (Role::Executor, record.round, record.executor_draw, self.executor_draw.as_ref()),
+            (Role::Verifier, record.round, record.verifier_draw, self.verifier_draw.as_ref()),
+            (Role::Verifier, record.value_round(), record.recheck_draw, self.recheck_draw.as_ref()),
+        ];
+        draws.into_iter().try_for_each(|draw| check_draw(record, trust, draw))
     }
 
     fn check_opened(&self) -> Checked {
@@ -190,11 +197,11 @@ impl Evidence {
 fn check_draw(
     record: &SettlementRecord,
     trust: &Trust,
-    draw: (Role, Option<DrawFacts>, Option<&DrawEvidence>),
+    draw: (Role, u8, Option<DrawFacts>, Option<&DrawEvidence>),
 ) -> Checked {
-    let (role, facts, evidence) = match draw {
-        (role, Some(facts), Some(evidence)) => (role, facts, evidence),
-        (_, None, None) => return Ok(()),
+    let (role, round, facts, evidence) = match draw {
+        (role, round, Some(facts), Some(evidence)) => (role, round, facts, evidence),
+        (_, _, None, None) => return Ok(()),
         (role, ..) => return Err(format!("the evidence of the {role:?} draw does not match the record")),
     };
     let header = evidence.seed.check(trust, Some(facts.height))?;
@@ -204,14 +211,14 @@ fn check_draw(
     ensure(recomputed == Ok(facts), || {
         format!("the candidates of the {role:?} draw are not those recorded")
     })?;
-    let seed = draw::seed(&randomness, &record.job, record.round, role);
+    let seed = draw::seed(&randomness, &record.job, round, role);
     let drawn = draw::draw(&seed, &evidence.candidates, SEATS_MAX as usize);
-    check_seats(record, role, &drawn)
+    check_seats(record, (round, role), &drawn)
 }
 
-/// Seats of the last round must be the drawn ones, in drawn order.
-fn check_seats(record: &SettlementRecord, role: Role, drawn: &[Candidate]) -> Checked {
-    let seats = record.seats.iter().filter(|seat| seat.round == record.round && seat.role == role);
+/// Seats of a round must be the drawn ones, in drawn order.
+fn check_seats(record: &SettlementRecord, (round, role): (u8, Role), drawn: &[Candidate]) -> Checked {
+    let seats = record.seats.iter().filter(|seat| seat.round == round && seat.role == role);
     let mut drawn = drawn.iter();
     for seat in seats {
         let next = drawn.next().ok_or_else(|| format!("seat {} was not drawn", seat.index))?;
@@ -231,13 +238,13 @@ impl SettlementRecord {
         for seat in &self.seats {
             let Some(signed) = seat.commitment else { continue };
             let claim = if seat.role == Role::Executor { self.claim } else { None };
-            let step = SeatStep::Commit { commitment: signed.commitment, claim };
+            let step = SeatStep::Commit { commitment: signed.commitment, recheck: signed.recheck, claim };
             let digest = step.digest(&self.genesis, &self.job, seat.round, seat.index);
             ensure(signed.signature.verifies(&seat.work_key, &digest), || {
                 format!("the signature of seat {} is wrong", seat.index)
             })?;
             if let Some(value) = seat.value {
-                ensure(self.seat_id(seat).commit(&value) == signed.commitment, || {
+                ensure(self.seat_id(seat, seat.round).commit(&value) == signed.commitment, || {
                     format!("the commitment of seat {} does not open to its value", seat.index)
                 })?;
             }
@@ -245,14 +252,8 @@ impl SettlementRecord {
         Ok(())
     }
 
-    fn seat_id(&self, seat: &SeatRecord) -> SeatId {
-        SeatId {
-            job: self.job,
-            round: seat.round,
-            role: seat.role,
-            seat: seat.index,
-            provider: seat.provider,
-        }
+    fn seat_id(&self, seat: &SeatRecord, round: u8) -> SeatId {
+        SeatId { job: self.job, round, role: seat.role, seat: seat.index, provider: seat.provider }
     }
 
     fn check_verdict(&self) -> Checked {
@@ -264,20 +265,39 @@ impl SettlementRecord {
         let (Some(opening), Some(value), Some(claim)) = (self.opening, self.value, self.claim) else {
             return Err("it has a verdict without a value".into());
         };
-        ensure(opening.value(&self.job, self.round, &claim) == value, || {
+        ensure(opening.value(&self.job, self.value_round(), &claim) == value, || {
             "the opening does not give the settled value".into()
         })?;
         for seat in self.seats.iter().filter(|seat| seat.outcome == SeatOutcome::Right) {
-            ensure(seat.value == Some(value), || format!("seat {} is right with another value", seat.index))?;
+            ensure(self.stands_by(seat, &value), || {
+                format!("seat {} is right with another value", seat.index)
+            })?;
         }
         let wide = self.verifier_draw.is_some_and(|facts| facts.is_wide(self.bond));
         let expected = match self.verdict {
             Verdict::Refereed => Verdict::Refereed,
+            Verdict::RetroVerified if self.is_confirmed() => Verdict::RetroVerified,
             _ if self.right_verifiers().count() == 0 => Verdict::Committed,
             _ if wide => Verdict::Verified,
             _ => Verdict::VerifiedThin,
         };
         ensure(self.verdict == expected, || format!("draw and seats support only {expected:?}"))
+    }
+
+    /// A seat of the value's round has opened to it; one of the round before had committed to it ahead.
+    fn stands_by(&self, seat: &SeatRecord, value: &Digest32) -> bool {
+        let round = self.value_round();
+        let ahead = || {
+            let id = self.seat_id(seat, round);
+            seat.commitment.is_some_and(|signed| signed.recheck == id.commit(value))
+        };
+        if seat.round == round { seat.value == Some(*value) } else { ahead() }
+    }
+
+    /// Whether a fresh verifier was drawn after the settlement, and agreed.
+    fn is_confirmed(&self) -> bool {
+        let round = self.value_round();
+        self.recheck_draw.is_some() && self.right_verifiers().any(|seat| seat.round == round)
     }
 }
 
@@ -285,7 +305,7 @@ impl Disclosure {
     fn check(&self, record: &SettlementRecord) -> Checked {
         let claim = record.claim.ok_or("nothing was claimed that could be opened")?;
         if let Some(salt) = &self.salt {
-            self.check_salt(salt, record.round)?;
+            self.check_salt(salt, record.value_round())?;
         }
         if let Some(input) = &self.input {
             let request = &input.request;

@@ -5,7 +5,7 @@ use super::keys::OVERHEAD_BYTES;
 /// The smallest package, so that a short question looks like any other.
 const PACKAGE_BYTES_MIN: usize = 256;
 /// The largest package; what does not fit is refused before it is paid for.
-pub const PACKAGE_BYTES_MAX: usize = 256 * 1024;
+pub const PACKAGE_BYTES_MAX: usize = crate::params::PACKAGE_BYTES_MAX as usize;
 
 /// Halvings of the exponent between the smallest package and the largest.
 const STEPS: u32 = 20;

@@ -1,0 +1,78 @@
+//! When verdicts find many wrong under one definition, the definition is asked about first.
+
+use assay_manifest::JobId;
+use assay_protocol::job::{Phase, Verdict};
+use assay_runtime::RuntimeEvent;
+use pallet_assay_jobs::{Event, Ruling};
+
+use crate::answers::*;
+use crate::market::*;
+
+/// A job that waits for the validators, one of whose verifiers lies; and the liar.
+fn contested(market: &mut Market) -> (JobId, [u8; 32]) {
+    let (id, _, verifiers) = market.revealing(&[right(1), right(1), reject(1)], claim());
+    market.wait(id, |phase| matches!(phase, Phase::Refereeing { .. }));
+    (id, verifiers[1].provider)
+}
+
+fn judge(market: &mut Market, id: JobId) -> Vec<RuntimeEvent> {
+    let verdict = market.verdict(id, Some(right(1)));
+    market.take(verdict)
+}
+
+/// Two liars have been found wrong; the verdict over the third pauses the definition.
+fn paused() -> (Market, JobId, [u8; 32]) {
+    let mut market = Market::of(9);
+    for _ in 0..2 {
+        let (id, liar) = contested(&mut market);
+        judge(&mut market, id);
+        assert_eq!(market.provider(liar).stake, STAKE - B);
+        market.close(id);
+    }
+    let (id, liar) = contested(&mut market);
+    let events = judge(&mut market, id);
+    let is_pause = |event: &RuntimeEvent| matches!(event, RuntimeEvent::Jobs(Event::Paused { .. }));
+    assert!(events.iter().any(is_pause));
+    (market, id, liar)
+}
+
+#[test]
+fn the_third_provider_found_wrong_pauses_the_definition_and_loses_nothing_yet() {
+    let (mut market, id, liar) = paused();
+    assert_eq!(market.provider(liar).stake, STAKE);
+    assert!(matches!(market.job(id).phase, Phase::Refereeing { .. }));
+    assert!(market.refuses(&market.verdict(id, Some(right(1)))), "no verdict counts meanwhile");
+    let asked = market.asking(two());
+    assert!(error(&market.take(asked)).is_some(), "and no request is taken");
+    // The verdict's deadline is put off as long as the validators have not ruled.
+    market.net.blocks(3 * params().verdict_window);
+    assert!(matches!(market.job(id).phase, Phase::Refereeing { .. }));
+    assert_eq!(market.provider(liar).locked, B, "its bond is frozen");
+}
+
+#[test]
+fn a_confirmed_definition_convicts_as_before() {
+    let (mut market, id, liar) = paused();
+    let since = market.height();
+    assert!(market.refuses(&market.rule(Ruling::Confirm, since + 1)), "another pause's ruling");
+    let confirm = market.rule(Ruling::Confirm, since);
+    market.take(confirm);
+    judge(&mut market, id);
+    assert_eq!(market.provider(liar).stake, STAKE - B);
+    market.close(id);
+    market.request(two());
+}
+
+#[test]
+fn an_annulled_definition_convicts_nobody_and_serves_no_more() {
+    let (mut market, id, liar) = paused();
+    let annul = market.rule(Ruling::Annul, market.height());
+    market.take(annul.clone());
+    assert!(market.refuses(&annul), "ruled once");
+    assert!(market.refuses(&market.verdict(id, Some(right(1)))));
+    market.close(id);
+    assert_eq!(market.settlement(id).verdict, Verdict::Inconclusive);
+    assert_eq!((market.provider(liar).stake, market.provider(liar).locked), (STAKE, 0));
+    let asked = market.asking(two());
+    assert!(error(&market.take(asked)).is_some());
+}
