@@ -67,8 +67,11 @@ pub struct Params {
     pub prefill_tokens_per_block: u32,
     /// Reference speed of decoding, tokens a block.
     pub decode_tokens_per_block: u32,
-    /// To post data that a party lacks, and then to complain of it (clauses J12, J13).
+    /// To post data without which a job stands still, and to complain of an answer (clauses J12, J13).
     pub data_window: u32,
+    /// To post an answer that was settled: nothing waits for it, so that a restart of an honest executor's machine
+    /// is no ground to ask (clause J12).
+    pub answer_window: u32,
     /// Price of a byte that is posted on the ledger, burned: what a transaction's byte costs.
     pub byte_fee: Amount,
     /// Per cent of settled jobs that a fresh verifier looks at again.
@@ -107,6 +110,7 @@ impl Params {
         prefill_tokens_per_block: 100,
         decode_tokens_per_block: 10,
         data_window: 30,
+        answer_window: 3_600,
         byte_fee: Amount::new(1_000),
         recheck_percent: 5,
         newcomer_score: Amount::new(4_000_000_000),
@@ -124,6 +128,7 @@ impl Params {
         verdict_window: 100,
         concede_window: 20,
         challenge_window: 20,
+        answer_window: 30,
         rotation_window: 600,
         offer_delay: 4,
         unbonding_window: 60,

@@ -20,7 +20,10 @@ impl Run<'_> {
         if self.job.need(party).is_some() {
             return Err(Refusal::NoNeed);
         }
-        let due = self.later(self.context.params.data_window)?;
+        let due = match party {
+            Party::Seat(_) => self.later(self.context.params.data_window)?,
+            Party::Requester => self.later(self.context.params.answer_window)?,
+        };
         match party {
             Party::Seat(index) => self.seat_needs(index, due)?,
             Party::Requester => self.requester_needs(due)?,
