@@ -2,13 +2,14 @@
 
 #![allow(missing_docs, clippy::too_many_arguments)] // the macro's own items
 
-use assay_manifest::{ArtifactId, Digest32, JobId, ModelId};
+use assay_manifest::status::StatusSubject;
+use assay_manifest::{ArtifactId, Digest32, JobId, ModelId, SpecId};
 use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::fees::Quote;
 use assay_protocol::job::Job;
 use assay_protocol::params::Params;
 use assay_protocol::record::PublicRecord;
-use pallet_assay_artifacts::{Registered, StatedEdge};
+use pallet_assay_artifacts::{Prior, Registered, StatedEdge, StatedStatus};
 use pallet_assay_providers::{Offer, PendingOffer, Provider};
 
 use crate::{AccountId, BlockNumber};
@@ -20,6 +21,8 @@ pub const PAGE_MAX: u32 = 256;
 pub type RegisteredBy = (AccountId, Registered<BlockNumber>);
 /// An edge as it was stated.
 pub type Stated = StatedEdge<AccountId, BlockNumber>;
+/// What an account says now of a claim or key of its own.
+pub type CurrentStatus = StatedStatus<BlockNumber>;
 /// A provider with its offers.
 pub type ProviderEntry = (AccountId, Provider<BlockNumber>, Option<Offer>, Option<PendingOffer<BlockNumber>>);
 
@@ -34,8 +37,15 @@ sp_api::decl_runtime_apis! {
         fn named(account: AccountId, name: Vec<u8>) -> Option<ArtifactId>;
         /// The artifact of a model.
         fn model(model: ModelId) -> Option<ArtifactId>;
+        /// Whether a registration of the model states this spec, or leaves it open; nothing when the model is not
+        /// registered.
+        fn agrees(model: ModelId, spec: SpecId) -> Option<bool>;
         /// The edges that lead from an artifact to what it was made from.
         fn edges(child: ArtifactId) -> Vec<Stated>;
+        /// What each account says now of its own; answers stand at the places of the first 256 questions.
+        fn statuses(of: Vec<(StatusSubject, AccountId)>) -> Vec<Option<CurrentStatus>>;
+        /// An account's commitments that are not opened.
+        fn priors(account: AccountId) -> Vec<Prior<BlockNumber>>;
     }
 
     /// Sellers of compute.

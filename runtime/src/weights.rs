@@ -26,6 +26,18 @@ impl pallet_assay_artifacts::WeightInfo for Measured {
     fn withdraw_edge() -> Weight {
         us(140)
     }
+    fn commit_prior() -> Weight {
+        us(150)
+    }
+    fn open_prior() -> Weight {
+        us(300)
+    }
+    fn withdraw_prior() -> Weight {
+        us(140)
+    }
+    fn state_status() -> Weight {
+        us(150)
+    }
 }
 
 impl pallet_assay_providers::WeightInfo for Measured {

@@ -18,6 +18,8 @@ pub mod path;
 pub mod manifest;
 pub mod lineage;
 pub mod name;
+pub mod priority;
+pub mod status;
 pub mod log;
 
 pub use canonical::PartIds;

@@ -6,14 +6,17 @@ use std::str::FromStr;
 
 /// A name within an account: 1 to 64 bytes of `a-z 0-9 . _ -`, beginning and ending with a letter or digit.
 ///
-/// The alphabet holds no letters that only differ by case or script; what still looks alike is folded by
-/// [`ArtifactName::folded`].
+/// The alphabet holds no letters that only differ by case or script, which no folding tells apart as reliably
+/// as leaving them out; what still looks alike is folded by [`ArtifactName::folded`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ArtifactName(String);
 
 /// Longest name, in bytes: what fits in a table's column.
 pub const NAME_BYTES_MAX: u32 = 64;
+
+/// Longest folded name, in bytes: every character may become two.
+pub const FOLDED_BYTES_MAX: u32 = 2 * NAME_BYTES_MAX;
 
 /// Text that cannot be a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,15 +30,24 @@ impl ArtifactName {
     }
 
     /// The name with look-alikes made equal; names of one account must differ in this form.
+    ///
+    /// It makes equal whatever UTS #39 makes equal within the alphabet (0 and O, 1 and l, m and rn), and what
+    /// common fonts show alike besides.
     pub fn folded(&self) -> String {
-        let fold = |c| match c {
-            '0' => 'o',
-            '1' | 'i' => 'l',
-            '5' => 's',
-            '_' | '.' => '-',
-            other => other,
-        };
-        self.0.chars().map(fold).collect()
+        let mut folded = String::with_capacity(self.0.len());
+        for character in self.0.chars() {
+            match character {
+                '0' => folded.push('o'),
+                '1' | 'i' => folded.push('l'),
+                '5' => folded.push('s'),
+                '_' | '.' => folded.push('-'),
+                'd' => folded.push_str("cl"),
+                'm' => folded.push_str("rn"),
+                'w' => folded.push_str("vv"),
+                other => folded.push(other),
+            }
+        }
+        folded
     }
 }
 
@@ -89,10 +101,38 @@ mod tests {
         }
     }
 
+    fn folded(text: &str) -> String {
+        text.parse::<ArtifactName>().unwrap().folded()
+    }
+
     #[test]
     fn look_alikes_fold_to_one() {
-        let folded = |text: &str| text.parse::<ArtifactName>().unwrap().folded();
-        assert_eq!(folded("m0del-v1.i"), folded("model_vl-l"));
+        assert_eq!(folded("m0del-v1.i"), folded("rnodel_vl-l"));
+        assert_eq!(folded("window"), folded("vvinclow"));
         assert_ne!(folded("model-v2"), folded("model-v3"));
+        assert_eq!(folded(&"w".repeat(64)).len(), FOLDED_BYTES_MAX as usize);
+    }
+
+    /// Every name of three characters, under the skeleton of UTS #39 in both cases that a font may show.
+    #[test]
+    fn what_unicode_calls_confusable_folds_to_one() {
+        let alphabet: Vec<char> = ('a'..='z').chain('0'..='9').chain(['.', '_', '-']).collect();
+        let mut seen = std::collections::HashMap::<String, String>::new();
+        let mut names = 0;
+        for first in &alphabet {
+            for second in &alphabet {
+                for third in &alphabet {
+                    let Ok(name) = String::from_iter([first, second, third]).parse::<ArtifactName>() else {
+                        continue;
+                    };
+                    names += 1;
+                    let skeleton: String =
+                        unicode_security::skeleton(name.as_str()).collect::<String>().to_lowercase();
+                    let there = seen.entry(skeleton).or_insert_with(|| name.folded());
+                    assert_eq!(*there, name.folded(), "{name} looks like another name");
+                }
+            }
+        }
+        assert_eq!(names, 36 * 39 * 36);
     }
 }

@@ -6,10 +6,11 @@
 use assay_manifest::canonical::{TransformersFiles, gguf_part_ids, transformers_part_ids};
 use assay_manifest::formats::{DType, gguf, safetensors};
 use assay_manifest::lineage::{Edge, EdgeKind, Evidence};
-use assay_manifest::log::{Derivation, LogEntry, Registration, Subject};
+use assay_manifest::log::{Derivation, LogEntry, Prior, Priority, Registration, StatusEntry, Subject};
 use assay_manifest::merkle::{ConsistencyProof, Frontier, InclusionProof, leaf_hash};
+use assay_manifest::status::{Reason, Status, StatusKind, StatusSubject};
 use assay_manifest::{
-    ArtifactId, ConfigId, Digest32, FileEntry, Manifest, ModelParts, PartIds, TaggedHash, TemplateId,
+    ArtifactId, ConfigId, Digest32, FileEntry, Manifest, ModelParts, PartIds, SpecId, TaggedHash, TemplateId,
     TensorEntry, TokenizerId, WeightsId, sha256,
 };
 use codec::Encode;
@@ -66,6 +67,31 @@ fn registration(subject: Subject) -> Vec<u8> {
         license: "Apache-2.0".to_owned(),
     };
     LogEntry::Registered(registration).to_bytes()
+}
+
+fn log_model(spec_id: SpecId) -> Vec<u8> {
+    registration(Subject::Model { parts: model_parts(), spec_id })
+}
+
+fn priority() -> Priority {
+    Priority {
+        account: [10; 32],
+        height: 77,
+        artifact_id: ArtifactId::from_bytes([1; 32]),
+        salt: digest(11),
+        committed_at: 60,
+        prior_index: 5,
+    }
+}
+
+fn prior() -> Prior {
+    Prior { account: [10; 32], height: 60, commitment: priority().commitment() }
+}
+
+fn status() -> Vec<u8> {
+    let subject = StatusSubject::Edge { child: ArtifactId::from_bytes([1; 32]), id: edge().id() };
+    let status = Status { subject, kind: StatusKind::Superseded { by: digest(12) }, reason: Reason::Mistake };
+    LogEntry::Stated(StatusEntry { account: [10; 32], height: 77, status }).to_bytes()
 }
 
 fn gguf_metadata() -> gguf::Metadata {
@@ -138,11 +164,16 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("edge_statement", edge().statement()),
         ("edge_id", edge().id().encode()),
         ("edge_scale", edge().encode()),
-        ("log_model", registration(Subject::Model(model_parts()))),
+        ("log_model", log_model(SpecId::ZERO)),
         ("log_dataset", registration(Subject::Dataset(ArtifactId::from_bytes([1; 32])))),
         ("log_edge", LogEntry::Derived(derivation).to_bytes()),
         ("gguf_file", gguf_file()),
         ("safetensors_file", safetensors_file()),
+        ("log_runnable", log_model(SpecId::from_bytes([13; 32]))),
+        ("prior_commitment", priority().commitment().encode()),
+        ("log_prior", LogEntry::Committed(prior()).to_bytes()),
+        ("log_priority", LogEntry::Opened(priority()).to_bytes()),
+        ("log_status", status()),
     ]
 }
 

@@ -1,9 +1,12 @@
-//! Registrations with the longest names and licences, and edges.
+//! Registrations with the longest names and licences, edges, statuses and priority commitments.
 
 use assay_manifest::lineage::{Edge, EdgeKind, Evidence};
+use assay_manifest::priority::{OPENING_DELAY_BLOCKS, commitment};
+use assay_manifest::status::{Reason, Status, StatusKind, StatusSubject};
 use assay_manifest::{ArtifactId, Digest32};
 use assay_runtime::RuntimeCall;
 use pallet_assay_artifacts::{Call, Subject};
+use sp_core::Pair;
 
 use crate::samples::Samples;
 use crate::support::alice;
@@ -26,21 +29,54 @@ fn edge(n: u8) -> Edge {
     }
 }
 
-/// Blocks of 8, 16 and 32 of each call.
+fn register(n: u8) -> Call<assay_runtime::Runtime> {
+    Call::register {
+        subject: Subject::Dataset(artifact(n)),
+        size_bytes: 1,
+        name: format!("{n:0>NAME_BYTES$}").into_bytes().try_into().expect("the longest name"),
+        license: vec![b'l'; LICENSE_BYTES].try_into().expect("the longest licence"),
+    }
+}
+
+fn status(n: u8) -> Status {
+    let subject = StatusSubject::Artifact(artifact(n));
+    Status { subject, kind: StatusKind::Superseded { by: Digest32::ZERO }, reason: Reason::Mistake }
+}
+
+fn prior(n: u8) -> Digest32 {
+    commitment(&artifact(n), &alice().public().0, &Digest32::ZERO)
+}
+
+/// Blocks of 8, 16 and 32 of each call; 32 are all the commitments that an account may have.
 pub fn measure(town: &mut Town, samples: &mut Samples) {
     for batch in [1..9u8, 10..26, 30..62] {
-        let register = |n: u8| Call::register {
-            subject: Subject::Dataset(artifact(n)),
-            size_bytes: 1,
-            name: format!("{n:0>NAME_BYTES$}").into_bytes().try_into().expect("the longest name"),
-            license: vec![b'l'; LICENSE_BYTES].try_into().expect("the longest licence"),
-        };
         take(town, samples, "register", batch.clone().map(register));
         take(town, samples, "state_edge", batch.clone().map(|n| Call::state_edge { edge: edge(n) }));
         let withdraw = |n: u8| Call::withdraw_edge { child: artifact(n), id: edge(n).id() };
         take(town, samples, "withdraw_edge", batch.clone().map(withdraw));
-        take(town, samples, "unregister", batch.map(|n| Call::unregister { artifact: artifact(n) }));
+        let state = |n: u8| Call::state_status { status: status(n) };
+        take(town, samples, "state_status", batch.clone().map(state));
+        take(town, samples, "unregister", batch.clone().map(|n| Call::unregister { artifact: artifact(n) }));
+        measure_priors(town, samples, batch);
     }
+}
+
+/// A commitment is opened in the block of its registration, so that both are measured together.
+fn measure_priors(town: &mut Town, samples: &mut Samples, batch: std::ops::Range<u8>) {
+    let commit = |n: u8| Call::commit_prior { commitment: prior(n) };
+    take(town, samples, "commit_prior", batch.clone().map(commit));
+    let account = alice().public();
+    let withdraw = |n: u8| Call::withdraw_prior { account: account.into(), commitment: prior(n) };
+    take(town, samples, "withdraw_prior", batch.clone().map(withdraw));
+    take(town, samples, "building", batch.clone().map(commit));
+    for _ in 0..OPENING_DELAY_BLOCKS {
+        town.pass("empty", 0, samples);
+    }
+    let open = |n: u8| Call::open_prior { artifact: artifact(n), salt: Digest32::ZERO };
+    let calls = batch.clone().flat_map(|n| [register(n), open(n)]).map(RuntimeCall::Artifacts).collect();
+    let us = town.block(town.signed(&alice(), calls));
+    samples.add("register_and_open", batch.len(), us);
+    take(town, samples, "building", batch.map(|n| Call::unregister { artifact: artifact(n) }));
 }
 
 fn take(

@@ -25,6 +25,10 @@ pub fn render(samples: &Samples) -> String {
         ("unregister", each("unregister")),
         ("state_edge", each("state_edge")),
         ("withdraw_edge", each("withdraw_edge")),
+        ("commit_prior", each("commit_prior")),
+        ("open_prior", each("register_and_open")),
+        ("withdraw_prior", each("withdraw_prior")),
+        ("state_status", each("state_status")),
     ];
     let mut text = header();
     text.push_str("\nimpl pallet_assay_artifacts::WeightInfo for Measured {\n");

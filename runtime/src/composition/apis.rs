@@ -2,12 +2,14 @@
 
 #![allow(missing_docs)] // the macro's own items
 
-use assay_manifest::{ArtifactId, Digest32, JobId, ModelId};
+use assay_manifest::status::StatusSubject;
+use assay_manifest::{ArtifactId, Digest32, JobId, ModelId, SpecId};
 use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::fees::Quote;
 use assay_protocol::job::Job;
 use assay_protocol::params::Params;
 use assay_protocol::record::PublicRecord;
+use pallet_assay_artifacts::Prior;
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 use sp_core::OpaqueMetadata;
 use sp_runtime::traits::Block as BlockT;
@@ -16,9 +18,9 @@ use sp_runtime::{ApplyExtrinsicResult, ExtrinsicInclusionMode};
 use sp_version::RuntimeVersion;
 
 use super::InherentDataExt as _;
-use crate::queries::{ProviderEntry, RegisteredBy, Stated};
+use crate::queries::{CurrentStatus, ProviderEntry, RegisteredBy, Stated};
 use crate::{
-    AccountId, Balance, Block, Executive, Header, Jobs, Nonce, Providers, Runtime, System,
+    AccountId, Balance, Block, BlockNumber, Executive, Header, Jobs, Nonce, Providers, Runtime, System,
     TransactionPayment, Transparency, VERSION, Validators, queries,
 };
 
@@ -107,10 +109,20 @@ sp_api::impl_runtime_apis! {
             crate::Artifacts::named(&account, name)
         }
         fn model(model: ModelId) -> Option<ArtifactId> {
-            pallet_assay_artifacts::Models::<Runtime>::get(model)
+            crate::Artifacts::artifact_of(model)
+        }
+        fn agrees(model: ModelId, spec: SpecId) -> Option<bool> {
+            crate::Artifacts::agrees(model, spec)
         }
         fn edges(child: ArtifactId) -> Vec<Stated> {
             pallet_assay_artifacts::Edges::<Runtime>::iter_prefix_values(child).collect()
+        }
+        fn statuses(of: Vec<(StatusSubject, AccountId)>) -> Vec<Option<CurrentStatus>> {
+            let asked = of.into_iter().take(queries::PAGE_MAX as usize);
+            asked.map(|(subject, who)| pallet_assay_artifacts::Statuses::<Runtime>::get(subject, who)).collect()
+        }
+        fn priors(account: AccountId) -> Vec<Prior<BlockNumber>> {
+            pallet_assay_artifacts::Priors::<Runtime>::get(account).into_inner()
         }
     }
 

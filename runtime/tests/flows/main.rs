@@ -22,4 +22,6 @@ mod pause;
 mod queue;
 mod stake;
 mod registrations;
+mod priority;
+mod statuses;
 mod store;

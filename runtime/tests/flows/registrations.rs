@@ -1,7 +1,11 @@
 //! Registrations and edges: deposits to the unit, several accounts beside one another.
 
-use assay_manifest::ArtifactId;
 use assay_manifest::lineage::{Edge, EdgeKind, Evidence};
+use assay_manifest::log::LogEntry;
+use assay_manifest::status::{StatusKind, StatusSubject};
+use assay_manifest::{
+    ArtifactId, ConfigId, Digest32, ModelId, ModelParts, SpecId, TemplateId, TokenizerId, WeightsId,
+};
 use assay_runtime::{RuntimeCall, UNIT};
 use pallet_assay_artifacts::{Call, Subject};
 use sp_core::{Pair, sr25519};
@@ -10,20 +14,24 @@ use sp_runtime::DispatchError;
 
 use crate::market::{Market, error, fee_paid};
 
-fn artifact(n: u8) -> ArtifactId {
+pub const fn artifact(n: u8) -> ArtifactId {
     ArtifactId::from_bytes([n; 32])
 }
 
-fn register(n: u8, name: &str, license: &str) -> Call<assay_runtime::Runtime> {
+pub fn register(n: u8, name: &str, license: &str) -> Call<assay_runtime::Runtime> {
+    register_as(Subject::Dataset(artifact(n)), name, license)
+}
+
+fn register_as(subject: Subject, name: &str, license: &str) -> Call<assay_runtime::Runtime> {
     Call::register {
-        subject: Subject::Dataset(artifact(n)),
+        subject,
         size_bytes: 5,
         name: name.as_bytes().to_vec().try_into().unwrap(),
         license: license.as_bytes().to_vec().try_into().unwrap(),
     }
 }
 
-fn edge() -> Edge {
+pub fn edge() -> Edge {
     Edge {
         kind: EdgeKind::GeneratedBy,
         child: artifact(1),
@@ -34,7 +42,7 @@ fn edge() -> Edge {
 }
 
 /// Sends the call; answers its error and the fee it paid.
-fn send(
+pub fn send(
     market: &mut Market,
     who: &sr25519::Pair,
     call: Call<assay_runtime::Runtime>,
@@ -44,8 +52,34 @@ fn send(
     (error(&events), fee_paid(&events))
 }
 
-fn log_size(market: &Market) -> u64 {
-    market.net.call::<(u64, assay_manifest::Digest32)>("LedgerApi_log", ()).0
+/// The entries of the log, all of kinds of this part.
+pub fn log(market: &Market) -> Vec<LogEntry> {
+    let (size, _): (u64, Digest32) = market.net.call("LedgerApi_log", ());
+    let entries = market.net.chain.reader().log_entries(0, usize::try_from(size).unwrap()).unwrap();
+    entries.iter().map(|bytes| LogEntry::from_bytes(bytes).unwrap()).collect()
+}
+
+/// The subject of the last entry, which says that it was withdrawn.
+fn withdrawn(market: &Market) -> StatusSubject {
+    match log(market).pop() {
+        Some(LogEntry::Stated(entry)) if entry.status.kind == StatusKind::Withdrawn => entry.status.subject,
+        other => panic!("the last entry is {other:?}"),
+    }
+}
+
+/// Parts of a model in artifact 1; the tokenizer tells models apart.
+fn model(tokenizer: u8) -> ModelParts {
+    ModelParts {
+        artifact_id: artifact(1),
+        weights_id: WeightsId::from_bytes([2; 32]),
+        config_id: ConfigId::from_bytes([3; 32]),
+        tokenizer_id: TokenizerId::from_bytes([tokenizer; 32]),
+        template_id: TemplateId::ZERO,
+    }
+}
+
+fn spec(n: u8) -> SpecId {
+    SpecId::from_bytes([n; 32])
 }
 
 #[test]
@@ -67,7 +101,8 @@ fn a_registration_holds_its_deposit_and_gives_it_back_while_its_entry_stays() {
     want.of(who.public().0).free -= fee;
     want.burn(fee);
     assert_eq!(market.books(), want);
-    assert_eq!(log_size(&market), 1, "what was logged stays logged");
+    assert!(matches!(log(&market)[..], [LogEntry::Registered(_), _]), "what was logged stays logged");
+    assert_eq!(withdrawn(&market), StatusSubject::Artifact(artifact(1)));
 }
 
 #[test]
@@ -81,7 +116,62 @@ fn a_registration_is_not_exclusive_but_a_name_is_the_accounts_own() {
         "registered once an account"
     );
     assert!(send(&mut market, &Alice.pair(), register(2, "corpus", "")).0.is_some(), "the name is in use");
-    assert_eq!(log_size(&market), 2);
+    assert_eq!(log(&market).len(), 2);
+}
+
+#[test]
+fn names_of_one_account_that_look_alike_collide_and_those_of_two_do_not() {
+    let mut market = Market::of(0);
+    let (alice, bob) = (Alice.pair(), Bob.pair());
+    assert_eq!(send(&mut market, &alice, register(1, "modem-v1", "")).0, None);
+    for (n, alike) in [(2, "modern-v1"), (3, "rnodem_vl"), (4, "m0dem.vi")] {
+        assert!(send(&mut market, &alice, register(n, alike, "")).0.is_some(), "{alike} looks like modem-v1");
+    }
+    assert_eq!(send(&mut market, &bob, register(2, "modern-v1", "")).0, None, "it is another account's");
+    let named = |who: [u8; 32], name: &str| {
+        market.net.call::<Option<ArtifactId>>("ArtifactsApi_named", (who, name.as_bytes().to_vec()))
+    };
+    assert_eq!(named(alice.public().0, "modern-v1"), Some(artifact(1)), "look-ups fold as well");
+    assert_eq!(named(bob.public().0, "modern-v1"), Some(artifact(2)));
+}
+
+#[test]
+fn a_model_is_looked_up_as_long_as_a_registration_names_it() {
+    let mut market = Market::of(0);
+    let (one, other) = (model(4), model(5));
+    let of =
+        |market: &Market, model: ModelId| market.net.call::<Option<ArtifactId>>("ArtifactsApi_model", model);
+    for (who, parts) in [(Alice, one), (Bob, other), (Charlie, one)] {
+        let subject = Subject::Model { parts, spec_id: SpecId::ZERO };
+        assert_eq!(send(&mut market, &who.pair(), register_as(subject, "model", "")).0, None);
+    }
+    let unregister = Call::unregister { artifact: artifact(1) };
+    assert_eq!(send(&mut market, &Alice.pair(), unregister.clone()).0, None);
+    assert_eq!(of(&market, one.model_id()), Some(artifact(1)), "Charlie names it still");
+    assert_eq!(send(&mut market, &Charlie.pair(), unregister.clone()).0, None);
+    assert_eq!(of(&market, one.model_id()), None, "only Bob is left, who names another");
+    assert_eq!(of(&market, other.model_id()), Some(artifact(1)));
+    assert_eq!(send(&mut market, &Bob.pair(), unregister).0, None);
+    assert_eq!(of(&market, other.model_id()), None);
+}
+
+#[test]
+fn a_spec_agrees_with_the_ledger_when_a_registration_states_it_or_leaves_it_open() {
+    let mut market = Market::of(0);
+    let agrees = |market: &Market, n: u8| {
+        market.net.call::<Option<bool>>("ArtifactsApi_agrees", (model(4).model_id(), spec(n)))
+    };
+    assert_eq!(agrees(&market, 1), None, "nobody registered the model");
+    let as_spec = |spec_id| register_as(Subject::Model { parts: model(4), spec_id }, "model", "");
+    assert_eq!(send(&mut market, &Alice.pair(), as_spec(spec(1))).0, None);
+    assert_eq!((agrees(&market, 1), agrees(&market, 2)), (Some(true), Some(false)));
+    assert_eq!(send(&mut market, &Bob.pair(), as_spec(spec(2))).0, None, "nobody can claim a spec for all");
+    assert_eq!((agrees(&market, 1), agrees(&market, 2)), (Some(true), Some(true)));
+    let unregister = Call::unregister { artifact: artifact(1) };
+    assert_eq!(send(&mut market, &Alice.pair(), unregister).0, None);
+    assert_eq!((agrees(&market, 1), agrees(&market, 2)), (Some(false), Some(true)));
+    assert_eq!(send(&mut market, &Charlie.pair(), as_spec(SpecId::ZERO)).0, None);
+    assert_eq!(agrees(&market, 1), Some(true), "Charlie leaves it open");
 }
 
 #[test]
@@ -105,6 +195,7 @@ fn edges_belong_to_a_registrant_of_the_child_and_go_before_its_registration() {
     assert!(send(&mut market, &Alice.pair(), unregister.clone()).0.is_some(), "its edge must go first");
     let withdraw = Call::withdraw_edge { child: artifact(1), id: edge().id() };
     assert_eq!(send(&mut market, &Bob.pair(), withdraw.clone()).0, None);
+    assert_eq!(withdrawn(&market), StatusSubject::Edge { child: artifact(1), id: edge().id() });
     assert!(
         send(&mut market, &Bob.pair(), withdraw.clone()).0.is_some(),
         "its own is gone, and Alice's is hers"

@@ -29,3 +29,4 @@ pub use load::{LoadError, LoadOptions};
 pub use model::Model;
 pub use observer::Observer;
 pub use source::WeightSource;
+pub use spec::spec_of;

@@ -111,6 +111,17 @@ pub(crate) fn load(
     }
 }
 
+/// How the kernels call a type of matrices, if there is a kernel for it.
+pub(crate) const fn weight_type(dtype: DType) -> Option<WeightType> {
+    match dtype {
+        DType::F32 => Some(WeightType::F32),
+        DType::F16 => Some(WeightType::F16),
+        DType::Q8_0 => Some(WeightType::Q8_0),
+        DType::Q4_0 => Some(WeightType::Q4_0),
+        _ => None,
+    }
+}
+
 /// The tensors that have not been taken yet.
 struct Tensors<'a> {
     source: &'a dyn WeightSource,
@@ -163,13 +174,7 @@ impl Tensors<'_> {
 
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix, LoadError> {
         let (dtype, bytes) = self.take(name, &[rows, cols])?;
-        let weight_type = match dtype {
-            DType::F32 => WeightType::F32,
-            DType::F16 => WeightType::F16,
-            DType::Q8_0 => WeightType::Q8_0,
-            DType::Q4_0 => WeightType::Q4_0,
-            dtype => return Err(LoadError::Type { tensor: name.to_owned(), dtype }),
-        };
+        let weight_type = weight_type(dtype).ok_or(LoadError::Type { tensor: name.to_owned(), dtype })?;
         Matrix::pack(weight_type, rows, cols, &bytes)
             .map_err(|cause| LoadError::Weights { tensor: name.to_owned(), cause })
     }

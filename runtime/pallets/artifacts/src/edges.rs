@@ -2,6 +2,7 @@
 
 use assay_manifest::lineage::Edge;
 use assay_manifest::log::{Derivation, LogAppend};
+use assay_manifest::status::StatusSubject;
 use assay_manifest::{ArtifactId, Digest32, TaggedHash};
 use frame_support::dispatch::DispatchResult;
 use frame_support::ensure;
@@ -37,17 +38,18 @@ impl<T: Config> Pallet<T> {
         let reason = HoldReason::Registration.into();
         T::Currency::release(&reason, &who, stated.deposit, Precision::Exact)?;
         Edges::<T>::remove(child, key);
+        let log_index = Self::log_withdrawal(&who, StatusSubject::Edge { child, id });
         Registrations::<T>::mutate(child, &who, |entry| {
             if let Some(registered) = entry {
                 registered.edges = registered.edges.saturating_sub(1);
             }
         });
-        Self::deposit_event(Event::EdgeWithdrawn { child, id, account: who });
+        Self::deposit_event(Event::EdgeWithdrawn { child, id, account: who, log_index });
         Ok(())
     }
 
     /// Where an account's statement stands: nobody can take another's place by stating the same first.
-    fn edge_key(id: &Digest32, who: &T::AccountId) -> Digest32 {
+    pub(crate) fn edge_key(id: &Digest32, who: &T::AccountId) -> Digest32 {
         TaggedHash::new("assay/edge-by/1").digest(id).fixed(who.as_ref()).finish()
     }
 }

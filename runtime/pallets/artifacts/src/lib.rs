@@ -1,8 +1,9 @@
 //! Registers models and datasets, and the lineage edges between them.
 //!
 //! A registration says who named an artifact and when, never who owns it: several accounts may register
-//! the same one. Edges belong to the account that registered the child. Everything written here becomes
-//! an entry of the transparency log.
+//! the same one. Edges belong to the account that registered the child. A commitment that was made before
+//! shows that the account knew the artifact earlier. An account speaks later of its own claims and keys
+//! alone, and voids nothing by it. Everything written here becomes an entry of the transparency log.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -11,22 +12,30 @@
 )]
 
 mod edges;
+mod invariants;
+mod priority;
 mod register;
+mod status;
 mod types;
 pub mod weights;
 
 pub use pallet::*;
-pub use types::{License, Name, Registered, StatedEdge, Subject};
+pub use types::{
+    Committed, Folded, License, ModelEntry, Name, Prior, Registered, StatedEdge, StatedStatus, Subject,
+};
 pub use weights::WeightInfo;
 
 /// Calls, storage and events.
 #[frame_support::pallet]
 #[allow(clippy::expect_used, missing_docs)] // inside the macro's own code
 pub mod pallet {
-    use super::{License, Name, Registered, StatedEdge, Subject, WeightInfo};
+    use super::{
+        Folded, License, ModelEntry, Name, Registered, StatedEdge, StatedStatus, Subject, WeightInfo, types,
+    };
     use assay_manifest::lineage::Edge;
     use assay_manifest::log::LogAppend;
-    use assay_manifest::{ArtifactId, Digest32, ModelId};
+    use assay_manifest::status::{Status, StatusSubject};
+    use assay_manifest::{ArtifactId, Digest32, ModelId, SpecId};
     use frame_support::pallet_prelude::*;
     use frame_support::traits::fungible::{InspectHold, MutateHold};
     use frame_system::pallet_prelude::*;
@@ -42,7 +51,7 @@ pub mod pallet {
         type RuntimeHoldReason: From<HoldReason>;
         /// The log of registrations.
         type Log: LogAppend;
-        /// Held for every registration and edge.
+        /// Held for every registration, edge, priority commitment and status.
         #[pallet::constant]
         type DepositBase: Get<u128>;
         /// Held for every byte of name and licence.
@@ -57,7 +66,7 @@ pub mod pallet {
 
     #[pallet::composite_enum]
     pub enum HoldReason {
-        /// Deposit of registrations and edges.
+        /// Deposit of registrations, edges, priority commitments and statuses.
         Registration,
     }
 
@@ -75,12 +84,37 @@ pub mod pallet {
 
     /// What an account calls its artifacts, by the name's folded form, so that look-alikes collide.
     #[pallet::storage]
-    pub type Names<T: Config> =
-        StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Blake2_128Concat, Name, ArtifactId, OptionQuery>;
+    pub type Names<T: Config> = StorageDoubleMap<
+        _,
+        Blake2_128Concat,
+        T::AccountId,
+        Blake2_128Concat,
+        Folded,
+        ArtifactId,
+        OptionQuery,
+    >;
 
-    /// The artifacts whose parts make up a model.
+    /// Registrations of a model, by the spec that they state. Ids are hashes: not hashed again.
     #[pallet::storage]
-    pub type Models<T: Config> = StorageMap<_, Identity, ModelId, ArtifactId, OptionQuery>;
+    pub type Models<T: Config> =
+        StorageDoubleMap<_, Identity, ModelId, Identity, SpecId, ModelEntry, OptionQuery>;
+
+    /// Commitments that are not opened, by who made them.
+    #[pallet::storage]
+    pub type Priors<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, types::Priors<BlockNumberFor<T>>, ValueQuery>;
+
+    /// What accounts say now of their own claims and keys. Keys are not hashes that nobody chooses: hashed.
+    #[pallet::storage]
+    pub type Statuses<T: Config> = StorageDoubleMap<
+        _,
+        Blake2_128Concat,
+        StatusSubject,
+        Blake2_128Concat,
+        T::AccountId,
+        StatedStatus<BlockNumberFor<T>>,
+        OptionQuery,
+    >;
 
     /// Edges by child, then by a hash of the statement's id and the account that stated it.
     #[pallet::storage]
@@ -100,11 +134,24 @@ pub mod pallet {
         /// An artifact was registered.
         Registered { artifact: ArtifactId, account: T::AccountId, log_index: u64 },
         /// A registration was withdrawn; its log entry stays.
-        Unregistered { artifact: ArtifactId, account: T::AccountId },
+        Unregistered { artifact: ArtifactId, account: T::AccountId, log_index: u64 },
         /// An edge was stated.
         EdgeStated { edge: Edge, id: Digest32, account: T::AccountId, log_index: u64 },
         /// An edge was withdrawn; its log entry stays.
-        EdgeWithdrawn { child: ArtifactId, id: Digest32, account: T::AccountId },
+        EdgeWithdrawn { child: ArtifactId, id: Digest32, account: T::AccountId, log_index: u64 },
+        /// An account committed to an artifact that it did not name.
+        PriorCommitted { commitment: Digest32, account: T::AccountId, log_index: u64 },
+        /// An account showed that it had committed to the artifact that it registers.
+        PriorityShown {
+            artifact: ArtifactId,
+            account: T::AccountId,
+            committed_at: BlockNumberFor<T>,
+            log_index: u64,
+        },
+        /// A commitment was given up; its log entry stays.
+        PriorWithdrawn { commitment: Digest32, account: T::AccountId },
+        /// An account spoke of a claim or key of its own.
+        StatusStated { status: Status, account: T::AccountId, log_index: u64 },
     }
 
     #[pallet::error]
@@ -127,6 +174,27 @@ pub mod pallet {
         NoSuchEdge,
         /// Edges of this account lead from the artifact; withdraw them first.
         HasEdges,
+        /// The account has made this commitment.
+        PriorExists,
+        /// The account has as many commitments as it may; open or withdraw one first.
+        TooManyPriors,
+        /// No such commitment of this account.
+        NoSuchPrior,
+        /// The commitment is younger than ten blocks.
+        PriorTooYoung,
+        /// The commitment has expired.
+        PriorExpired,
+        /// A commitment is opened in the block of the registration, best in one batch with it.
+        RegisteredBefore,
+        /// Another commitment was opened with this registration.
+        PriorityShown,
+        /// The commitment is another account's and has not expired.
+        NotYours,
+        /// Kind and subject do not go together, the height is to come, or a claim is said to be withdrawn that
+        /// is not.
+        BadStatus,
+        /// The account says so already.
+        SameStatus,
     }
 
     #[pallet::call]
@@ -167,6 +235,42 @@ pub mod pallet {
         pub fn withdraw_edge(origin: OriginFor<T>, child: ArtifactId, id: Digest32) -> DispatchResult {
             let who = ensure_signed(origin)?;
             Self::do_withdraw_edge(who, child, id)
+        }
+
+        /// Commit to an artifact that is to be registered later.
+        #[pallet::call_index(4)]
+        #[pallet::weight(T::WeightInfo::commit_prior())]
+        pub fn commit_prior(origin: OriginFor<T>, commitment: Digest32) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_commit_prior(who, commitment)
+        }
+
+        /// Open a commitment, in the block in which the artifact is registered.
+        #[pallet::call_index(5)]
+        #[pallet::weight(T::WeightInfo::open_prior())]
+        pub fn open_prior(origin: OriginFor<T>, artifact: ArtifactId, salt: Digest32) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_open_prior(who, artifact, salt)
+        }
+
+        /// Give a commitment up; the deposit returns to whoever made it.
+        #[pallet::call_index(6)]
+        #[pallet::weight(T::WeightInfo::withdraw_prior())]
+        pub fn withdraw_prior(
+            origin: OriginFor<T>,
+            account: T::AccountId,
+            commitment: Digest32,
+        ) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_withdraw_prior(who, account, commitment)
+        }
+
+        /// Say something of a claim or key of one's own, for ever.
+        #[pallet::call_index(7)]
+        #[pallet::weight(T::WeightInfo::state_status())]
+        pub fn state_status(origin: OriginFor<T>, status: Status) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_state_status(who, status)
         }
     }
 }

@@ -1,20 +1,20 @@
 //! Registering and withdrawing artifacts.
 
-use assay_manifest::ArtifactId;
 use assay_manifest::log::{self, LogAppend, NO_LICENSE, Registration};
 use assay_manifest::name::ArtifactName;
+use assay_manifest::status::StatusSubject;
+use assay_manifest::{ArtifactId, ModelId, SpecId};
 use frame_support::dispatch::DispatchResult;
 use frame_support::ensure;
 use frame_support::traits::Get;
-use frame_support::traits::fungible::{InspectHold, MutateHold};
+use frame_support::traits::fungible::MutateHold;
 use frame_support::traits::tokens::Precision;
 use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::SaturatedConversion;
-use std::collections::BTreeMap;
 
 use crate::{
-    Config, Edges, Error, Event, HoldReason, License, Models, Name, Names, Pallet, Registered, Registrations,
-    Subject,
+    Config, Error, Event, Folded, HoldReason, License, ModelEntry, Models, Name, Names, Pallet, Registered,
+    Registrations, Subject,
 };
 
 impl<T: Config> Pallet<T> {
@@ -43,12 +43,12 @@ impl<T: Config> Pallet<T> {
         T::Currency::hold(&HoldReason::Registration.into(), &who, deposit)?;
         let log_index = T::Log::append(&entry.to_bytes());
         let at = frame_system::Pallet::<T>::block_number();
-        let registered = Registered { subject, size_bytes, name, license, deposit, edges: 0, at, log_index };
+        let (edges, committed) = (0, None);
+        let registered =
+            Registered { subject, size_bytes, name, license, deposit, edges, at, log_index, committed };
         Registrations::<T>::insert(artifact, &who, registered);
         Names::<T>::insert(&who, folded, artifact);
-        if let Some(model) = subject.model() {
-            Models::<T>::insert(model, artifact);
-        }
+        Self::count_model(&subject);
         Self::deposit_event(Event::Registered { artifact, account: who, log_index });
         Ok(())
     }
@@ -60,12 +60,40 @@ impl<T: Config> Pallet<T> {
         T::Currency::release(&reason, &who, registered.deposit, Precision::Exact)?;
         Registrations::<T>::remove(artifact, &who);
         Names::<T>::remove(&who, fold::<T>(&parse_name::<T>(&registered.name)?)?);
-        let last = Registrations::<T>::iter_prefix(artifact).next().is_none();
-        if let Some(model) = registered.subject.model().filter(|_| last) {
-            Models::<T>::remove(model);
-        }
-        Self::deposit_event(Event::Unregistered { artifact, account: who });
+        Self::forget_model(&registered.subject);
+        let log_index = Self::log_withdrawal(&who, StatusSubject::Artifact(artifact));
+        Self::deposit_event(Event::Unregistered { artifact, account: who, log_index });
         Ok(())
+    }
+
+    fn count_model(subject: &Subject) {
+        let Some((model, spec)) = subject.model() else { return };
+        Models::<T>::mutate(model, spec, |entry| {
+            let registrations = entry.map_or(0, |entry| entry.registrations).saturating_add(1);
+            *entry = Some(ModelEntry { artifact: subject.artifact(), registrations });
+        });
+    }
+
+    fn forget_model(subject: &Subject) {
+        let Some((model, spec)) = subject.model() else { return };
+        Models::<T>::mutate_exists(model, spec, |entry| {
+            let left = entry
+                .map(|entry| ModelEntry { registrations: entry.registrations.saturating_sub(1), ..entry });
+            *entry = left.filter(|left| left.registrations > 0);
+        });
+    }
+
+    /// The artifact whose parts make up a model, if it is registered as one.
+    pub fn artifact_of(model: ModelId) -> Option<ArtifactId> {
+        Models::<T>::iter_prefix_values(model).next().map(|entry| entry.artifact)
+    }
+
+    /// Whether a registration of the model states this spec, or leaves it open; nothing when the model is not
+    /// registered.
+    pub fn agrees(model: ModelId, spec: SpecId) -> Option<bool> {
+        Self::artifact_of(model)?;
+        let stated = |spec| Models::<T>::contains_key(model, spec);
+        Some(stated(spec) || stated(SpecId::ZERO))
     }
 
     /// Up to `limit` registrations after `after`, in the order of the storage.
@@ -89,58 +117,11 @@ impl<T: Config> Pallet<T> {
         Names::<T>::get(who, fold::<T>(&parsed).ok()?)
     }
 
-    /// What is held for a registration whose name and licence have this many bytes, or for an edge, which has none.
+    /// What is held for a registration whose name and licence have this many bytes; of an edge, a priority
+    /// commitment and a status, which have none.
     pub fn deposit(bytes: usize) -> u128 {
         let bytes = u128::try_from(bytes).unwrap_or(u128::MAX);
         T::DepositBase::get().saturating_add(T::DepositPerByte::get().saturating_mul(bytes))
-    }
-
-    /// Deposits of all registrations and edges.
-    pub fn deposits() -> u128 {
-        let registrations = Registrations::<T>::iter_values().map(|entry| entry.deposit);
-        let edges = Edges::<T>::iter_values().map(|stated| stated.deposit);
-        registrations.chain(edges).fold(0, u128::saturating_add)
-    }
-
-    /// Deposits equal holds, and every registration knows how many edges its account states.
-    ///
-    /// # Errors
-    /// The invariant that does not hold.
-    pub fn invariants() -> Result<(), &'static str> {
-        Self::edges_are_counted()?;
-        let mut deposits = BTreeMap::<T::AccountId, u128>::new();
-        let registrations = Registrations::<T>::iter().map(|(_, who, entry)| (who, entry.deposit));
-        let edges = Edges::<T>::iter_values().map(|stated| (stated.account, stated.deposit));
-        for (who, deposit) in registrations.chain(edges) {
-            let sum = deposits.entry(who).or_default();
-            *sum = sum.saturating_add(deposit);
-        }
-        for (who, sum) in deposits {
-            if T::Currency::balance_on_hold(&HoldReason::Registration.into(), &who) != sum {
-                return Err("an account's registration hold is not the sum of its deposits");
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<T: Config> Pallet<T> {
-    fn edges_are_counted() -> Result<(), &'static str> {
-        let mut stated = BTreeMap::<(ArtifactId, T::AccountId), u32>::new();
-        for (child, _, edge) in Edges::<T>::iter() {
-            let count = stated.entry((child, edge.account)).or_default();
-            *count = count.saturating_add(1);
-        }
-        for (artifact, who, registered) in Registrations::<T>::iter() {
-            if stated.remove(&(artifact, who)).unwrap_or(0) != registered.edges {
-                return Err("a registration counts its account's edges wrongly");
-            }
-        }
-        if stated.is_empty() {
-            Ok(())
-        } else {
-            Err("an edge was stated by an account without a registration")
-        }
     }
 }
 
@@ -149,13 +130,13 @@ fn parse_name<T: Config>(name: &Name) -> Result<ArtifactName, Error<T>> {
     text.parse().map_err(|_| Error::<T>::BadName)
 }
 
-fn fold<T: Config>(name: &ArtifactName) -> Result<Name, Error<T>> {
+fn fold<T: Config>(name: &ArtifactName) -> Result<Folded, Error<T>> {
     name.folded().into_bytes().try_into().map_err(|_| Error::<T>::BadName)
 }
 
 fn entry_subject(subject: &Subject) -> log::Subject {
     match subject {
-        Subject::Model(parts) => log::Subject::Model(*parts),
+        Subject::Model { parts, spec_id } => log::Subject::Model { parts: *parts, spec_id: *spec_id },
         Subject::Dataset(id) => log::Subject::Dataset(*id),
     }
 }

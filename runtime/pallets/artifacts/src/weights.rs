@@ -12,4 +12,12 @@ pub trait WeightInfo {
     fn state_edge() -> Weight;
     /// [`crate::Call::withdraw_edge`].
     fn withdraw_edge() -> Weight;
+    /// [`crate::Call::commit_prior`].
+    fn commit_prior() -> Weight;
+    /// [`crate::Call::open_prior`].
+    fn open_prior() -> Weight;
+    /// [`crate::Call::withdraw_prior`].
+    fn withdraw_prior() -> Weight;
+    /// [`crate::Call::state_status`].
+    fn state_status() -> Weight;
 }
