@@ -14,6 +14,8 @@ use crate::record::Class;
 use crate::request::Request;
 use crate::signature::Signature;
 
+use super::provenance::ProvenEntry;
+
 /// A receipt of either kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "format")]
@@ -42,6 +44,10 @@ pub struct LedgerReceipt {
     pub verifier_draw: Option<DrawEvidence>,
     /// How the fresh verifier was drawn, if one looked again after the settlement.
     pub recheck_draw: Option<DrawEvidence>,
+    /// Registrations of the model, and what registrants and providers said later of their own, in the order of
+    /// the log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provenance: Vec<ProvenEntry>,
     /// What the holder of the salt chose to show; absent in the public form.
     pub opened: Option<Disclosure>,
 }
@@ -155,7 +161,7 @@ impl SelfStatement {
     }
 }
 
-mod hex_vec {
+pub(super) mod hex_vec {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

@@ -5,6 +5,7 @@
 //! nothing else; every field of the file is bound by a hash or a signature.
 
 mod file;
+mod provenance;
 mod verify;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -13,4 +14,5 @@ pub use file::{
     Disclosure, DrawEvidence, Evidence, LedgerReceipt, OpenedInput, OpenedOutput, OpenedTrace, Receipt,
     SelfReceipt, SelfStatement,
 };
+pub use provenance::{PROVENANCE_MAX, ProvenEntry};
 pub use verify::{Failure, Report, Trust};

@@ -1,6 +1,6 @@
 //! Receipts of a job that really ran through the state machine: what verifies, and that nothing else does.
 
-use assay_manifest::Digest32;
+use assay_manifest::{Digest32, ModelId};
 use assay_manifest::merkle::{self, InclusionProof};
 use codec::{Compact, Encode};
 use ed25519_dalek::{Signer, SigningKey};
@@ -45,12 +45,12 @@ fn public() -> Digest32 {
     Digest32::from_bytes(validator().verifying_key().to_bytes())
 }
 
-fn trust() -> Trust {
+pub(crate) fn trust() -> Trust {
     let validators = ValidatorSet::new(vec![Validator { key: public(), power: 1 }]);
     Trust { genesis: Digest32::from_bytes([9; 32]), validators }
 }
 
-fn evidence(height: Height, log: (u64, Digest32)) -> Evidence {
+pub(crate) fn evidence(height: Height, log: (u64, Digest32)) -> Evidence {
     let consensus = |engine: [u8; 4], data: Vec<u8>| (4u8, engine, data);
     let randomness = [height.get() as u8; 32];
     let items = vec![consensus(BEACON_ENGINE, randomness.to_vec()), consensus(LOG_ENGINE, log.encode())];
@@ -63,8 +63,14 @@ fn evidence(height: Height, log: (u64, Digest32)) -> Evidence {
 }
 
 pub(crate) fn receipt() -> LedgerReceipt {
+    receipt_of(record(Policy::Verified { verifiers: 2 }).model_id)
+}
+
+/// The receipt of a job that asks this model; of the entries about models, none but what concerns a seat.
+pub(crate) fn receipt_of(model_id: ModelId) -> LedgerReceipt {
     let request_bytes = request().to_bytes();
     let asked = PublicRecord {
+        model_id,
         input_commit: input_commit(&salt(), &request_bytes),
         ..record(Policy::Verified { verifiers: 2 })
     };
@@ -72,9 +78,14 @@ pub(crate) fn receipt() -> LedgerReceipt {
     world.reach_revealing(&[right(); 3]);
     world.reveal(right());
     let settlement = world.record.clone().unwrap();
-    let leaves: Vec<Digest32> = (0u8..5)
-        .map(|n| if n == 2 { merkle::leaf_hash(&settlement.to_leaf()) } else { merkle::leaf_hash(&[n]) })
-        .collect();
+    let mut entries: Vec<_> =
+        provenance::tests::entries(&settlement).iter().map(|entry| entry.to_bytes()).collect();
+    entries.insert(2, settlement.to_leaf());
+    let leaves: Vec<Digest32> = entries.iter().map(|entry| merkle::leaf_hash(entry)).collect();
+    let proven = |index: u64| ProvenEntry {
+        entry: entries[index as usize].clone(),
+        inclusion: InclusionProof::of(&leaves, index).unwrap(),
+    };
     let draw = |role: Role| {
         let (_, height, candidates) = world.drawn.iter().find(|drawn| drawn.0 == role).unwrap().clone();
         Some(DrawEvidence { seed: evidence(height, (0, Digest32::ZERO)), candidates })
@@ -85,6 +96,7 @@ pub(crate) fn receipt() -> LedgerReceipt {
         executor_draw: draw(Role::Executor),
         verifier_draw: draw(Role::Verifier),
         recheck_draw: None,
+        provenance: vec![proven(4)],
         settlement,
         opened: Some(Disclosure {
             salt: Some(salt()),

@@ -77,7 +77,7 @@ impl Receipt {
 
 impl LedgerReceipt {
     fn verify(&self, trust: &Trust) -> Result<Report, Failure> {
-        let checks: [(&'static str, &dyn Fn() -> Checked); 8] = [
+        let checks: [(&'static str, &dyn Fn() -> Checked); 9] = [
             ("chain", &|| self.check_chain(trust)),
             ("certificate", &|| self.checkpoint.check(trust, None).map(|_| ())),
             ("log inclusion", &|| self.check_inclusion()),
@@ -85,6 +85,7 @@ impl LedgerReceipt {
             ("draws", &|| self.check_draws(trust)),
             ("commitments", &|| self.settlement.check_commitments()),
             ("verdict", &|| self.settlement.check_verdict()),
+            ("provenance", &|| self.check_provenance()),
             ("opened parts", &|| self.check_opened()),
         ];
         let mut checked = Vec::new();
@@ -120,6 +121,7 @@ impl LedgerReceipt {
             "that different accounts are different parties",
             "the payments, which the validators executed",
             "anything that happened after the checkpoint",
+            "that nothing else was said of the model or the keys: the log proves presence, not absence",
         ];
         if opened.input.is_none() {
             left.push("what was asked: the request is not disclosed");
