@@ -1,32 +1,34 @@
 //! The artifact store as JSON-RPC sees it.
 
-use std::path::Path;
+use assay_manifest::{ArtifactId, Digest32, Manifest};
+use assay_store::{IdKind, Progress, Store, StoreError};
 
-use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, Manifest};
-use assay_store::{IdKind, Store, StoreError};
-
-use crate::rpc::{Artifacts, ImportProgress, LocalArtifact, PortError};
+use super::model_file::spec_of_file;
+use crate::rpc::{Artifacts, ImportProgress, ImportRequest, LocalArtifact, NewArtifact, PortError};
 
 impl Artifacts for Store {
     fn import(
         &self,
-        path: &Path,
-        kind: ArtifactKind,
-        name: Option<&ArtifactName>,
+        request: &ImportRequest<'_>,
         progress: &mut dyn FnMut(ImportProgress),
-    ) -> Result<Manifest, PortError> {
-        let manifest = Self::import(self, path, kind, &mut |at| {
+    ) -> Result<NewArtifact, PortError> {
+        let ImportRequest { path, kind, name, expected } = *request;
+        let mut tell = |at: Progress<'_>| {
             progress(ImportProgress {
                 done_bytes: at.bytes_done,
                 total_bytes: at.bytes_total,
                 file: at.path.to_string(),
             });
-        });
+        };
+        let manifest = match expected {
+            Some(expected) => self.import_expecting(path, kind, expected, &mut tell),
+            None => Self::import(self, path, kind, &mut tell),
+        };
         let manifest = manifest.map_err(refused)?;
         if let Some(name) = name {
             self.set_name(name, &manifest.artifact_id()).map_err(failed)?;
         }
-        Ok(manifest)
+        Ok(NewArtifact { spec_id: spec_of_file(&manifest), manifest })
     }
 
     fn list(&self) -> Result<Vec<LocalArtifact>, PortError> {

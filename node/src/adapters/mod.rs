@@ -4,6 +4,7 @@ mod artifacts;
 mod board;
 mod jobs;
 mod journal;
+mod model_file;
 mod models;
 mod pool;
 mod receipts;

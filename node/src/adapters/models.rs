@@ -1,18 +1,16 @@
 //! Loaded models: run by the engine, read from the store, named by the ledger's ids.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use assay_engine::engine::Claimed;
-use assay_engine::{Engine, Execution, Failure, LoadOptions, Model, Verified, WeightSource};
-use assay_manifest::{ArtifactId, Digest32, ModelId};
+use assay_engine::{Engine, Execution, Failure, LoadOptions, Model, Verified};
+use assay_manifest::{ArtifactId, Digest32, Manifest, ModelId, SpecId};
 use assay_protocol::request::{Request, prompt_hash};
 use assay_runtime::AccountId;
-use assay_store::{IdKind, Store};
+use assay_store::{IdKind, Store, StoreError};
 
+use super::model_file::{ModelFile, spec_of_file};
 use crate::rpc::{self, Ask, PortError, Prepared};
 use crate::serving::{LoadError, Shelf};
 use crate::worker::{Answer, Compute, ComputeError, Outcome, Served};
@@ -47,35 +45,54 @@ impl Models {
         self.get(id).ok_or_else(|| ComputeError(format!("{id} is not loaded")))
     }
 
-    /// Reads the model's one GGUF file and packs it. The store has checked that its bytes give these ids.
-    fn read(&self, id: &ModelId) -> Result<Loaded, LoadError> {
-        let unusable = |cause: String| LoadError::Unusable { model: *id, cause };
-        let found = self.store.find(&id.digest()).map_err(|error| unusable(error.to_string()))?;
+    /// The artifact in the store that holds a model, and what it holds.
+    fn manifest(&self, id: &ModelId) -> Result<(ArtifactId, Manifest), LoadError> {
+        let unusable = |error: StoreError| LoadError::Unusable { model: *id, cause: error.to_string() };
+        let found = self.store.find(&id.digest()).map_err(unusable)?;
         let found = found.into_iter().find(|found| found.kind == IdKind::Model);
         let artifact_id = found.ok_or(LoadError::NotHere(*id))?.artifact_id;
-        let manifest = self.store.get(&artifact_id).map_err(|error| unusable(error.to_string()))?;
-        let mut files = manifest.files().iter().filter(|file| file.path.as_str().ends_with(".gguf"));
-        let (Some(file), None) = (files.next(), files.next()) else {
-            return Err(unusable("only models in a single GGUF file can be run".into()));
-        };
-        let blob = self.store.open_verified(&file.blake3).map_err(|error| unusable(error.to_string()))?;
-        let source = Blob { file: blob, size_bytes: file.size };
-        let model = Model::load(&source, &LoadOptions::default(), &mut |_, _| {});
+        Ok((artifact_id, self.store.get(&artifact_id).map_err(unusable)?))
+    }
+
+    /// Reads the model's one GGUF file, computes its ids anew, and packs it.
+    fn read(&self, id: &ModelId) -> Result<Loaded, LoadError> {
+        let unusable = |cause: String| LoadError::Unusable { model: *id, cause };
+        let (artifact_id, manifest) = self.manifest(id)?;
+        let file = ModelFile::open(&self.store, &manifest).map_err(unusable)?;
+        match file.recomputed(&manifest).map_err(unusable)?.model_id() {
+            Some(found) if found == *id => {}
+            found => return Err(LoadError::OtherModel { model: *id, found: found.unwrap_or(ModelId::ZERO) }),
+        }
+        let model = Model::load(&file, &LoadOptions::default(), &mut |_, _| {});
         let model = Arc::new(model.map_err(|error| unusable(error.to_string()))?);
         Ok(Loaded { model, artifact_id, identities: Vec::new() })
     }
 }
 
 impl Shelf for Models {
-    fn load(&self, model: &ModelId, identities: Vec<AccountId>) -> Result<(), LoadError> {
+    fn spec(&self, model: &ModelId) -> Result<SpecId, LoadError> {
+        let (_, manifest) = self.manifest(model)?;
+        let cause = || "no engine of this node runs models of this kind".into();
+        spec_of_file(&manifest).ok_or_else(|| LoadError::Unusable { model: *model, cause: cause() })
+    }
+
+    fn load(&self, model: &ModelId, spec: &SpecId, identities: Vec<AccountId>) -> Result<(), LoadError> {
         let known = self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned();
         let loaded = match known {
             Some(loaded) => loaded,
             None => self.read(model)?,
         };
+        let found = loaded.model.spec_id();
+        if found != *spec {
+            return Err(LoadError::OtherSpec { model: *model, spec: found });
+        }
         let mut all = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         all.insert(*model, Loaded { identities, ..loaded });
         Ok(())
+    }
+
+    fn holds(&self, model: &ModelId) -> bool {
+        self.get(model).is_some()
     }
 
     fn keep_only(&self, models: &[ModelId]) {
@@ -167,27 +184,66 @@ impl Compute for Models {
     }
 }
 
-/// A file of the store whose content was verified.
-struct Blob {
-    file: File,
-    size_bytes: u64,
-}
-
-impl WeightSource for Blob {
-    fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
-    }
-}
-
 fn outcome(execution: Execution) -> Outcome {
     let answer = Answer { tokens: execution.tokens, finish: execution.finish };
     let trace_root = execution.trace_root;
     match execution.failure {
         Some(Failure { code, position }) => Outcome::Fail { code, position, answer, trace_root },
         None => Outcome::Answer { answer, trace_root },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_engine::Settings;
+    use assay_engine::synthetic::Synthetic;
+    use assay_manifest::ArtifactKind;
+
+    /// A store with a model that can be run.
+    fn store(dir: &std::path::Path) -> (Arc<Store>, ModelId) {
+        let path = dir.join("synthetic.gguf");
+        std::fs::write(&path, Synthetic::default().gguf().unwrap()).unwrap();
+        let store = Store::open(&dir.join("store")).unwrap();
+        let manifest = store.import(&path, ArtifactKind::Model, &mut |_| {}).unwrap();
+        (Arc::new(store), manifest.model_id().unwrap())
+    }
+
+    fn models(store: Arc<Store>) -> Models {
+        Models::new(Engine::new(Settings::for_this_machine()).unwrap(), store)
+    }
+
+    #[test]
+    fn a_model_is_loaded_under_the_spec_that_its_engine_follows_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, model) = store(dir.path());
+        let models = models(store);
+        let spec = models.spec(&model).unwrap();
+        let other = models.load(&model, &SpecId::ZERO, Vec::new());
+        assert!(matches!(other, Err(LoadError::OtherSpec { spec: found, .. }) if found == spec), "{other:?}");
+        assert!(models.get(&model).is_none());
+        models.load(&model, &spec, Vec::new()).unwrap();
+        assert_eq!(models.get(&model).unwrap().spec_id(), spec);
+    }
+
+    #[test]
+    fn ids_are_computed_from_the_files_and_not_taken_from_their_manifest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, model) = store(dir.path());
+        let artifact = store.find(&model.digest()).unwrap()[0].artifact_id;
+        let honest = store.get(&artifact).unwrap();
+        let mut tensors = honest.tensors().to_vec();
+        tensors[0].blake3 = Digest32::ZERO;
+        let parts = honest.model_parts().unwrap();
+        let parts = assay_manifest::PartIds {
+            config_id: parts.config_id,
+            tokenizer_id: parts.tokenizer_id,
+            template_id: parts.template_id,
+        };
+        let forged = Manifest::model(honest.files().to_vec(), tensors, parts).unwrap();
+        let file = ModelFile::open(&store, &forged).unwrap();
+        let found = file.recomputed(&forged).unwrap().model_id();
+        assert_eq!(found, Some(model));
+        assert_ne!(found, forged.model_id());
     }
 }

@@ -3,7 +3,7 @@
 use assay_manifest::ArtifactKind;
 use clap::Subcommand;
 
-use super::artifact::{List, Register, Show};
+use super::artifact::{Commit, Commitments, List, Register, Show};
 use super::context::Context;
 use super::failure::Failure;
 
@@ -12,6 +12,10 @@ use super::failure::Failure;
 pub enum DatasetCommand {
     /// Import files into the node's store and register them on the ledger.
     Register(Register),
+    /// Commit to files before you register them, to show later since when you had them.
+    Commit(Commit),
+    /// List commitments that are not opened, or give one up.
+    Commitments(Commitments),
     /// Show what ledger and node know of a dataset.
     Show(Show),
     /// List registered datasets, or those that the node has.
@@ -26,6 +30,8 @@ impl DatasetCommand {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Register(register) => register.run(context, ArtifactKind::Dataset).await,
+            Self::Commit(commit) => commit.run(context, ArtifactKind::Dataset).await,
+            Self::Commitments(commitments) => commitments.run(context).await,
             Self::Show(show) => show.run(context).await,
             Self::List(list) => list.run(context, ArtifactKind::Dataset).await,
         }

@@ -15,6 +15,7 @@ mod node;
 mod chain;
 mod model;
 mod dataset;
+mod claim;
 mod provider;
 mod job;
 mod receipt;
@@ -58,6 +59,9 @@ enum Command {
     /// Register datasets and look them up.
     #[command(subcommand)]
     Dataset(dataset::DatasetCommand),
+    /// Say later what became of your registrations, edges and keys.
+    #[command(subcommand)]
+    Claim(claim::ClaimCommand),
     /// Sell compute.
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -84,6 +88,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Key(command) => command.run(&context),
         Command::Model(command) => command.run(&context).await,
         Command::Dataset(command) => command.run(&context).await,
+        Command::Claim(command) => command.run(&context).await,
         Command::Provider(command) => command.run(&context).await,
         Command::Job(command) => command.run(&context).await,
         Command::Receipt(command) => command.run(&context).await,

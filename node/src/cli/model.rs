@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::artifact::{List, Register, Show};
+use super::artifact::{Commit, Commitments, List, Register, Show};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::{progress, table};
@@ -19,6 +19,10 @@ use super::{progress, table};
 pub enum ModelCommand {
     /// Import files into the node's store and register them on the ledger.
     Register(Register),
+    /// Commit to files before you register them, to show later since when you had them.
+    Commit(Commit),
+    /// List commitments that are not opened, or give one up.
+    Commitments(Commitments),
     /// Show what ledger and node know of a model.
     Show(Show),
     /// List registered models, or those that the node has.
@@ -35,6 +39,8 @@ impl ModelCommand {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Register(register) => register.run(context, ArtifactKind::Model).await,
+            Self::Commit(commit) => commit.run(context, ArtifactKind::Model).await,
+            Self::Commitments(commitments) => commitments.run(context).await,
             Self::Show(show) => show.run(context).await,
             Self::List(list) => list.run(context, ArtifactKind::Model).await,
             Self::Quantize(quantize) => tokio::task::block_in_place(|| quantize.run(context)),

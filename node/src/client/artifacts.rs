@@ -1,7 +1,9 @@
 //! Models and datasets through a node: importing into its store, looking up, registering.
 
 use assay_manifest::lineage::Edge;
-use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Manifest, ModelId, ModelParts, WeightsId};
+use assay_manifest::{
+    ArtifactId, ArtifactKind, ArtifactName, Digest32, Manifest, ModelId, ModelParts, SpecId, WeightsId,
+};
 use assay_protocol::units::{Amount, Height};
 use assay_runtime::{AccountId, Runtime, RuntimeCall};
 use jsonrpsee::core::client::{Subscription, SubscriptionClientT};
@@ -10,9 +12,12 @@ use pallet_assay_artifacts::{License, Name, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Client, ClientError, explain};
+use super::claims::StatedStatus;
 use super::submit::{Included, SubmitError};
 use crate::keys::Key;
 use crate::rpc::{ImportProgress, LocalArtifact};
+
+type Call = pallet_assay_artifacts::Call<Runtime>;
 
 /// What the node's store made of files.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +29,8 @@ pub struct Imported {
     pub model_id: Option<ModelId>,
     /// Its weights, if it is a model.
     pub weights_id: Option<WeightsId>,
+    /// The definitions that its executions follow, if an engine of the node runs it.
+    pub spec_id: Option<SpecId>,
     /// Sum of the files' sizes.
     pub size_bytes: u64,
     /// Everything that the model's id is made from.
@@ -39,6 +46,16 @@ enum ImportEvent {
     Imported(Box<Imported>),
     Failed { code: i32, message: String, hint: String },
     Stop { reason: String },
+}
+
+impl Imported {
+    /// What can be registered of it.
+    pub fn subject(&self) -> Subject {
+        match self.parts {
+            Some(parts) => Subject::Model { parts, spec_id: self.spec_id.unwrap_or(SpecId::ZERO) },
+            None => Subject::Dataset(self.artifact_id),
+        }
+    }
 }
 
 /// An artifact as the ledger and the node's store know it.
@@ -92,12 +109,27 @@ pub struct Registration {
     pub at: Height,
     /// Its entry in the log.
     pub log_index: u64,
+    /// Height at which the account had committed to it, if it showed that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<Height>,
+    /// The entry in the log that shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_index: Option<u64>,
     /// The model, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_id: Option<ModelId>,
+    /// The definitions that its executions follow, as the account states them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec_id: Option<SpecId>,
     /// Everything that the model's id is made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<ModelParts>,
+    /// Whether the files in the node's store make what is registered; absent when they are not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matches_files: Option<bool>,
+    /// What the account says of it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<StatedStatus>,
     /// Held for it.
     pub deposit: Amount,
 }
@@ -115,6 +147,9 @@ pub struct StatedEdge {
     pub at: Height,
     /// Its entry in the log.
     pub log_index: u64,
+    /// What the account says of it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<StatedStatus>,
 }
 
 /// A page of registrations.
@@ -122,6 +157,30 @@ pub struct StatedEdge {
 struct Page {
     items: Vec<Registration>,
     cursor: Option<String>,
+}
+
+/// Files of the node's machine, and what they are taken for.
+#[derive(Clone, Copy, Debug)]
+pub struct ImportFiles<'a> {
+    /// A file or directory.
+    pub path: &'a str,
+    /// Model or dataset.
+    pub kind: ArtifactKind,
+    /// What the store is to call it.
+    pub name: Option<&'a ArtifactName>,
+    /// An id that somebody said the files have.
+    pub expected: Option<&'a Digest32>,
+}
+
+/// Everything that one extrinsic registers.
+#[derive(Clone, Debug, Default)]
+pub struct Registering<'a> {
+    /// The registration, unless it is there.
+    pub entry: Option<Entry>,
+    /// Artifact and salt of a commitment that is opened with it.
+    pub opening: Option<(ArtifactId, Digest32)>,
+    /// Edges that are stated.
+    pub edges: &'a [Edge],
 }
 
 /// What an account says about an artifact when it registers it.
@@ -143,7 +202,7 @@ impl Entry {
         let Self { subject, size_bytes, name, license } = self;
         // A checked name is never longer than the ledger's bound.
         let name = Name::truncate_from(name.as_str().as_bytes().to_vec());
-        pallet_assay_artifacts::Call::<Runtime>::register { subject, size_bytes, name, license }.into()
+        Call::register { subject, size_bytes, name, license }.into()
     }
 }
 
@@ -154,13 +213,11 @@ impl Client {
     /// [`ClientError`] when the node refuses: the path must exist there, and unsafe methods be allowed.
     pub async fn import(
         &self,
-        path: &str,
-        kind: ArtifactKind,
-        name: Option<&ArtifactName>,
+        files: ImportFiles<'_>,
         mut progress: impl FnMut(&ImportProgress),
     ) -> Result<Imported, ClientError> {
         const METHOD: &str = "artifact_v1_import";
-        let params = rpc_params![path, name, kind];
+        let params = rpc_params![files.path, files.name, files.kind, files.expected];
         let mut events: Subscription<ImportEvent> = self
             .rpc
             .subscribe(METHOD, params, "artifact_v1_cancelImport")
@@ -221,18 +278,16 @@ impl Client {
         self.request("artifact_v1_listLocal", rpc_params![]).await
     }
 
-    /// Registers an artifact and states its edges in one extrinsic: all of it happens, or nothing.
+    /// Registers an artifact, opens the commitment to it and states its edges in one extrinsic: all of it
+    /// happens, or nothing.
     ///
     /// # Errors
     /// [`SubmitError`] when the node or the ledger refuses.
-    pub async fn register(
-        &self,
-        key: &Key,
-        entry: Option<Entry>,
-        edges: &[Edge],
-    ) -> Result<Included, SubmitError> {
-        let state = |edge: &Edge| pallet_assay_artifacts::Call::<Runtime>::state_edge { edge: *edge }.into();
-        let calls = entry.map(Entry::call).into_iter().chain(edges.iter().map(state)).collect();
-        self.submit_all(key, "registering", calls).await
+    pub async fn register(&self, key: &Key, what: Registering<'_>) -> Result<Included, SubmitError> {
+        let Registering { entry, opening, edges } = what;
+        let open = |(artifact, salt)| Call::open_prior { artifact, salt }.into();
+        let state = |edge: &Edge| Call::state_edge { edge: *edge }.into();
+        let calls = entry.map(Entry::call).into_iter().chain(opening.map(open));
+        self.submit_all(key, "registering", calls.chain(edges.iter().map(state)).collect()).await
     }
 }

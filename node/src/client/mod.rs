@@ -3,11 +3,13 @@
 mod chain;
 mod submit;
 mod artifacts;
+mod claims;
 mod providers;
 mod orders;
 
-pub use artifacts::{Artifact, Entry, Imported, Registration, StatedEdge};
+pub use artifacts::{Artifact, Entry, ImportFiles, Imported, Registering, Registration, StatedEdge};
 pub use chain::{Balances, Client, ClientError, Heights, decimal};
+pub use claims::{Claim, Prior, StatedStatus};
 pub use orders::{JobEvents, JobState, Order, Wish, is_right};
 pub use providers::{Hardware, Offer, PendingOffer, Provider, Terms, Unbonding};
 pub use submit::{Included, SubmitError, signed};

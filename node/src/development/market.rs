@@ -13,7 +13,7 @@ use pallet_assay_providers::{Call, HardwareClass, ModelOffer, Offer};
 use sp_core::Pair;
 
 use super::files::{DemoFiles, dataset_manifest, recipe_hash};
-use crate::client::{Client, ClientError, Entry, Imported, StatedEdge, SubmitError};
+use crate::client::{Client, ClientError, Entry, ImportFiles, Imported, StatedEdge, SubmitError};
 use crate::keys::Key;
 
 /// Stake of each development provider.
@@ -103,7 +103,8 @@ async fn import(
 ) -> Result<Imported, SetupError> {
     let name = name.parse().map_err(|_| SetupError::Inconsistent("a demo name is malformed"))?;
     let path = path.to_str().ok_or(SetupError::Inconsistent("the data directory's name is not UTF-8"))?;
-    Ok(client.import(path, kind, Some(&name), |_| {}).await?)
+    let files = ImportFiles { path, kind, name: Some(&name), expected: None };
+    Ok(client.import(files, |_| {}).await?)
 }
 
 impl Published {
@@ -112,8 +113,8 @@ impl Published {
         let entries = [
             (Subject::Dataset(generator.artifact_id), generator.size_bytes, "demo-generator"),
             (Subject::Dataset(self.dataset), corpus_bytes, "demo-corpus"),
-            (subject(&self.trained)?, self.trained.size_bytes, "demo-f16"),
-            (subject(&self.quantised)?, self.quantised.size_bytes, "demo"),
+            (self.trained.subject(), self.trained.size_bytes, "demo-f16"),
+            (self.quantised.subject(), self.quantised.size_bytes, "demo"),
         ];
         let mut calls = Vec::new();
         for (subject, size_bytes, name) in entries {
@@ -134,10 +135,6 @@ impl Published {
         }
         Ok(())
     }
-}
-
-fn subject(imported: &Imported) -> Result<Subject, SetupError> {
-    imported.parts.map(Subject::Model).ok_or(SetupError::Inconsistent("the demo file is not a model"))
 }
 
 fn entry(subject: Subject, size_bytes: u64, name: &str) -> Result<Entry, SetupError> {

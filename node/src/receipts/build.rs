@@ -44,7 +44,7 @@ pub struct Settled {
 
 /// Makes receipts of settled jobs.
 pub struct Receipts {
-    ledger: LedgerHandle,
+    pub(super) ledger: LedgerHandle,
     index: Arc<dyn SettlementIndex>,
     /// Held while the index is brought up to date.
     catching_up: Mutex<()>,
@@ -76,13 +76,14 @@ impl Receipts {
     /// [`ReceiptError`] when the ledger or the index fails.
     pub async fn receipt(&self, job: &JobId) -> Result<Option<Receipt>, ReceiptError> {
         let Some(Settled { log_index, record }) = self.settlement(job).await? else { return Ok(None) };
-        let (checkpoint, log_size) = self.checkpoint(log_index).await?;
+        let (block, checkpoint, log_size) = self.checkpoint(log_index).await?;
         let inclusion = self.ledger.log_inclusion(log_index, log_size).await?;
         let (job, round) = (record.job, record.round);
         let executor_draw = self.draw((job, round, Role::Executor), record.executor_draw).await?;
         let verifier_draw = self.draw((job, round, Role::Verifier), record.verifier_draw).await?;
         let recheck = (job, record.value_round(), Role::Verifier);
         let recheck_draw = self.draw(recheck, record.recheck_draw).await?;
+        let provenance = self.provenance(&record, block, log_size).await?;
         Ok(Some(Receipt::Ledger(Box::new(LedgerReceipt {
             settlement: record,
             inclusion,
@@ -90,12 +91,13 @@ impl Receipts {
             executor_draw,
             verifier_draw,
             recheck_draw,
+            provenance,
             opened: None,
         }))))
     }
 
-    /// The head whose log covers an entry, and its log's size. The head follows the log within a moment.
-    async fn checkpoint(&self, log_index: u64) -> Result<(Evidence, u64), ReceiptError> {
+    /// The head whose log covers an entry, its evidence, and its log's size. The head follows the log within a moment.
+    async fn checkpoint(&self, log_index: u64) -> Result<(Hash, Evidence, u64), ReceiptError> {
         let mut heads = self.ledger.heads();
         loop {
             let head = heads.borrow_and_update().hash();
@@ -103,7 +105,7 @@ impl Receipts {
             let header = HeaderView::decode(&checkpoint.header).map_err(incomplete)?;
             let (log_size, _) = header.log().map_err(incomplete)?;
             if log_index < log_size {
-                return Ok((checkpoint, log_size));
+                return Ok((head, checkpoint, log_size));
             }
             heads.changed().await.map_err(|_| LedgerError::Stopped)?;
         }

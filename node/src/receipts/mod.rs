@@ -3,6 +3,7 @@
 
 mod build;
 mod ports;
+mod provenance;
 
 pub use build::{ReceiptError, Receipts, Settled};
 pub use ports::{IndexError, SettlementIndex};

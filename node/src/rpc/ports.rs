@@ -44,6 +44,28 @@ pub struct ImportProgress {
     pub file: String,
 }
 
+/// Files of this machine, and what they are taken for.
+#[derive(Clone, Copy, Debug)]
+pub struct ImportRequest<'a> {
+    /// A file or directory.
+    pub path: &'a Path,
+    /// Model or dataset.
+    pub kind: ArtifactKind,
+    /// What the store is to call it.
+    pub name: Option<&'a ArtifactName>,
+    /// An id that somebody said the files have: of the artifact, its weights or model, or a hash of a file.
+    pub expected: Option<&'a Digest32>,
+}
+
+/// What an import made of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewArtifact {
+    /// Everything that the ids follow from, as this node has read it.
+    pub manifest: Manifest,
+    /// The definitions that executions of the model follow, if there is an engine for it.
+    pub spec_id: Option<SpecId>,
+}
+
 /// An artifact in this node's store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,18 +82,16 @@ pub struct LocalArtifact {
 
 /// The artifact store of this node.
 pub trait Artifacts: Send + Sync + 'static {
-    /// Imports a file or directory of this machine, giving it `name` in the store if there is one.
-    /// `progress` is called often, from the same thread, and does not block.
+    /// Imports files, computing every id anew. `progress` is called often, from the same thread, and does not
+    /// block.
     ///
     /// # Errors
-    /// [`PortError::Refused`] when what lies there cannot be imported.
+    /// [`PortError::Refused`] when what lies there cannot be imported, or has not the id that is expected.
     fn import(
         &self,
-        path: &Path,
-        kind: ArtifactKind,
-        name: Option<&ArtifactName>,
+        request: &ImportRequest<'_>,
         progress: &mut dyn FnMut(ImportProgress),
-    ) -> Result<Manifest, PortError>;
+    ) -> Result<NewArtifact, PortError>;
 
     /// Everything in the store, in the order of the ids.
     ///

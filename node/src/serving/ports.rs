@@ -1,9 +1,9 @@
 //! What serving needs from others.
 
-use assay_manifest::ModelId;
+use assay_manifest::{ModelId, SpecId};
 use assay_runtime::AccountId;
 
-/// A model could not be loaded.
+/// A model cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It is not in the store.
@@ -17,15 +17,49 @@ pub enum LoadError {
         /// What is wrong.
         cause: String,
     },
+    /// Its files are not what their manifest says.
+    #[error(
+        "loading the model {model}: the files in this node's store make the model {found}; import it again"
+    )]
+    OtherModel {
+        /// The model.
+        model: ModelId,
+        /// What the files make.
+        found: ModelId,
+    },
+    /// The ledger does not know it.
+    #[error(
+        "serving the model {0}: nobody has it registered on the ledger; register it with `assay model register`"
+    )]
+    NotRegistered(ModelId),
+    /// Registrations state other definitions than the engine follows.
+    #[error(
+        "serving the model {model}: this node executes it by the spec {spec}, which no registration states; \
+         serve it with a node that follows a stated one, or register it as this node runs it"
+    )]
+    OtherSpec {
+        /// The model.
+        model: ModelId,
+        /// What the engine follows here.
+        spec: SpecId,
+    },
 }
 
 /// Loads models and lets them go. Loading blocks for as long as it takes to read and pack the weights.
 pub trait Shelf: Send + Sync + 'static {
-    /// Has a model loaded for these identities; nothing to do but to note them if it is already.
+    /// The definitions that executions of a model would follow here; reads no weights.
     ///
     /// # Errors
     /// [`LoadError`] when it is not here, or cannot be run.
-    fn load(&self, model: &ModelId, identities: Vec<AccountId>) -> Result<(), LoadError>;
+    fn spec(&self, model: &ModelId) -> Result<SpecId, LoadError>;
+    /// Has a model loaded for these identities, after its files were found to make it and its engine to follow
+    /// `spec`; nothing to do but to note the identities if it is already.
+    ///
+    /// # Errors
+    /// [`LoadError`] when it is not here, is not what it should be, or cannot be run.
+    fn load(&self, model: &ModelId, spec: &SpecId, identities: Vec<AccountId>) -> Result<(), LoadError>;
+    /// Whether a model is loaded.
+    fn holds(&self, model: &ModelId) -> bool;
     /// Lets every other model go.
     fn keep_only(&self, models: &[ModelId]);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use assay_manifest::ModelId;
+use assay_manifest::{ModelId, SpecId};
 use assay_runtime::queries::ProviderEntry;
 use assay_runtime::{AccountId, RuntimeEvent};
 use tokio::sync::{broadcast, watch};
@@ -80,11 +80,28 @@ impl<S: Shelf> Serving<S> {
                 return;
             }
         };
-        let shelf = Arc::clone(&self.shelf);
-        let loading = tokio::task::spawn_blocking(move || fill(&*shelf, offered));
-        if !loading.await.unwrap_or(false) {
-            self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
+        let models: Vec<_> = offered.keys().copied().collect();
+        self.shelf.keep_only(&models);
+        for (model, identities) in offered {
+            match self.serve(model, identities).await {
+                Ok(()) => info!(%model, "model ready"),
+                Err(error) => {
+                    warn!(%error, "an offered model is not served");
+                    self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
+                }
+            }
         }
+    }
+
+    /// Loads a model that the ledger knows as the one that lies here. One that is loaded is kept whatever the
+    /// ledger says later: whoever registered it could else make a seat of ours fall silent.
+    async fn serve(&self, model: ModelId, identities: Vec<AccountId>) -> Result<(), ServeError> {
+        let spec = on_shelf(&self.shelf, move |shelf| shelf.spec(&model)).await?;
+        if !self.shelf.holds(&model) {
+            let agrees = self.ledger.query(None, "ArtifactsApi_agrees", (model, spec)).await?;
+            check(model, spec, agrees)?;
+        }
+        on_shelf(&self.shelf, move |shelf| shelf.load(&model, &spec, identities)).await
     }
 
     /// Every model that an identity offers, or is about to.
@@ -106,23 +123,45 @@ impl<S: Shelf> Serving<S> {
     }
 }
 
-/// Whether all that is offered is loaded now.
-fn fill(shelf: &impl Shelf, offered: BTreeMap<ModelId, Vec<AccountId>>) -> bool {
-    let models: Vec<_> = offered.keys().copied().collect();
-    shelf.keep_only(&models);
-    let mut complete = true;
-    for (model, identities) in offered {
-        match shelf.load(&model, identities) {
-            Ok(()) => info!(%model, "model ready"),
-            Err(error @ LoadError::NotHere(_)) => {
-                warn!(%error, "an offered model is missing");
-                complete = false;
-            }
-            Err(error) => {
-                warn!(%error, "an offered model cannot be served");
-                complete = false;
-            }
-        }
+/// What the ledger says of a model that executes by `spec` here.
+fn check(model: ModelId, spec: SpecId, agrees: Option<bool>) -> Result<(), LoadError> {
+    match agrees {
+        Some(true) => Ok(()),
+        Some(false) => Err(LoadError::OtherSpec { model, spec }),
+        None => Err(LoadError::NotRegistered(model)),
     }
-    complete
+}
+
+/// Reads and packs on a thread where that may take long.
+async fn on_shelf<S: Shelf, T: Send + 'static>(
+    shelf: &Arc<S>,
+    call: impl FnOnce(&S) -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, ServeError> {
+    let shelf = Arc::clone(shelf);
+    let called = tokio::task::spawn_blocking(move || call(&shelf)).await;
+    Ok(called.map_err(|_| ServeError::Panicked)??)
+}
+
+/// An offered model is not served.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("asking the ledger for a model's registrations: {0}")]
+    Ledger(#[from] LedgerError),
+    #[error("loading a model: the thread panicked")]
+    Panicked,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_served_only_as_it_is_registered() {
+        let (model, spec) = (ModelId::from_bytes([1; 32]), SpecId::from_bytes([2; 32]));
+        assert!(check(model, spec, Some(true)).is_ok());
+        assert!(matches!(check(model, spec, Some(false)), Err(LoadError::OtherSpec { .. })));
+        assert!(matches!(check(model, spec, None), Err(LoadError::NotRegistered(_))));
+    }
 }

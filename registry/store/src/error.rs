@@ -79,6 +79,16 @@ pub enum StoreError {
     /// The entries do not make a manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The files are not what somebody said they are.
+    #[error(
+        "importing: none of the ids of these files is {expected}; together they are the artifact {found}"
+    )]
+    OtherIds {
+        /// What was said.
+        expected: Digest32,
+        /// What they are.
+        found: ArtifactId,
+    },
     /// The same files are stored as the other kind of artifact.
     #[error("importing {0}: it is stored as another kind of artifact, remove it first")]
     OtherKind(ArtifactId),

@@ -150,7 +150,8 @@ fn name_key(name: &ArtifactName) -> Vec<u8> {
     [&[NAMES], name.as_str().as_bytes()].concat()
 }
 
-fn ids(manifest: &Manifest) -> Vec<(Digest32, IdKind)> {
+/// Every id by which an artifact can be looked up.
+pub(crate) fn ids(manifest: &Manifest) -> Vec<(Digest32, IdKind)> {
     let mut ids =
         vec![(manifest.artifact_id().digest(), IdKind::Artifact), (manifest.oms_digest(), IdKind::Oms)];
     if let Some(parts) = manifest.model_parts() {

@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::import::{self, Progress};
-use crate::index::{Index, Match};
+use crate::index::{self, Index, Match};
 use crate::layout::{Layout, TempFile};
 use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, Manifest};
 use std::collections::{BTreeSet, HashSet};
@@ -53,6 +53,26 @@ impl Store {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Manifest, StoreError> {
         let (manifest, blobs) = import::import(&self.layout, path, kind, progress)?;
+        self.publish(&manifest, blobs)?;
+        Ok(manifest)
+    }
+
+    /// [`Self::import`] of files that somebody said have this id: of the artifact, its weights or model, or a
+    /// hash of one of the files. All ids are computed from what is read; none is taken over.
+    ///
+    /// # Errors
+    /// As [`Self::import`], and when none of the computed ids is the expected one.
+    pub fn import_expecting(
+        &self,
+        path: &Path,
+        kind: ArtifactKind,
+        expected: &Digest32,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Manifest, StoreError> {
+        let (manifest, blobs) = import::import(&self.layout, path, kind, progress)?;
+        if !index::ids(&manifest).iter().any(|(digest, _)| digest == expected) {
+            return Err(StoreError::OtherIds { expected: *expected, found: manifest.artifact_id() });
+        }
         self.publish(&manifest, blobs)?;
         Ok(manifest)
     }

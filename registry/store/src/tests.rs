@@ -442,3 +442,21 @@ fn importing_and_collecting_garbage_at_once_loses_nothing() {
         store.read_all_verified(&file.blake3).unwrap();
     }
 }
+
+#[test]
+fn files_that_have_not_the_expected_id_leave_nothing_behind() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let path = fixture.gguf_model("a");
+    let mut nothing = |_: Progress<'_>| {};
+    let expected = Digest32::from_bytes([9; 32]);
+    let refused = store.import_expecting(&path, ArtifactKind::Model, &expected, &mut nothing);
+    assert!(matches!(refused, Err(StoreError::OtherIds { expected: named, .. }) if named == expected));
+    assert_eq!(store.list().unwrap().len(), 0);
+    // A hash of one file is as good as the id of the whole: everything is computed in the same read.
+    let oid = sha256(&gguf_file(&[("w", 64)]));
+    let manifest = store.import_expecting(&path, ArtifactKind::Model, &oid, &mut nothing).unwrap();
+    for id in [manifest.artifact_id().digest(), manifest.model_id().unwrap().digest()] {
+        assert!(store.import_expecting(&path, ArtifactKind::Model, &id, &mut nothing).is_ok());
+    }
+}

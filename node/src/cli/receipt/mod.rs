@@ -1,6 +1,7 @@
 //! `assay receipt`: check receipts without trusting a node.
 
 mod file;
+mod provenance;
 mod summary;
 mod trust;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 pub use self::summary::payments;
 
+use self::provenance::{Told, told};
 use self::summary::Claims;
 use self::trust::Root;
 use super::context::Context;
@@ -79,6 +81,8 @@ struct Held<'a> {
     file: &'a Path,
     #[serde(flatten)]
     report: Report,
+    /// What the log says of the model and of the providers' keys, as of the checkpoint.
+    provenance: Vec<Told>,
     trust: &'a Root,
 }
 
@@ -100,7 +104,11 @@ fn verify(context: &Context, path: &Path, trust: Option<&str>) -> Result<(), Fai
     let (verified, failure) = match receipt.verify(&root.trust) {
         Ok(mut report) => {
             report.not_checked.extend(root.left_open());
-            (Verified::Holds(Held { valid: true, file: path, report, trust: &root }), None)
+            let provenance = match &receipt {
+                Receipt::Ledger(receipt) => told(receipt),
+                Receipt::Own(_) => Vec::new(),
+            };
+            (Verified::Holds(Held { valid: true, file: path, report, provenance, trust: &root }), None)
         }
         Err(failure) => {
             let (check, cause) = (failure.check, failure.cause.clone());
@@ -118,9 +126,10 @@ fn verify(context: &Context, path: &Path, trust: Option<&str>) -> Result<(), Fai
 
 fn verified_text(verified: &Verified<'_>) -> String {
     match verified {
-        Verified::Holds(Held { report, trust, .. }) => {
+        Verified::Holds(Held { report, provenance: told, trust, .. }) => {
             let mut rows = vec![("valid", "yes".into()), ("checked", report.checked.join(", "))];
             rows.extend(Claims::from(report).rows());
+            rows.extend(provenance::rows(told));
             rows.extend(trust.rows());
             let title = |index| if index == 0 { "not checked" } else { "" };
             let left = report.not_checked.iter().enumerate();

@@ -11,6 +11,7 @@ use assay_protocol::units::{Amount, Height};
 use assay_runtime::AccountId;
 use serde::Serialize;
 
+use super::provenance::{self, told};
 use crate::cli::output::tokens;
 use crate::cli::table;
 
@@ -117,6 +118,7 @@ fn ledger_text(receipt: &LedgerReceipt) -> String {
     rows.push(("payments", payments(record)));
     let entry = format!("log entry {} of {}", receipt.inclusion.index, receipt.inclusion.size);
     rows.push(("settled", format!("height {}, {entry}", record.settled_at)));
+    rows.extend(provenance::rows(&told(receipt)));
     rows.extend(opened(receipt.opened.as_ref()));
     rows.push(("checked", "nothing; use `assay receipt verify`".into()));
     table::fields(&rows)

@@ -53,6 +53,7 @@ fn receipt() -> Receipt {
         executor_draw: None,
         verifier_draw: None,
         recheck_draw: None,
+        provenance: Vec::new(),
         opened: None,
     }))
 }
@@ -117,7 +118,13 @@ fn a_report_says_on_whom_it_rests_and_what_is_open() {
     let root = Root { trust: trust(), source: trust::Source::Key };
     let mut report = receipt.verify(&root.trust).unwrap();
     report.not_checked.extend(root.left_open());
-    let held = Verified::Holds(Held { valid: true, file: Path::new("x"), report, trust: &root });
+    let held = Verified::Holds(Held {
+        valid: true,
+        file: Path::new("x"),
+        report,
+        provenance: Vec::new(),
+        trust: &root,
+    });
     let text = verified_text(&held);
     for part in
         ["exact", "0 of 0", "1 validator: draw and verdict rest on it", "height 7", "which chain it is"]

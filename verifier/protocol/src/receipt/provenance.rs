@@ -1,10 +1,10 @@
 //! What a receipt carries of the model's registrations, and of what accounts said later of their own: entries
 //! of the log, each proven like the settlement.
 
+use assay_manifest::ArtifactId;
 use assay_manifest::log::{LogEntry, Priority, Registration, StatusEntry, Subject};
 use assay_manifest::merkle::{self, InclusionProof};
 use assay_manifest::status::StatusSubject;
-use assay_manifest::{ArtifactId, ModelId};
 use serde::{Deserialize, Serialize};
 
 use crate::header::HeaderView;
@@ -42,7 +42,7 @@ impl LedgerReceipt {
         }
         let header = HeaderView::decode(&self.checkpoint.header).map_err(|error| error.to_string())?;
         let (size, root) = header.log().map_err(|error| error.to_string())?;
-        let mut concern = Concern::of(&self.settlement);
+        let concern = Concern::of(self);
         let mut next = 0;
         for ProvenEntry { entry, inclusion } in &self.provenance {
             let index = inclusion.index;
@@ -64,21 +64,27 @@ impl LedgerReceipt {
     }
 }
 
-/// Who and what a receipt speaks of: the seats, and the registrations that have been read so far.
+/// Who and what a receipt speaks of: the seats, and the registrations of the model that it carries.
 struct Concern<'a> {
     record: &'a SettlementRecord,
     registered: Vec<(AccountBytes, ArtifactId)>,
 }
 
 impl<'a> Concern<'a> {
-    const fn of(record: &'a SettlementRecord) -> Self {
-        Self { record, registered: Vec::new() }
+    fn of(receipt: &'a LedgerReceipt) -> Self {
+        let record = &receipt.settlement;
+        let registration = |entry| match entry {
+            LogEntry::Registered(registration) if is_of(&registration, record) => Some(registration),
+            _ => None,
+        };
+        let registered = receipt.provenance().filter_map(|(_, entry)| registration(entry));
+        let registered = registered.map(|entry| (entry.account, entry.subject.artifact_id())).collect();
+        Self { record, registered }
     }
 
-    /// A status comes after the registration that it speaks of, as it does in the log.
-    fn admits(&mut self, entry: &LogEntry) -> bool {
+    fn admits(&self, entry: &LogEntry) -> bool {
         match entry {
-            LogEntry::Registered(registration) => self.registers(registration),
+            LogEntry::Registered(registration) => is_of(registration, self.record),
             LogEntry::Opened(Priority { account, artifact_id, .. }) => {
                 self.registered.contains(&(*account, *artifact_id))
             }
@@ -87,30 +93,26 @@ impl<'a> Concern<'a> {
         }
     }
 
-    fn registers(&mut self, registration: &Registration) -> bool {
-        let model: Option<ModelId> = match &registration.subject {
-            Subject::Model { parts, .. } => Some(parts.model_id()),
-            Subject::Dataset(_) => None,
-        };
-        let concerns = model == Some(self.record.request.model_id);
-        if concerns {
-            self.registered.push((registration.account, registration.subject.artifact_id()));
-        }
-        concerns
-    }
-
     fn is_about(&self, entry: &StatusEntry) -> bool {
         let StatusEntry { account, status, .. } = entry;
         match status.subject {
             StatusSubject::Artifact(artifact) => self.registered.contains(&(*account, artifact)),
             StatusSubject::Key(key) => {
                 let own = key.as_bytes() == account;
-                let seats = self.record.seats.iter().filter(|seat| seat.provider == *account);
+                let mut seats = self.record.seats.iter().filter(|seat| seat.provider == *account);
                 let registrant = self.registered.iter().any(|(registrant, _)| registrant == account);
-                seats.clone().any(|seat| own || key.as_bytes() == &seat.work_key) || (own && registrant)
+                (own && registrant) || seats.any(|seat| own || key.as_bytes() == &seat.work_key)
             }
             StatusSubject::Edge { .. } => false,
         }
+    }
+}
+
+/// Whether a registration names the model that the job asked.
+fn is_of(registration: &Registration, record: &SettlementRecord) -> bool {
+    match &registration.subject {
+        Subject::Model { parts, .. } => parts.model_id() == record.request.model_id,
+        Subject::Dataset(_) => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Receipts of a job that really ran through the state machine: what verifies, and that nothing else does.
 
-use assay_manifest::{Digest32, ModelId};
 use assay_manifest::merkle::{self, InclusionProof};
+use assay_manifest::{Digest32, ModelId};
 use codec::{Compact, Encode};
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::Value;

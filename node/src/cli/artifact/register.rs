@@ -1,23 +1,22 @@
-//! What `assay model` and `assay dataset` have in common.
+//! Importing files and registering what they are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use assay_manifest::lineage::{Edge, EdgeKind, Evidence};
-use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, ModelId, sha256};
-use assay_runtime::{AccountId, Balance, Hash, Runtime};
+use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, sha256};
+use assay_runtime::{Balance, Hash, Runtime};
 use clap::Args;
-use indicatif::HumanBytes;
-use pallet_assay_artifacts::{License, Subject};
+use pallet_assay_artifacts::License;
 use serde::Serialize;
-use sp_core::crypto::Ss58Codec;
 
-use super::context::Context;
-use super::failure::{Exit, Failure};
-use super::output::tokens;
-use super::{progress, table};
-use crate::client::{Artifact, Client, Entry, Imported, Registration, StatedEdge};
-use crate::rpc::LocalArtifact;
+use super::commit::Kept;
+use super::{edge_rows, ids, resolve};
+use crate::cli::context::Context;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::tokens;
+use crate::cli::{progress, table};
+use crate::client::{Client, Entry, ImportFiles, Imported, Registering, Registration, StatedEdge};
 
 /// Import files into the node's store and register them on the ledger.
 #[derive(Debug, Args)]
@@ -27,6 +26,9 @@ pub struct Register {
     /// What your account calls it.
     #[arg(long)]
     name: ArtifactName,
+    /// An id that the files are said to have: of artifact, weights or model, or a hash of a file.
+    #[arg(long, value_name = "ID")]
+    expect: Option<Digest32>,
     /// Licence, as an SPDX expression.
     #[arg(long, value_name = "SPDX", value_parser = parse_license, default_value = "")]
     license: License,
@@ -95,7 +97,8 @@ impl Register {
         let key = context.key()?;
         let recipe = self.recipe()?;
         let client = context.client().await?;
-        let imported = import(context, &client, &self.path, kind, &self.name).await?;
+        let files = Files { path: &self.path, kind, name: Some(&self.name), expected: self.expect.as_ref() };
+        let imported = import(context, &client, files).await?;
         let id = imported.artifact_id;
         let known = client.artifact(&id.to_string()).await?;
         let edges = self.edges(context, &client, id, recipe).await?;
@@ -108,9 +111,13 @@ impl Register {
             Some(_) if !new_edges.is_empty() => None,
             Some(there) => return Err(already(there)),
         };
+        let opening = match entry {
+            Some(_) => Kept::opening(context, &client, &key, id).await?,
+            None => None,
+        };
         let held = deposit(entry.as_ref(), &new_edges);
         context.confirm(&format!("{} are held as a deposit", tokens(held)))?;
-        let included = client.register(&key, entry, &new_edges).await?;
+        let included = client.register(&key, Registering { entry, opening, edges: &new_edges }).await?;
         let now = client.artifact(&id.to_string()).await?;
         let registration = now.as_ref().and_then(|now| now.registered_by(&key.account()));
         let (Some(now), Some(registration)) = (&now, registration) else {
@@ -151,7 +158,7 @@ impl Register {
 
     fn entry(&self, imported: &Imported) -> Entry {
         Entry {
-            subject: imported.parts.map_or(Subject::Dataset(imported.artifact_id), Subject::Model),
+            subject: imported.subject(),
             size_bytes: imported.size_bytes,
             name: self.name.clone(),
             license: self.license.clone(),
@@ -168,22 +175,30 @@ fn already(there: &Registration) -> Failure {
     .hint("nothing is to be done; add edges with --edge, or look at it with `assay model show`")
 }
 
+/// Files of this machine, which is the node's too, and what they are taken for.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    /// A file or directory.
+    pub path: &'a Path,
+    /// Model or dataset.
+    pub kind: ArtifactKind,
+    /// What the store is to call it.
+    pub name: Option<&'a ArtifactName>,
+    /// An id that the files are said to have.
+    pub expected: Option<&'a Digest32>,
+}
+
 /// Imports into the node's store, with a bar while it hashes.
 ///
 /// # Errors
 /// [`Failure`] when the path is not there, or the node refuses.
-pub async fn import(
-    context: &Context,
-    client: &Client,
-    path: &Path,
-    kind: ArtifactKind,
-    name: &ArtifactName,
-) -> Result<Imported, Failure> {
+pub async fn import(context: &Context, client: &Client, files: Files<'_>) -> Result<Imported, Failure> {
+    let Files { path, kind, name, expected } = files;
     let bad_path = |cause: String| Failure::usage(format!("importing {}: {cause}", path.display()));
     let absolute = std::path::absolute(path).map_err(|error| bad_path(error.to_string()))?;
-    let absolute = absolute.to_str().ok_or_else(|| bad_path("the path is not UTF-8".into()))?;
+    let path = absolute.to_str().ok_or_else(|| bad_path("the path is not UTF-8".into()))?;
     let bar = progress::bytes(context.output(), "hashing");
-    let imported = client.import(absolute, kind, Some(name), |now| {
+    let imported = client.import(ImportFiles { path, kind, name, expected }, |now| {
         bar.set_length(now.total_bytes);
         bar.set_position(now.done_bytes);
     });
@@ -199,183 +214,17 @@ fn registered_text(registered: &Registered<'_>) -> String {
         ("name", format!("{}/{}", registration.account, table::plain(&registration.name))),
         ("deposit", tokens(registration.deposit.get())),
         ("log entry", registration.log_index.to_string()),
-        ("block", format!("{block:?}")),
     ]);
+    rows.extend(registration.committed_at.map(|height| ("first committed", format!("at height {height}"))));
+    rows.push(("block", format!("{block:?}")));
     rows.extend(edges.iter().flat_map(|stated| edge_rows("made from", stated)));
     table::fields(&rows)
-}
-
-fn ids(registration: &Registration) -> Vec<(&'static str, String)> {
-    let mut rows = vec![("artifact", registration.artifact_id.to_string())];
-    rows.extend(registration.parts.map(|parts| ("weights", parts.weights_id.to_string())));
-    rows.extend(registration.model_id.map(|model| ("model", model.to_string())));
-    rows
-}
-
-/// Two lines of an edge: how it is made, and from what.
-fn edge_rows(title: &'static str, stated: &StatedEdge) -> [(&'static str, String); 2] {
-    let StatedEdge { edge, log_index, .. } = stated;
-    let made = format!("{}, {}, log entry {log_index}", edge.kind.name(), edge.evidence.label());
-    [(title, made), ("", edge.parent.to_string())]
-}
-
-/// List what is registered, or what the node has.
-#[derive(Debug, Args)]
-pub struct List {
-    /// List what is in the node's store instead of what is registered.
-    #[arg(long)]
-    local: bool,
-}
-
-impl List {
-    /// Lists.
-    ///
-    /// # Errors
-    /// [`Failure`] when the node cannot be asked.
-    pub async fn run(self, context: &Context, kind: ArtifactKind) -> Result<(), Failure> {
-        let client = context.client().await?;
-        if self.local {
-            let mut local = client.local_artifacts().await?;
-            local.retain(|artifact| artifact.kind == kind);
-            context.output().result(&local, |local| local_text(local))?;
-        } else {
-            let mut registered = client.registrations().await?;
-            registered.retain(|entry| entry.kind == kind);
-            context.output().result(&registered, |registered| registrations_text(registered))?;
-        }
-        Ok(())
-    }
-}
-
-fn local_text(local: &[LocalArtifact]) -> String {
-    if local.is_empty() {
-        return "nothing of this kind is in the node's store".into();
-    }
-    let row = |artifact: &LocalArtifact| {
-        let name = artifact.name.as_ref().map_or_else(|| "-".into(), ToString::to_string);
-        [artifact.artifact_id.to_string(), HumanBytes(artifact.size_bytes).to_string(), name]
-    };
-    table::table(["ARTIFACT", "SIZE", "NAME"], &local.iter().map(row).collect::<Vec<_>>())
-}
-
-fn registrations_text(registered: &[Registration]) -> String {
-    if registered.is_empty() {
-        return "nothing of this kind is registered".into();
-    }
-    let row = |entry: &Registration| {
-        let name = format!("{}/{}", entry.account, table::plain(&entry.name));
-        [
-            name,
-            HumanBytes(entry.size_bytes).to_string(),
-            entry.at.to_string(),
-            table::short(entry.artifact_id),
-        ]
-    };
-    table::table(["NAME", "SIZE", "HEIGHT", "ARTIFACT"], &registered.iter().map(row).collect::<Vec<_>>())
-}
-
-/// Show what ledger and node know of one.
-#[derive(Debug, Args)]
-pub struct Show {
-    /// Artifact, weights or model id, ACCOUNT/NAME, or NAME: of your account, or in the node's store.
-    #[arg(value_name = "ID|ACCOUNT/NAME|NAME")]
-    reference: String,
-}
-
-impl Show {
-    /// Shows.
-    ///
-    /// # Errors
-    /// [`Failure`] when nothing of that name is known.
-    pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let client = context.client().await?;
-        let artifact = resolve(context, &client, &self.reference).await?;
-        context.output().result(&artifact, artifact_text)?;
-        Ok(())
-    }
-}
-
-fn artifact_text(artifact: &Artifact) -> String {
-    let mut rows = match artifact.registrations.first() {
-        Some(registration) => ids(registration),
-        None => vec![("artifact", artifact.artifact_id.to_string())],
-    };
-    if let Some(manifest) = &artifact.manifest {
-        let files = table::count(manifest.files().len(), "file");
-        let tensors = table::count(manifest.tensors().len(), "tensor");
-        rows.push(("content", format!("{} in {files}, {tensors}", HumanBytes(manifest.size_bytes()))));
-    }
-    rows.push(("in the store", if artifact.local { "yes" } else { "no" }.into()));
-    for entry in &artifact.registrations {
-        let license = entry.license.as_deref().map_or_else(|| "none declared".into(), table::plain);
-        rows.push(("registered", format!("{}/{}", entry.account, table::plain(&entry.name))));
-        rows.push(("", format!("height {}, log entry {}, licence {license}", entry.at, entry.log_index)));
-    }
-    rows.extend(artifact.edges.iter().flat_map(|stated| edge_rows("made from", stated)));
-    table::fields(&rows)
-}
-
-/// The artifact that somebody means by an id, `ACCOUNT/NAME` or a plain name.
-///
-/// A plain name is the named key's own, or else one of the node's store. The account of a full name is an
-/// address, the name of a key or a development URI.
-///
-/// # Errors
-/// [`Failure`] when nothing of that name is known.
-pub async fn resolve(context: &Context, client: &Client, reference: &str) -> Result<Artifact, Failure> {
-    if reference.parse::<Digest32>().is_ok() {
-        return client.artifact(reference).await?.ok_or_else(|| unknown(reference));
-    }
-    if let Some((account, name)) = reference.rsplit_once('/') {
-        let account = account_of(context, account)?;
-        return named(client, &account, name).await?.ok_or_else(|| unknown(reference));
-    }
-    if context.names_key()
-        && let Some(artifact) = named(client, &context.key()?.account(), reference).await?
-    {
-        return Ok(artifact);
-    }
-    let local = client.local_artifacts().await?;
-    let has_name =
-        |artifact: &&LocalArtifact| artifact.name.as_ref().is_some_and(|name| name.as_str() == reference);
-    let found = local.iter().find(has_name).ok_or_else(|| unknown(reference))?;
-    client.artifact(&found.artifact_id.to_string()).await?.ok_or_else(|| unknown(reference))
-}
-
-async fn named(client: &Client, account: &AccountId, name: &str) -> Result<Option<Artifact>, Failure> {
-    Ok(client.artifact(&format!("{}/{name}", account.to_ss58check())).await?)
-}
-
-/// The model that somebody means, by what [`resolve`] understands.
-///
-/// # Errors
-/// [`Failure`] when nothing of that name is known, or it is a dataset.
-pub async fn model_of(context: &Context, client: &Client, reference: &str) -> Result<ModelId, Failure> {
-    let artifact = resolve(context, client, reference).await?;
-    artifact
-        .model_id()
-        .ok_or_else(|| Failure::usage(format!("looking up the model {reference:?}: it is a dataset")))
-}
-
-/// The account that is meant by an address, the name of a key or a development URI.
-///
-/// # Errors
-/// [`Failure`] when it is none of them.
-pub fn account_of(context: &Context, text: &str) -> Result<AccountId, Failure> {
-    match AccountId::from_ss58check(text) {
-        Ok(account) => Ok(account),
-        Err(_) => Ok(context.keystore()?.resolve(text)?.account()),
-    }
-}
-
-fn unknown(reference: &str) -> Failure {
-    Failure::usage(format!("looking up {reference:?}: neither registered nor in the node's store"))
-        .hint("list what there is with `assay model list`, `assay dataset list`, or with --local")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pallet_assay_artifacts::Subject;
 
     #[test]
     fn an_edge_is_a_kind_a_parent_and_evidence_within_its_reach() {
