@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use crate::process::{NodeProcess, assay, run};
 
-fn json(arguments: &[&str]) -> Value {
+pub fn json(arguments: &[&str]) -> Value {
     let output = run(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Exit code and message of a command that fails.
-fn failure(arguments: &[&str]) -> (i32, String) {
+pub fn failure(arguments: &[&str]) -> (i32, String) {
     let output = run(arguments);
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }

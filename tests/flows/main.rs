@@ -2,4 +2,5 @@
 
 mod process;
 mod kills;
+mod claims;
 mod commands;

@@ -193,8 +193,13 @@ pub async fn resolve(context: &Context, client: &Client, reference: &str) -> Res
     client.artifact(&found.artifact_id.to_string()).await?.ok_or_else(|| unknown(reference))
 }
 
+/// What an account calls by this name, with its own registration first: others may say other things of it.
 async fn named(client: &Client, account: &AccountId, name: &str) -> Result<Option<Artifact>, Failure> {
-    Ok(client.artifact(&format!("{}/{name}", account.to_ss58check())).await?)
+    let mut found = client.artifact(&format!("{}/{name}", account.to_ss58check())).await?;
+    if let Some(artifact) = &mut found {
+        artifact.registrations.sort_by_key(|entry| entry.account != *account);
+    }
+    Ok(found)
 }
 
 /// The model that somebody means, by what [`resolve`] understands.
@@ -203,8 +208,12 @@ async fn named(client: &Client, account: &AccountId, name: &str) -> Result<Optio
 /// [`Failure`] when nothing of that name is known, or it is a dataset.
 pub async fn model_of(context: &Context, client: &Client, reference: &str) -> Result<ModelId, Failure> {
     let artifact = resolve(context, client, reference).await?;
-    artifact
-        .model_id()
+    // Registrations of one artifact may name several models: an exact id is taken at its word.
+    let exact = reference.parse().ok().filter(|id| {
+        artifact.registrations.iter().any(|registration| registration.model_id.as_ref() == Some(id))
+    });
+    exact
+        .or_else(|| artifact.model_id())
         .ok_or_else(|| Failure::usage(format!("looking up the model {reference:?}: it is a dataset")))
 }
 

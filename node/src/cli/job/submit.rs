@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::bought::{Bought, finish};
-use crate::cli::artifact::{account_of, resolve};
+use crate::cli::artifact::{account_of, model_of};
 use crate::cli::asking::Asking;
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
@@ -61,10 +61,7 @@ impl Submit {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         let key = context.key()?;
         let client = context.client().await?;
-        let artifact = resolve(context, &client, &self.model).await?;
-        let model_id = artifact
-            .model_id()
-            .ok_or_else(|| Failure::usage(format!("asking {}: it is not a model", self.model)))?;
+        let model_id = model_of(context, &client, &self.model).await?;
         let wait = self.wait;
         let wish = self.wish(context, &client, model_id).await?;
         let order = client.draft(key.account(), wish).await?;
