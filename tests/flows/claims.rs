@@ -31,7 +31,8 @@ impl Account<'_> {
 
 /// Waits for the block before `height`, so that the next one may hold what counts from there on.
 async fn reach(node: &NodeProcess, height: u64) {
-    let mut heights = node.client().await.heights().await.unwrap();
+    let client = node.client().await;
+    let mut heights = client.heights().await.unwrap();
     while u64::from(heights.next().await.unwrap()) + 1 < height {}
 }
 

@@ -87,6 +87,7 @@ pub fn ledger() -> LedgerReceipt {
         checkpoint,
         executor_draw: Some(executors.evidence),
         verifier_draw: Some(verifiers.evidence),
+        provenance: Vec::new(),
         opened: Some(disclosure()),
     }
 }
