@@ -112,7 +112,7 @@ fn tells(receipt: &str, base: &str) {
     let text = run(&["receipt", "verify", receipt, "--base-path", base]);
     assert!(text.status.success(), "{}", String::from_utf8_lossy(&text.stderr));
     let text = String::from_utf8(text.stdout).unwrap();
-    for part in ["/demo, height", "its registration: revoked (retired)", "compromised since height 1"] {
+    for part in ["/demo\n", "its registration: revoked (retired)", "compromised since height 1"] {
         assert!(text.contains(part), "{part} in {text}");
     }
     let report = json(&["receipt", "verify", receipt, "--base-path", base, "--json"]);

@@ -2,7 +2,6 @@
 
 use assay_manifest::status::{Reason, Status, StatusKind, StatusSubject};
 use assay_manifest::{ArtifactId, Digest32};
-use assay_protocol::units::Height;
 use assay_runtime::{AccountId, Hash, Runtime};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -214,14 +213,14 @@ fn stated_text(stated: &Stated) -> String {
     table::fields(&[what, ("account", account.to_string()), ("says", says)])
 }
 
-/// Who said what of its own, at which height, as a receipt carries it: a row.
-pub fn said_row(account: &AccountId, status: &Status, at: Height) -> String {
+/// What an account said of its own, in a line.
+pub fn said(status: &Status) -> String {
     let of = match status.subject {
         StatusSubject::Artifact(_) => "its registration".to_owned(),
         StatusSubject::Edge { id, .. } => format!("its edge {}", table::short(id)),
         StatusSubject::Key(key) => format!("its key {}", table::short(key)),
     };
-    format!("{account} of {of}: {}, height {at}", status_words(&status.kind, status.reason))
+    format!("{of}: {}", status_words(&status.kind, status.reason))
 }
 
 #[cfg(test)]

@@ -124,16 +124,25 @@ fn verify(context: &Context, path: &Path, trust: Option<&str>) -> Result<(), Fai
     })
 }
 
+/// Names of checks that fit beside a title.
+const CHECKS_A_LINE: usize = 5;
+
+/// The title of the first of several lines.
+const fn titled(title: &'static str, line: usize) -> &'static str {
+    if line == 0 { title } else { "" }
+}
+
 fn verified_text(verified: &Verified<'_>) -> String {
     match verified {
         Verified::Holds(Held { report, provenance: told, trust, .. }) => {
-            let mut rows = vec![("valid", "yes".into()), ("checked", report.checked.join(", "))];
+            let mut rows = vec![("valid", "yes".into())];
+            let checked = report.checked.chunks(CHECKS_A_LINE).enumerate();
+            rows.extend(checked.map(|(line, checks)| (titled("checked", line), checks.join(", "))));
             rows.extend(Claims::from(report).rows());
             rows.extend(provenance::rows(told));
             rows.extend(trust.rows());
-            let title = |index| if index == 0 { "not checked" } else { "" };
             let left = report.not_checked.iter().enumerate();
-            rows.extend(left.map(|(index, what)| (title(index), (*what).to_owned())));
+            rows.extend(left.map(|(line, what)| (titled("not checked", line), (*what).to_owned())));
             table::fields(&rows)
         }
         Verified::Fails(Failed { check, cause, claims, trust, .. }) => {

@@ -7,7 +7,7 @@ use assay_protocol::units::Height;
 use assay_runtime::AccountId;
 use serde::Serialize;
 
-use crate::cli::claim::said_row;
+use crate::cli::claim::said;
 use crate::cli::table;
 
 /// An entry of the log, as it is told.
@@ -39,7 +39,7 @@ pub fn told(receipt: &LedgerReceipt) -> Vec<Told> {
 
 /// The same as lines.
 pub fn rows(told: &[Told]) -> Vec<(&'static str, String)> {
-    told.iter().map(Told::row).collect()
+    told.iter().flat_map(Told::rows).collect()
 }
 
 impl Told {
@@ -59,18 +59,19 @@ impl Told {
         Some(Self { log_index, account: account.into(), at: Height::new(height), what })
     }
 
-    fn row(&self) -> (&'static str, String) {
+    /// Who, and below it what and where.
+    fn rows(&self) -> [(&'static str, String); 2] {
         let Self { log_index, account, at, what } = self;
-        let (title, text) = match what {
+        let (title, who, text) = match what {
             What::Registered(name) => {
-                ("registered", format!("{account}/{}, height {at}", table::plain(name)))
+                ("registered", format!("{account}/{}", table::plain(name)), format!("height {at}"))
             }
             What::FirstCommittedAt(height) => {
-                ("registered", format!("{account} first committed at height {height}"))
+                ("registered", account.to_string(), format!("first committed at height {height}"))
             }
-            What::Status(status) => ("status", said_row(account, status, *at)),
+            What::Status(status) => ("status", account.to_string(), format!("{}, height {at}", said(status))),
         };
-        (title, format!("{text}, log entry {log_index}"))
+        [(title, who), ("", format!("{text}, log entry {log_index}"))]
     }
 }
 
@@ -89,8 +90,9 @@ mod tests {
         };
         let entry = LogEntry::Stated(StatusEntry { account: [2; 32], height: 9, status });
         let told = Told::of(7, entry).unwrap();
-        let (title, text) = told.row();
-        assert_eq!(title, "status");
+        let [(title, who), (_, text)] = told.rows();
+        assert_eq!((title, who), ("status", AccountId::new([2; 32]).to_string()));
+        assert!(text.len() <= 85, "beside its title it fits into a terminal: {text}");
         for part in ["its key 0x01", "compromised since height 5 (security)", "height 9", "log entry 7"] {
             assert!(text.contains(part), "{part} in {text}");
         }

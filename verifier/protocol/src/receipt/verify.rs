@@ -121,7 +121,7 @@ impl LedgerReceipt {
             "that different accounts are different parties",
             "the payments, which the validators executed",
             "anything that happened after the checkpoint",
-            "that nothing else was said of the model or the keys: the log proves presence, not absence",
+            "whether more was said of the model or the keys: the log proves presence only",
         ];
         if opened.input.is_none() {
             left.push("what was asked: the request is not disclosed");
