@@ -5,8 +5,9 @@
 //! chain-spec.json    the chain
 //! trust.json         its genesis hash and validators: the trust root of receipts
 //! ledger.redb        state, blocks, certificates, events, log
-//! jobs.redb          inputs and answers of open jobs; it holds plaintext
+//! jobs.redb          sealed inputs and answers of open jobs; nothing in it can be read without the keys
 //! keystore/          keys, mode 0600
+//! sealing/           keys that open what is sealed to this node, mode 0600
 //! models/            the artifact store
 //! orders/            salts and requests of jobs bought from here, mode 0600
 //! receipts/          receipts that were fetched
@@ -187,6 +188,11 @@ impl DataDir {
     /// The journal's file.
     pub fn journal(&self) -> PathBuf {
         self.root.join("jobs.redb")
+    }
+
+    /// The directory of the keys that open what is sealed to this node.
+    pub fn sealing(&self) -> PathBuf {
+        self.root.join("sealing")
     }
 
     /// The artifact store's directory.

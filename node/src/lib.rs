@@ -8,6 +8,7 @@ pub mod data_dir;
 pub mod ledger;
 pub mod consensus;
 pub mod mempool;
+pub mod sealing;
 pub mod worker;
 pub mod serving;
 pub mod receipts;

@@ -7,6 +7,7 @@ use assay_engine::{Engine, Settings};
 use assay_manifest::Digest32;
 use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::receipt::Trust;
+use assay_protocol::seal::SealingSecret;
 use assay_runtime::executor::ChainError;
 use assay_store::{Store, StoreError};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -22,9 +23,10 @@ use crate::mempool::{self, Mempool, MempoolHandle};
 use crate::receipts::Receipts;
 use crate::retention;
 use crate::rpc::{self, Backend, ChainKind, Rpc, Services};
+use crate::sealing::{self, KeyRing, RingError};
 use crate::serving::Serving;
 use crate::supervisor::{Supervisor, TaskError, told_to_stop};
-use crate::worker::{self, DeliveryError, Identity, Referee, Shop, Worker};
+use crate::worker::{self, Desk, Identity, MailboxError, Referee, Shop, Worker};
 
 /// What a node is to be.
 pub struct Config {
@@ -60,7 +62,10 @@ pub enum StartError {
     Query(#[from] LedgerError),
     /// Its journal.
     #[error(transparent)]
-    Journal(#[from] DeliveryError),
+    Journal(#[from] MailboxError),
+    /// Its encryption keys.
+    #[error(transparent)]
+    Keys(#[from] RingError),
     /// Its artifact store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -84,17 +89,24 @@ pub struct Node {
 struct Kept {
     store: Arc<Store>,
     journal: Journal,
+    ring: KeyRing,
     ledger: LedgerHandle,
     ended: oneshot::Receiver<Result<(), ChainError>>,
 }
 
 impl Kept {
-    fn open(data: &DataDir, spec: &ChainSpec, config: ledger::Config) -> Result<Self, StartError> {
+    fn open(
+        data: &DataDir,
+        spec: &ChainSpec,
+        config: ledger::Config,
+        derived: Vec<SealingSecret>,
+    ) -> Result<Self, StartError> {
         let kv = RedbKv::open(&data.ledger()).map_err(ChainError::from)?;
         let journal = Journal::open(&data.journal())?;
+        let ring = KeyRing::open(data.sealing(), derived)?;
         let store = Arc::new(Store::open(&data.models())?);
         let ledger::Ledger { handle, ended } = ledger::open(kv, &spec.genesis, config)?;
-        Ok(Self { store, journal, ledger: handle, ended })
+        Ok(Self { store, journal, ring, ledger: handle, ended })
     }
 }
 
@@ -103,6 +115,7 @@ struct Parts {
     ledger: LedgerHandle,
     pool: MempoolHandle,
     journal: Journal,
+    ring: KeyRing,
     store: Arc<Store>,
     models: Arc<Models>,
     /// The finalized height, told after the pool has heard of the block.
@@ -117,7 +130,7 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let Config { data, spec, kind, authority, identities, rpc, ledger, engine } = config;
         let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
-        let kept = Kept::open(&data, &spec, ledger)?;
+        let kept = Kept::open(&data, &spec, ledger, first_keys(&identities, authority.as_ref()))?;
         let trust = trust_root(&kept.ledger).await?;
         data.keep_trust(&trust)?;
         let mut supervisor = Supervisor::new();
@@ -177,7 +190,7 @@ impl Node {
 
 /// Ledger, pool and journal, and the tasks that keep them in step.
 fn start_ledger(supervisor: &mut Supervisor, kept: Kept, engine: Engine) -> Parts {
-    let Kept { store, journal, ledger, ended } = kept;
+    let Kept { store, journal, ring, ledger, ended } = kept;
     let height = ledger.head().number;
     supervisor.spawn("ledger", ledger_end(ended, supervisor.stopping()));
     let (service, pool) = Mempool::new(mempool::Config::default(), ledger.checking(), height);
@@ -186,7 +199,7 @@ fn start_ledger(supervisor: &mut Supervisor, kept: Kept, engine: Engine) -> Part
     supervisor.spawn("blocks", tell(ledger.clone(), pool.clone(), told, supervisor.stopping()));
     supervisor.spawn("retention", retention::run(ledger.clone(), journal.clone(), supervisor.stopping()));
     let models = Arc::new(Models::new(engine, Arc::clone(&store)));
-    Parts { ledger, pool, journal, store, models, heights }
+    Parts { ledger, pool, journal, ring, store, models, heights }
 }
 
 async fn start_rpc(
@@ -213,17 +226,25 @@ async fn start_selling(
     identities: &[Key],
     authority: Option<&AuthorityKeys>,
 ) {
-    let Parts { ledger, pool, journal, models, heights, .. } = parts;
+    let Parts { ledger, pool, journal, ring, models, heights, .. } = parts;
     let accounts = identities.iter().map(Key::account).collect();
     let mut serving = Serving::new(ledger.reserved(), Arc::clone(&models), accounts);
     serving.prepare().await;
     supervisor.spawn("serving", serving.run(supervisor.stopping()));
     let referee = authority.map(|keys| Referee { key: keys.consensus.clone() });
-    let sellers = identities.iter().map(identity).collect();
-    let shop = Shop::new(models, Arc::new(journal), sellers, referee);
-    let worker =
-        Worker::new(worker::Config::default(), Board { ledger: ledger.reserved(), pool, heights }, shop);
-    supervisor.spawn("worker", worker.run(supervisor.stopping()));
+    let sellers: Vec<_> = identities.iter().map(identity).collect();
+    let (ring, board) = (Arc::new(ring), Board { ledger: ledger.reserved(), pool, heights });
+    let rotation = sealing::rotate(board.clone(), Arc::clone(&ring), sellers.clone(), supervisor.stopping());
+    supervisor.spawn("sealing", rotation);
+    let shop = Shop::new(models, Desk { mailbox: Arc::new(journal), ring }, sellers, referee);
+    supervisor
+        .spawn("worker", Worker::new(worker::Config::default(), board, shop).run(supervisor.stopping()));
+}
+
+/// The keys of this node that are on the ledger before any is rotated.
+fn first_keys(identities: &[Key], authority: Option<&AuthorityKeys>) -> Vec<SealingSecret> {
+    let sellers = identities.iter().map(|key| SealingSecret::from_bytes(key.encryption_secret().to_bytes()));
+    sellers.chain(authority.map(|keys| keys.encryption.clone())).collect()
 }
 
 async fn trust_root(ledger: &LedgerHandle) -> Result<Trust, LedgerError> {

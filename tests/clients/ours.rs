@@ -2,8 +2,9 @@
 
 use assay_manifest::{Digest32, JobId};
 use assay_node::client::Client;
-use assay_protocol::commitment::Salt;
-use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler};
+use assay_protocol::request::Sampler;
+use assay_protocol::seal::{Envelope, Purpose};
+use assay_protocol::signature::Signature;
 use assay_runtime::{RuntimeCall, UNIT};
 use jsonrpsee::core::client::{ClientT, SubscriptionClientT};
 use jsonrpsee::core::params::ObjectParams;
@@ -128,42 +129,26 @@ async fn a_provider_is_shown_from_its_first_stake_on() {
     node.stop().await;
 }
 
-fn request(salt: &Salt) -> Request {
-    Request {
-        version: REQUEST_VERSION,
-        prompt: Prompt::Text("2 + 2 =".into()),
-        now_s: 0,
-        n_in: 4,
-        prompt_hash: Digest32::ZERO,
-        max_tokens: 4,
-        stop: Vec::new(),
-        sampler: Sampler::greedy(),
-        seed: None,
-        salt_hash: salt.hash(),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn an_input_is_kept_only_with_its_own_salt_and_once() {
+async fn sealed_data_passes_only_for_jobs_on_the_ledger() {
     let node = TestNode::start().await;
     let rpc = node.plain().await;
-    let (salt, other) = (Salt::from_bytes([4; 32]), Salt::from_bytes([5; 32]));
-    let job = JobId::from_bytes([6; 32]);
-    let deliver = |salt: &Salt, request| rpc_params![job, salt, request];
-    let foreign = rpc.refusal("job_v1_deliver", deliver(&other, request(&salt))).await;
-    assert_eq!(foreign.code(), 22002);
-    let empty = Request { max_tokens: 0, ..request(&salt) };
-    assert_eq!(rpc.refusal("job_v1_deliver", deliver(&salt, empty)).await.code(), 22002);
-    for _ in 0..2 {
-        let kept: Value = rpc.call("job_v1_deliver", deliver(&salt, request(&salt))).await;
-        assert_eq!(kept, json!({}));
-    }
-    let second = Request { max_tokens: 5, ..request(&salt) };
-    assert_eq!(rpc.refusal("job_v1_deliver", deliver(&salt, second)).await.code(), 22002);
-
-    let output = |salt: &Salt| rpc_params![job, salt];
-    assert_eq!(rpc.refusal("job_v1_output", output(&other)).await.code(), 22002, "another salt");
-    assert_eq!(rpc.refusal("job_v1_output", output(&salt)).await.code(), 22001, "not executed");
+    let envelope = Envelope {
+        job: JobId::from_bytes([6; 32]),
+        purpose: Purpose::Input,
+        sender: bob().account().into(),
+        recipient: alice().account().into(),
+        seat: 0,
+        key: Digest32::ZERO,
+        package: vec![0; 256],
+        signature: Signature([0; 64]),
+    };
+    let unknown = rpc.refusal("job_v1_deliver", rpc_params![&envelope]).await;
+    assert_eq!(unknown.code(), 22001);
+    assert_eq!(rpc.refusal("job_v1_deliver", rpc_params![json!({})]).await.code(), -32602);
+    assert_eq!(rpc.refusal("job_v1_output", rpc_params![envelope.job]).await.code(), 22001);
+    let model = format!("0x{}", "03".repeat(32));
+    assert_eq!(rpc.refusal("job_v1_decode", rpc_params![&model, [1, 2]]).await.code(), 22002);
     node.stop().await;
 }
 

@@ -68,11 +68,11 @@ fn watching_a_job_ends_with_its_verdict_and_the_receipt_of_its_buyer() {
     assert!(run(&["receipt", "verify", receipt, "--base-path", base]).status.success());
 }
 
-/// Shows a job whose order has another salt, is damaged, or is not there.
+/// Shows a job whose order has another secret, is damaged, or is not there.
 fn what_is_missing_is_told(show: &[&str], order: &Path, receipt: &Value) {
     // Without the answer the receipt is kept as everybody can have it.
     let mut forgetful: Value = serde_json::from_slice(&std::fs::read(order).unwrap()).unwrap();
-    forgetful["salt"] = format!("0x{}", "11".repeat(32)).into();
+    forgetful["replySecret"] = format!("0x{}", "11".repeat(32)).into();
     std::fs::write(order, forgetful.to_string()).unwrap();
     std::fs::remove_file(receipt.as_str().unwrap()).unwrap();
     let shown = json(show);

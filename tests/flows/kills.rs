@@ -41,10 +41,12 @@ async fn nobody_gets_the_executors_trace_root_before_the_job_has_ended() {
         }
     };
     // The answer is on the node's disk by now, and the verifiers are not drawn for some blocks.
-    let early = client.answer(&order).await;
+    let early: Result<serde_json::Value, _> =
+        client.request("job_v1_output", jsonrpsee::rpc_params![order.job]).await;
     assert!(matches!(early, Err(ClientError::Refused { code: 22_002, .. })), "{early:?}");
     client.follow(&order.job, |_| {}).await.unwrap();
-    assert_eq!(client.answer(&order).await.unwrap().text, "70.");
+    let record = client.job(&order.job).await.unwrap().settlement.unwrap();
+    assert_eq!(client.answer(&order, &record).await.unwrap().text, "70.");
 }
 
 #[tokio::test]
@@ -56,12 +58,12 @@ async fn a_job_ends_and_is_paid_once_whenever_the_node_is_killed() {
         let (order, before);
         (node, order, before) = killed_in(node, &parties, number, moments).await;
         let client = node.client().await;
-        let verdict = client.follow(&order.job, |_| {}).await.unwrap();
+        let verdict = client.follow_order(&parties.buyer, &order, |_| {}).await.unwrap();
         assert_eq!(verdict, Verdict::VerifiedThin, "kill {number}");
         let record = client.job(&order.job).await.unwrap().settlement.unwrap();
         let after = parties.balances(&client).await;
         parties.check(&before, &after, &record);
-        let answer = client.answer(&order).await.unwrap();
+        let answer = client.answer(&order, &record).await.unwrap();
         let receipt = order.open(client.receipt(&order.job).await.unwrap(), &answer);
         let trust = node.data_dir().trust().unwrap();
         assert_eq!(receipt.verify(&trust).unwrap().verifiers, 2);
@@ -84,10 +86,15 @@ async fn killed_in(
         let client = node.client().await;
         let wish = wish(&node, format!("What is {} + 3{attempt}?", number + 20));
         let order = client.draft(parties.buyer.account(), wish).await.unwrap();
-        let included = client.place(&parties.buyer, &order).await.unwrap();
+        let included = client.request_job(&parties.buyer, &order).await.unwrap();
         let before = parties.balances_at(&client, included.block).await;
         for moment in moments {
-            if !until(&node.client().await, &order.job, *moment).await {
+            let client = node.client().await;
+            let seen = tokio::select! {
+                seen = until(&client, &order.job, *moment) => seen,
+                () = keep_handing(&client, &parties.buyer, &order) => unreachable!("it goes on"),
+            };
+            if !seen {
                 continue 'job;
             }
             node = node.kill_and_restart();
@@ -95,6 +102,13 @@ async fn killed_in(
         return (node, order, before);
     }
     panic!("no job was seen at the moments of kill {number} in {ATTEMPTS} attempts");
+}
+
+/// Hands the input over, and does nothing more.
+async fn keep_handing(client: &Client, buyer: &Key, order: &Order) {
+    // It ends unheard where the job does, or the node.
+    let _ = client.hand_over(buyer, order).await;
+    std::future::pending().await
 }
 
 fn wish(node: &NodeProcess, question: String) -> Wish {

@@ -4,3 +4,5 @@ mod process;
 mod kills;
 mod claims;
 mod commands;
+mod needles;
+mod secrets;

@@ -43,9 +43,14 @@ struct Ready {
 impl NodeProcess {
     /// Starts a node in `base` and waits until it says that it is ready.
     pub fn start(base: &Path) -> Self {
+        Self::start_with(base, &[])
+    }
+
+    /// The same with other arguments, too.
+    pub fn start_with(base: &Path, arguments: &[&str]) -> Self {
         let mut command = assay();
         command.args(["node", "--dev", "--json", "--rpc-port", "0", "--block-time", "100", "--threads", "1"]);
-        command.arg("--base-path").arg(base);
+        command.arg("--base-path").arg(base).args(arguments);
         // Its log would fill a pipe that nobody reads.
         let log = std::fs::File::options().create(true).append(true).open(base.join("node.log")).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the node starts");

@@ -1,50 +1,38 @@
-//! Inputs and answers as JSON-RPC sees them.
+//! Sealed inputs and answers as JSON-RPC sees them.
 
 use std::sync::Arc;
 
-use assay_manifest::JobId;
+use assay_manifest::{JobId, ModelId};
+use assay_protocol::seal::Envelope;
 
 use super::{Journal, Models};
-use crate::rpc::{self, JobOutput, PortError};
-use crate::worker::{Delivery, DeliveryError, Envelope, Handed};
+use crate::rpc::{self, PortError};
+use crate::worker::{Mailbox, MailboxError};
 
-/// The journal, with the models that turn its tokens into text.
+/// The journal, with the models that turn tokens into text.
 pub struct Orders {
-    /// Where inputs and answers are kept.
+    /// Where envelopes are kept.
     pub journal: Journal,
-    /// What decodes them.
+    /// What decodes tokens.
     pub models: Arc<Models>,
 }
 
 impl rpc::Jobs for Orders {
-    fn deliver(&self, job: &JobId, envelope: &Envelope) -> Result<(), PortError> {
-        const WHAT: &str = "delivering an input";
-        match self.journal.put_input(job, envelope).map_err(failed)? {
-            Handed::Kept => Ok(()),
-            Handed::OtherKept => Err(PortError::Refused(format!("{WHAT}: {job} has another one"))),
-            Handed::Full => Err(PortError::Full(format!("{WHAT}: as many wait already as may"))),
-        }
+    fn deliver(&self, envelope: &Envelope) -> Result<(), PortError> {
+        self.journal.put(std::slice::from_ref(envelope)).map_err(failed)
     }
 
-    fn input(&self, job: &JobId) -> Result<Option<Envelope>, PortError> {
-        self.journal.input(job).map_err(failed)
+    fn answers(&self, job: &JobId) -> Result<Vec<Envelope>, PortError> {
+        self.journal.answers(job).map_err(failed)
     }
 
-    fn output(&self, job: &JobId) -> Result<Option<JobOutput>, PortError> {
-        let Some(finished) = self.journal.finished(job).map_err(failed)? else { return Ok(None) };
-        let unloaded =
-            || PortError::Failed(format!("reading an answer: {} is not loaded", finished.model_id));
-        let model = self.models.get(&finished.model_id).ok_or_else(unloaded)?;
-        Ok(Some(JobOutput {
-            text: model.text().decode(&finished.answer.tokens),
-            tokens: finished.answer.tokens,
-            finish: finished.answer.finish,
-            trace_root: finished.trace_root,
-            right_token: 0,
-        }))
+    fn decode(&self, model: &ModelId, tokens: &[u32]) -> Result<String, PortError> {
+        let unloaded = || PortError::Refused(format!("decoding an answer: {model} is not loaded here"));
+        let model = self.models.get(model).ok_or_else(unloaded)?;
+        Ok(model.text().decode(tokens))
     }
 }
 
-fn failed(error: DeliveryError) -> PortError {
+fn failed(error: MailboxError) -> PortError {
     PortError::Failed(error.to_string())
 }

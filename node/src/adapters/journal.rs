@@ -1,72 +1,47 @@
-//! Inputs and answers of open jobs, and where settlements stand, in a redb file: durable before anybody
-//! relies on them.
+//! Sealed envelopes of open jobs, and where settlements stand, in a redb file: durable before anybody relies on
+//! them. Nothing in it can be read without the recipients' keys, which lie elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use assay_manifest::{Digest32, JobId, ModelId};
-use assay_protocol::commitment::{Finish, Salt};
-use assay_protocol::request::Request;
-use codec::{Decode, DecodeAll, Encode};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use assay_manifest::JobId;
+use assay_protocol::party::AccountBytes;
+use assay_protocol::seal::{Envelope, Purpose};
+use codec::{DecodeAll, Encode};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::receipts::{IndexError, SettlementIndex};
-use crate::worker::{Answer, Delivery, DeliveryError, Envelope, Finished, Handed};
+use crate::worker::{Mailbox, MailboxError};
 
-const INPUTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("inputs");
-const OUTPUTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("outputs");
+/// Envelopes by job, purpose, recipient, seat and sender.
+const ENVELOPES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("envelopes");
 /// Log index of each job's settlement.
 const SETTLEMENTS: TableDefinition<&[u8], u64> = TableDefinition::new("settlements");
 /// The log entry after the last that [`SETTLEMENTS`] covers, under an empty key.
 const SETTLEMENTS_NEXT: TableDefinition<(), u64> = TableDefinition::new("settlements-next");
 
-/// Inputs at the same time, of open jobs and of those that are not on the ledger yet; at 256 KiB each at most
-/// they stay within a quarter of a GiB.
-const INPUTS_MAX: u64 = 1_024;
+/// Bytes of a job's id, with which a key of [`ENVELOPES`] begins.
+const JOB_BYTES: usize = 32;
+/// Bytes of a whole one.
+const KEY_BYTES: usize = JOB_BYTES + 1 + 32 + 1 + 32;
 
-/// Delivery between parties of one process, through a journal that survives it.
-///
-/// It holds plaintext: whoever can read the data directory can read the prompts.
+/// A mailbox for the parties that this node hosts, through a file that survives it.
 #[derive(Clone)]
 pub struct Journal {
     db: Arc<Database>,
-}
-
-/// What is kept of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// The input alone: it was not requested yet, or not executed here.
-    Input,
-    /// The answer, too.
-    Answer,
-}
-
-#[derive(Encode, Decode)]
-struct StoredInput {
-    salt: [u8; 32],
-    request: Vec<u8>,
-}
-
-#[derive(Encode, Decode)]
-struct StoredOutput {
-    model_id: ModelId,
-    tokens: Vec<u32>,
-    finish: Finish,
-    trace_root: Digest32,
 }
 
 impl Journal {
     /// Opens or creates the journal at `path`.
     ///
     /// # Errors
-    /// [`DeliveryError`] when the file cannot be opened, or another process holds it.
-    pub fn open(path: &Path) -> Result<Self, DeliveryError> {
+    /// [`MailboxError`] when the file cannot be opened, or another process holds it.
+    pub fn open(path: &Path) -> Result<Self, MailboxError> {
         let attempt = || -> Result<Database, redb::Error> {
             let db = Database::create(path)?;
             let write = db.begin_write()?;
-            write.open_table(INPUTS)?;
-            write.open_table(OUTPUTS)?;
+            write.open_table(ENVELOPES)?;
             write.open_table(SETTLEMENTS)?;
             write.open_table(SETTLEMENTS_NEXT)?;
             write.commit()?;
@@ -75,111 +50,105 @@ impl Journal {
         Ok(Self { db: Arc::new(attempt().map_err(failed("opening the job journal"))?) })
     }
 
-    /// The executor's work on a job, for whoever holds the job's salt.
+    /// The answers of a job that were sealed to its requester.
     ///
     /// # Errors
-    /// [`DeliveryError`] when the store fails.
-    pub fn finished(&self, job: &JobId) -> Result<Option<Finished>, DeliveryError> {
-        const WHAT: &str = "reading a job's answer";
-        let Some(bytes) = self.get(OUTPUTS, job).map_err(failed(WHAT))? else { return Ok(None) };
-        let StoredOutput { model_id, tokens, finish, trace_root } =
-            StoredOutput::decode_all(&mut bytes.as_slice()).map_err(failed(WHAT))?;
-        Ok(Some(Finished { model_id, answer: Answer { tokens, finish }, trace_root }))
+    /// [`MailboxError`] when the store fails.
+    pub fn answers(&self, job: &JobId) -> Result<Vec<Envelope>, MailboxError> {
+        let prefix = [job.as_bytes().as_slice(), &Purpose::Answer.encode()].concat();
+        let mut answers = self.with_prefix(&prefix)?;
+        // An executor has sealed one to itself, too.
+        answers.retain(|envelope| envelope.recipient != envelope.sender);
+        Ok(answers)
     }
 
-    /// Every job of which something is kept, and how far it came here.
+    /// Every job of which something is kept.
     ///
     /// # Errors
-    /// [`DeliveryError`] when the store fails.
-    pub fn jobs(&self) -> Result<BTreeMap<JobId, Kept>, DeliveryError> {
-        let attempt = || -> Result<BTreeMap<JobId, Kept>, redb::Error> {
-            let read = self.db.begin_read()?;
-            let mut jobs = BTreeMap::new();
-            for (table, kept) in [(INPUTS, Kept::Input), (OUTPUTS, Kept::Answer)] {
-                for entry in read.open_table(table)?.iter()? {
-                    if let Ok(id) = entry?.0.value().try_into() {
-                        jobs.insert(JobId::from_bytes(id), kept);
-                    }
-                }
+    /// [`MailboxError`] when the store fails.
+    pub fn jobs(&self) -> Result<BTreeSet<JobId>, MailboxError> {
+        let attempt = || -> Result<BTreeSet<JobId>, redb::Error> {
+            let mut jobs = BTreeSet::new();
+            for entry in self.db.begin_read()?.open_table(ENVELOPES)?.iter()? {
+                let entry = entry?;
+                let job = entry.0.value().first_chunk::<JOB_BYTES>().copied();
+                jobs.extend(job.map(JobId::from_bytes));
             }
             Ok(jobs)
         };
         attempt().map_err(failed("listing the jobs of the journal"))
     }
 
-    /// Forgets a job whose challenge window has closed.
+    /// Forgets a job that has left the ledger.
     ///
     /// # Errors
-    /// [`DeliveryError`] when the store fails.
-    pub fn forget(&self, job: &JobId) -> Result<(), DeliveryError> {
+    /// [`MailboxError`] when the store fails.
+    pub fn forget(&self, job: &JobId) -> Result<(), MailboxError> {
         let attempt = || -> Result<(), redb::Error> {
             let write = self.db.begin_write()?;
-            write.open_table(INPUTS)?.remove(job.as_bytes().as_slice())?;
-            write.open_table(OUTPUTS)?.remove(job.as_bytes().as_slice())?;
-            write.commit()?;
-            Ok(())
+            {
+                let mut table = write.open_table(ENVELOPES)?;
+                let (first, last) = bounds(job.as_bytes());
+                table.retain_in(first.as_slice()..=last.as_slice(), |_, _| false)?;
+            }
+            Ok(write.commit()?)
         };
         attempt().map_err(failed("forgetting a closed job"))
     }
 
-    fn put(
-        &self,
-        table: TableDefinition<&[u8], &[u8]>,
-        job: &JobId,
-        value: &[u8],
-    ) -> Result<(), redb::Error> {
-        let write = self.db.begin_write()?;
-        write.open_table(table)?.insert(job.as_bytes().as_slice(), value)?;
-        write.commit()?;
-        Ok(())
-    }
-
-    fn get(&self, table: TableDefinition<&[u8], &[u8]>, job: &JobId) -> Result<Option<Vec<u8>>, redb::Error> {
-        let read = self.db.begin_read()?;
-        let found = read.open_table(table)?.get(job.as_bytes().as_slice())?;
-        Ok(found.map(|value| value.value().to_vec()))
+    fn with_prefix(&self, prefix: &[u8]) -> Result<Vec<Envelope>, MailboxError> {
+        const WHAT: &str = "reading envelopes";
+        let attempt = || -> Result<Vec<Vec<u8>>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(ENVELOPES)?;
+            let (first, last) = bounds(prefix);
+            let mut found = Vec::new();
+            for entry in table.range(first.as_slice()..=last.as_slice())? {
+                found.push(entry?.1.value().to_vec());
+            }
+            Ok(found)
+        };
+        let found = attempt().map_err(failed(WHAT))?;
+        found.iter().map(|bytes| Envelope::decode_all(&mut bytes.as_slice()).map_err(failed(WHAT))).collect()
     }
 }
 
-impl Delivery for Journal {
-    fn input(&self, job: &JobId) -> Result<Option<Envelope>, DeliveryError> {
-        const WHAT: &str = "reading a job's input";
-        let Some(bytes) = self.get(INPUTS, job).map_err(failed(WHAT))? else { return Ok(None) };
-        let stored = StoredInput::decode_all(&mut bytes.as_slice()).map_err(failed(WHAT))?;
-        let request = Request::from_bytes(&stored.request).map_err(failed(WHAT))?;
-        Ok(Some(Envelope { salt: Salt::from_bytes(stored.salt), request }))
-    }
+/// The first and the last key that begin with `prefix`.
+fn bounds(prefix: &[u8]) -> ([u8; KEY_BYTES], [u8; KEY_BYTES]) {
+    let padded = |filler: u8| {
+        let mut key = [filler; KEY_BYTES];
+        key.iter_mut().zip(prefix).for_each(|(to, from)| *to = *from);
+        key
+    };
+    (padded(0), padded(u8::MAX))
+}
 
-    fn output(&self, job: &JobId) -> Result<Option<Answer>, DeliveryError> {
-        Ok(self.finished(job)?.map(|finished| finished.answer))
-    }
+fn key(envelope: &Envelope) -> Vec<u8> {
+    let Envelope { job, purpose, recipient, seat, sender, .. } = envelope;
+    [job.as_bytes().as_slice(), &purpose.encode(), recipient, &[*seat], sender].concat()
+}
 
-    fn put_input(&self, job: &JobId, envelope: &Envelope) -> Result<Handed, DeliveryError> {
-        let stored = StoredInput { salt: *envelope.salt.as_bytes(), request: envelope.request.to_bytes() };
-        let stored = stored.encode();
-        let attempt = || -> Result<Handed, redb::Error> {
+impl Mailbox for Journal {
+    fn put(&self, envelopes: &[Envelope]) -> Result<(), MailboxError> {
+        let attempt = || -> Result<(), redb::Error> {
             let write = self.db.begin_write()?;
             {
-                let mut table = write.open_table(INPUTS)?;
-                let key = job.as_bytes().as_slice();
-                let same = table.get(key)?.map(|kept| kept.value() == stored.as_slice());
-                match same {
-                    Some(true) => return Ok(Handed::Kept),
-                    Some(false) => return Ok(Handed::OtherKept),
-                    None if table.len()? >= INPUTS_MAX => return Ok(Handed::Full),
-                    None => drop(table.insert(key, stored.as_slice())?),
+                let mut table = write.open_table(ENVELOPES)?;
+                for envelope in envelopes {
+                    table.insert(key(envelope).as_slice(), envelope.encode().as_slice())?;
                 }
             }
-            write.commit()?;
-            Ok(Handed::Kept)
+            Ok(write.commit()?)
         };
-        attempt().map_err(failed("keeping a job's input"))
+        attempt().map_err(failed("keeping an envelope"))
     }
 
-    fn put_output(&self, job: &JobId, finished: &Finished) -> Result<(), DeliveryError> {
-        let Finished { model_id, answer, trace_root } = finished.clone();
-        let stored = StoredOutput { model_id, tokens: answer.tokens, finish: answer.finish, trace_root };
-        self.put(OUTPUTS, job, &stored.encode()).map_err(failed("keeping a job's answer"))
+    fn received(
+        &self,
+        job: &JobId,
+        purpose: Purpose,
+        recipient: &AccountBytes,
+    ) -> Result<Vec<Envelope>, MailboxError> {
+        self.with_prefix(&[job.as_bytes().as_slice(), &purpose.encode(), recipient].concat())
     }
 }
 
@@ -220,57 +189,77 @@ fn index_failed(what: &'static str) -> impl FnOnce(redb::Error) -> IndexError {
     move |error| IndexError { what, cause: error.to_string() }
 }
 
-fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> DeliveryError {
-    move |error| DeliveryError { what, cause: error.to_string() }
+fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> MailboxError {
+    move |error| MailboxError { what, cause: error.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use assay_protocol::request::{Prompt, REQUEST_VERSION, Sampler, prompt_hash};
+    use assay_manifest::Digest32;
+    use assay_protocol::signature::Signature;
 
-    fn envelope() -> Envelope {
-        let salt = Salt::from_bytes([1; 32]);
-        let request = Request {
-            version: REQUEST_VERSION,
-            prompt: Prompt::Text("hello".into()),
-            now_s: 0,
-            n_in: 1,
-            prompt_hash: prompt_hash(&[1]),
-            max_tokens: 1,
-            stop: vec![],
-            sampler: Sampler::greedy(),
-            seed: Some(Digest32::ZERO),
-            salt_hash: salt.hash(),
-        };
-        Envelope { salt, request }
+    use super::*;
+
+    fn envelope(job: u8, purpose: Purpose, [sender, recipient]: [u8; 2]) -> Envelope {
+        Envelope {
+            job: JobId::from_bytes([job; 32]),
+            purpose,
+            sender: [sender; 32],
+            recipient: [recipient; 32],
+            seat: 1,
+            key: Digest32::ZERO,
+            package: vec![9; 256],
+            signature: Signature([0; 64]),
+        }
     }
 
     #[test]
-    fn what_was_handed_over_survives_reopening_until_it_is_forgotten() {
+    fn an_envelope_lies_there_for_its_recipient_until_its_job_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs.redb");
-        let job = JobId::from_bytes([7; 32]);
-        let answer = Answer { tokens: vec![1, 2], finish: Finish::Length };
-        let finished = Finished {
-            model_id: ModelId::ZERO,
-            answer: answer.clone(),
-            trace_root: Digest32::from_bytes([9; 32]),
-        };
+        let own = envelope(7, Purpose::Work, [1, 2]);
+        // Neighbours in every field that the key begins with.
+        let others = [
+            envelope(6, Purpose::Work, [1, 2]),
+            envelope(8, Purpose::Work, [1, 2]),
+            envelope(7, Purpose::Input, [1, 2]),
+            envelope(7, Purpose::Answer, [1, 2]),
+            envelope(7, Purpose::Work, [1, 3]),
+        ];
         {
             let journal = Journal::open(&path).unwrap();
-            assert_eq!(journal.input(&job).unwrap(), None);
-            assert_eq!(journal.put_input(&job, &envelope()).unwrap(), Handed::Kept);
-            journal.put_output(&job, &finished).unwrap();
+            journal.put(&others).unwrap();
+            journal.put(std::slice::from_ref(&own)).unwrap();
         }
         let journal = Journal::open(&path).unwrap();
-        assert_eq!(journal.input(&job).unwrap(), Some(envelope()));
-        assert_eq!(journal.output(&job).unwrap(), Some(answer));
-        assert_eq!(journal.finished(&job).unwrap(), Some(finished));
-        assert_eq!(journal.jobs().unwrap(), BTreeMap::from([(job, Kept::Answer)]));
-        journal.forget(&job).unwrap();
-        assert_eq!(journal.output(&job).unwrap(), None);
-        assert!(journal.jobs().unwrap().is_empty());
+        let find = || journal.received(&own.job, Purpose::Work, &[2; 32]).unwrap();
+        assert_eq!(find(), vec![own.clone()]);
+        assert_eq!(journal.jobs().unwrap().len(), 3);
+        journal.forget(&own.job).unwrap();
+        assert_eq!(find(), vec![]);
+        let left = BTreeSet::from([6, 8].map(|byte| JobId::from_bytes([byte; 32])));
+        assert_eq!(journal.jobs().unwrap(), left);
+    }
+
+    #[test]
+    fn a_later_envelope_of_one_sender_takes_the_place_of_its_first_and_of_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&dir.path().join("jobs.redb")).unwrap();
+        let first = envelope(7, Purpose::Input, [1, 2]);
+        let later = Envelope { package: vec![8; 362], ..first.clone() };
+        let strangers = envelope(7, Purpose::Input, [3, 2]);
+        journal.put(&[first, strangers.clone()]).unwrap();
+        journal.put(std::slice::from_ref(&later)).unwrap();
+        assert_eq!(journal.received(&later.job, Purpose::Input, &[2; 32]).unwrap(), vec![later, strangers]);
+    }
+
+    #[test]
+    fn what_an_executor_has_sealed_to_itself_is_no_answer_for_anybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&dir.path().join("jobs.redb")).unwrap();
+        let [own, reply] = [[1, 1], [1, 2]].map(|parties| envelope(7, Purpose::Answer, parties));
+        journal.put(&[own, reply.clone()]).unwrap();
+        assert_eq!(journal.answers(&reply.job).unwrap(), vec![reply]);
     }
 
     #[test]
@@ -283,19 +272,6 @@ mod tests {
         let journal = Journal::open(&path).unwrap();
         assert_eq!((journal.next().unwrap(), journal.find(&job).unwrap()), (5, Some(3)));
         assert_eq!(journal.find(&other).unwrap(), None);
-    }
-
-    #[test]
-    fn a_job_keeps_its_first_input() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&dir.path().join("jobs.redb")).unwrap();
-        let job = JobId::from_bytes([7; 32]);
-        let salt = Salt::from_bytes([2; 32]);
-        let other = Envelope { salt, ..envelope() };
-        assert_eq!(journal.put_input(&job, &envelope()).unwrap(), Handed::Kept);
-        assert_eq!(journal.put_input(&job, &envelope()).unwrap(), Handed::Kept);
-        assert_eq!(journal.put_input(&job, &other).unwrap(), Handed::OtherKept);
-        assert_eq!(journal.input(&job).unwrap(), Some(envelope()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod redb;
 
 pub use board::Board;
 pub use jobs::Orders;
-pub use journal::{Journal, Kept};
+pub use journal::Journal;
 pub use models::Models;
 pub use pool::PoolSource;
 pub use redb::RedbKv;

@@ -151,6 +151,11 @@ impl From<SubmitError> for Failure {
         match error {
             SubmitError::Client(error) => error.into(),
             SubmitError::Dropped { .. } => Self::new(Exit::Internal, error),
+            SubmitError::Seal(_) => {
+                Self::usage(error).hint("ask for less at once: what is sealed has 256 KiB at most")
+            }
+            SubmitError::NobodyAccepted(job) => Self::new(Exit::NoProvider, error)
+                .hint(format!("see what it cost with `assay job show {job}`, and ask again")),
             SubmitError::Failed { ref cause, .. } => {
                 let no_provider = cause.contains("NoProvider") || cause.contains("TooFewVerifiers");
                 let unpaid = ["InsufficientBalance", "FundsUnavailable", "Token("];
@@ -211,6 +216,8 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::DataDir(error) => error.into(),
+            StartError::Keys(_) => Self::new(Exit::Store, error)
+                .hint("put a copy of the file back, or move it away: what was sealed to it is lost then"),
             StartError::Ledger(_) | StartError::Journal(_) | StartError::Store(_) => Self::new(
                 Exit::Store,
                 error,

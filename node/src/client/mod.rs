@@ -5,11 +5,15 @@ mod submit;
 mod artifacts;
 mod claims;
 mod providers;
+mod deliveries;
+mod demands;
 mod orders;
 
 pub use artifacts::{Artifact, Entry, ImportFiles, Imported, Registering, Registration, StatedEdge};
 pub use chain::{Balances, Client, ClientError, Heights, decimal};
 pub use claims::{Claim, Prior, StatedStatus};
+pub use deliveries::{Handed, InputState, JobOutput, awaits_input};
+pub use demands::Demanded;
 pub use orders::{JobEvents, JobState, Order, Wish, is_right};
 pub use providers::{Hardware, Offer, PendingOffer, Provider, Terms, Unbonding};
 pub use submit::{Included, SubmitError, signed};

@@ -7,17 +7,20 @@ use assay_protocol::job::{SettlementRecord, Verdict};
 use assay_protocol::receipt::{Disclosure, OpenedInput, OpenedOutput, OpenedTrace, Receipt};
 use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
 use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler};
+use assay_protocol::seal::SealingSecret;
 use assay_protocol::units::{Height, Tokens};
 use assay_runtime::{AccountId, RuntimeCall};
 use jsonrpsee::core::client::{Subscription, SubscriptionClientT};
 use jsonrpsee::rpc_params;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use zeroize::Zeroize;
 
 use super::chain::{Client, ClientError, explain};
+use super::deliveries::JobOutput;
 use super::submit::{Included, SubmitError};
 use crate::keys::Key;
-use crate::rpc::{JobEvent, JobOutput};
+use crate::rpc::JobEvent;
 
 /// Blocks for which a request counts: it is refused afterwards instead of surprising its sender.
 const VALID_BLOCKS: u32 = 64;
@@ -47,8 +50,9 @@ pub struct Wish {
     pub direct_executor: Option<AccountId>,
 }
 
-/// A job as its requester keeps it. Whoever holds it can read and disclose everything about the job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A job as its requester keeps it. Whoever holds it can read and disclose everything about the job; it leaves no
+/// copy in memory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Order {
     /// The job.
@@ -63,6 +67,30 @@ pub struct Order {
     pub salt: Salt,
     /// What is asked.
     pub request: Request,
+    /// Opens the answer, which is sealed to its public half.
+    #[serde(with = "reply_secret")]
+    pub reply_secret: SealingSecret,
+}
+
+impl Drop for Order {
+    fn drop(&mut self) {
+        self.request.zeroize();
+    }
+}
+
+/// An order's secret in its file.
+mod reply_secret {
+    use assay_manifest::Digest32;
+    use assay_protocol::seal::SealingSecret;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(secret: &SealingSecret, serializer: S) -> Result<S::Ok, S::Error> {
+        Digest32::from_bytes(*secret.as_bytes()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SealingSecret, D::Error> {
+        Ok(SealingSecret::from_bytes(*Digest32::deserialize(deserializer)?.as_bytes()))
+    }
 }
 
 /// What a node's models make of a prompt.
@@ -150,7 +178,8 @@ impl Order {
             verified_range: None,
         };
         let job = record.job_id(&genesis, requester.as_ref(), nonce);
-        Self { job, requester, nonce, record, salt, request }
+        let reply_secret = SealingSecret::from_bytes(rand::random());
+        Self { job, requester, nonce, record, salt, request, reply_secret }
     }
 
     /// The receipt with everything disclosed that the settled value allows.
@@ -219,14 +248,23 @@ impl Client {
         self.request("job_v1_quote", rpc_params![&order.record]).await
     }
 
-    /// Hands the input over and requests the job, whose escrow is held from `key`'s account.
+    /// Requests the job, whose escrow is held from `key`'s account, and hands the input over; returns when an
+    /// executor has accepted.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the node or the ledger refuses, or nobody accepts.
+    pub async fn place(&self, key: &Key, order: &Order) -> Result<Included, SubmitError> {
+        let included = self.request_job(key, order).await?;
+        self.hand_over(key, order).await?;
+        Ok(included)
+    }
+
+    /// Requests the job alone. Its input has to be handed over with [`Self::hand_over`].
     ///
     /// # Errors
     /// [`SubmitError`] when the node or the ledger refuses.
-    pub async fn place(&self, key: &Key, order: &Order) -> Result<Included, SubmitError> {
-        let params = rpc_params![order.job, &order.salt, &order.request];
-        let _: serde_json::Value = self.request("job_v1_deliver", params).await?;
-        let Order { nonce, record, .. } = order.clone();
+    pub async fn request_job(&self, key: &Key, order: &Order) -> Result<Included, SubmitError> {
+        let (nonce, record) = (order.nonce, order.record.clone());
         let call = RuntimeCall::Jobs(pallet_assay_jobs::Call::request { nonce, record });
         self.submit(key, "requesting a job", call).await
     }
@@ -262,14 +300,6 @@ impl Client {
     /// [`ClientError`] when it is unknown.
     pub async fn job(&self, job: &JobId) -> Result<JobState, ClientError> {
         self.request("job_v1_get", rpc_params![job]).await
-    }
-
-    /// The answer to an order.
-    ///
-    /// # Errors
-    /// [`ClientError`] when there is none here.
-    pub async fn answer(&self, order: &Order) -> Result<JobOutput, ClientError> {
-        self.request("job_v1_output", rpc_params![order.job, &order.salt]).await
     }
 
     /// The public receipt of a job that has ended.

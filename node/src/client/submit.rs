@@ -1,5 +1,7 @@
 //! Signing locally, submitting, and waiting for the block that holds it.
 
+use assay_manifest::JobId;
+use assay_protocol::seal::SealError;
 use assay_runtime::{
     Address, Hash, Runtime, RuntimeCall, RuntimeError, RuntimeEvent, SignedPayload, UncheckedExtrinsic,
     signed_extension, signed_implicit,
@@ -38,6 +40,12 @@ pub enum SubmitError {
         /// The runtime's error.
         cause: String,
     },
+    /// What is handed over could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A job ended because no executor that was drawn accepted it.
+    #[error("handing over the input of job {0}: no executor accepted it")]
+    NobodyAccepted(JobId),
 }
 
 /// A call that succeeded in a finalized block.

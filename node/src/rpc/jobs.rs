@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use assay_manifest::{Digest32, JobId};
-use assay_protocol::commitment::{Claim, Salt, input_commit};
+use assay_manifest::{Digest32, JobId, ModelId};
+use assay_protocol::commitment::Claim;
 use assay_protocol::fees::Quote;
-use assay_protocol::job::{Job, OpenedValue, Phase, Seat, SettlementRecord};
+use assay_protocol::job::{Job, Need, OpenedValue, Phase, Seat, SeatOutcome, SettlementRecord};
+use assay_protocol::params::TOKENS_MAX;
 use assay_protocol::record::PublicRecord;
-use assay_protocol::request::{Request, limits::REQUEST_BYTES_MAX};
+use assay_protocol::seal::{Envelope, Purpose};
 use assay_runtime::AccountId;
 use jsonrpsee::core::RegisterMethodError;
 use serde::Serialize;
@@ -16,10 +17,9 @@ use super::blocking::Blocking;
 use super::error::{Code, End, Group, RpcError};
 use super::feed::{Registry, reject};
 use super::params::Args;
-use super::ports::{Ask, JobOutput, Jobs, Models, PortError, Prepared, Receipts};
+use super::ports::{Ask, Jobs, Models, PortError, Prepared, Receipts};
 use super::watch;
 use crate::ledger::LedgerHandle;
-use crate::worker::Envelope;
 
 /// Jobs of a list when nobody says how many.
 const LIST_DEFAULT: usize = 100;
@@ -42,10 +42,11 @@ pub fn register<M: Models, J: Jobs, R: Receipts>(
     methods
         .method("job_v1_get", |context, args| async move { context.get(job_id(args)?).await })?
         .method("job_v1_list", |context, args| async move { list(&context.ledger, args).await })?
-        .method("job_v1_output", |context, mut args| async move {
-            let (job, salt) = (args.required("job")?, args.required("salt")?);
+        .method("job_v1_output", |context, args| async move { context.output(job_id(args)?).await })?
+        .method("job_v1_decode", |context, mut args| async move {
+            let (model, tokens) = (args.required("model")?, args.required("tokens")?);
             args.finish()?;
-            context.output(job, salt).await
+            context.decode(model, tokens).await
         })?
         .subscription(
             ["job_v1_watch", "job_v1_watchEvent", "job_v1_unwatch"],
@@ -71,12 +72,10 @@ fn register_asking<M: Models, J: Jobs, R: Receipts>(
             let quote: Option<Quote> = context.ledger.query(None, "JobsApi_quote", record).await?;
             quote.ok_or_else(|| RpcError::new(Code::JobRefused, "prices and counts leave their range"))
         })?
-        .method("job_v1_deliver", |context, mut args| async move {
-            let (job, salt) = (args.required("job")?, args.required("salt")?);
-            let request: Request = args.required("request")?;
-            args.finish()?;
-            context.deliver(job, Envelope { salt, request }).await
-        })?;
+        .method(
+            "job_v1_deliver",
+            |context, args| async move { context.deliver(args.only("envelope")?).await },
+        )?;
     Ok(())
 }
 
@@ -100,6 +99,7 @@ struct JobView {
     seats: Vec<Seat>,
     claim: Option<Claim>,
     values: Vec<OpenedValue>,
+    needs: Vec<Need>,
 }
 
 impl From<Job> for JobView {
@@ -115,6 +115,7 @@ impl From<Job> for JobView {
             seats: job.seats.into_inner(),
             claim: job.claim,
             values: job.values.into_inner(),
+            needs: job.needs.into_inner(),
         }
     }
 }
@@ -132,6 +133,11 @@ struct Found {
 #[derive(Clone, Serialize)]
 struct Delivered {}
 
+#[derive(Clone, Serialize)]
+struct Decoded {
+    text: String,
+}
+
 impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
     async fn on_jobs<T: Send + 'static>(
         &self,
@@ -146,26 +152,26 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
         self.blocking.run(Group::Job, move || models.prepare(&ask)).await
     }
 
-    /// Keeps an input that opens what the ledger has, or will have, of the job.
-    async fn deliver(&self, job: JobId, envelope: Envelope) -> Result<Delivered, RpcError> {
+    /// Keeps an input that the requester of an open job has sealed to the executor that waits for it. So nobody can
+    /// fill the node: there is one envelope a seat, and seats are paid for.
+    async fn deliver(&self, envelope: Envelope) -> Result<Delivered, RpcError> {
         let refused = |cause: String| RpcError::new(Code::JobRefused, cause);
-        envelope.request.check().map_err(|error| refused(error.to_string()))?;
-        let bytes = envelope.request.to_bytes();
-        if bytes.len() > REQUEST_BYTES_MAX {
-            return Err(refused(format!(
-                "the request has {} bytes: at most {REQUEST_BYTES_MAX}",
-                bytes.len()
-            )));
+        let id = envelope.job;
+        let job: Option<Job> = self.ledger.query(None, "JobsApi_job", id).await?;
+        let job = job.ok_or_else(|| unknown(id))?;
+        if envelope.purpose != Purpose::Input || envelope.sender != job.requester {
+            return Err(refused(format!("delivering an input: it is not from the requester of job {id}")));
         }
-        if envelope.request.salt_hash != envelope.salt.hash() {
-            return Err(refused("the request names another salt".into()));
-        }
-        let known: Option<Job> = self.ledger.query(None, "JobsApi_job", job).await?;
-        let commitment = input_commit(&envelope.salt, &bytes);
-        if known.is_some_and(|known| known.record.input_commit != commitment) {
-            return Err(refused(format!("job {job} commits to another input")));
-        }
-        self.on_jobs(move |jobs| jobs.deliver(&job, &envelope)).await?;
+        let seat = job.executor().filter(|seat| seat.outcome == SeatOutcome::Pending);
+        let addressed = |seat: &&Seat| {
+            (seat.index, seat.provider, seat.encryption_key)
+                == (envelope.seat, envelope.recipient, envelope.key)
+        };
+        seat.filter(addressed).ok_or_else(|| {
+            refused(format!("delivering an input: it is not for the executor that job {id} waits for"))
+        })?;
+        envelope.check(&job.genesis, &job.requester).map_err(|error| refused(error.to_string()))?;
+        self.on_jobs(move |jobs| jobs.deliver(&envelope)).await?;
         Ok(Delivered {})
     }
 
@@ -176,28 +182,39 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
             _ => self.receipts.settlement(id).await.map_err(|error| Group::Receipt.error(error))?,
         };
         if job.is_none() && settled.is_none() {
-            return Err(RpcError::new(Code::JobNotFound, format!("the ledger has no job {id}")));
+            return Err(unknown(id));
         }
         let log_index = settled.as_ref().map(|settled| settled.log_index);
         let settlement = settled.map(|settled| settled.record);
         Ok(Found { job: job.map(Into::into), settlement, log_index })
     }
 
-    /// The answer of a job that has ended, for whoever holds its salt. The seats hold it too, and before they
-    /// have committed none may learn the executor's trace root.
-    async fn output(&self, job: JobId, salt: Salt) -> Result<JobOutput, RpcError> {
+    /// The sealed answers of a job that has ended. Before the seats have committed nobody may learn the executor's
+    /// trace root, not even through the requester.
+    async fn output(&self, job: JobId) -> Result<Vec<Envelope>, RpcError> {
         let open: Option<Job> = self.ledger.query(None, "JobsApi_job", job).await?;
         if open.is_some_and(|open| !open.phase.is_paid()) {
             return Err(RpcError::new(Code::JobRefused, format!("job {job} has not ended")));
         }
-        let nothing = || RpcError::new(Code::JobNotFound, format!("job {job} has no output here"));
-        let input = self.on_jobs(move |jobs| jobs.input(&job)).await?.ok_or_else(nothing)?;
-        // Hashes are compared, so that the time that it takes tells nothing of the salt.
-        if input.salt.hash() != salt.hash() {
-            return Err(RpcError::new(Code::JobRefused, format!("job {job} has another salt")));
+        let answers = self.on_jobs(move |jobs| jobs.answers(&job)).await?;
+        if answers.is_empty() {
+            return Err(RpcError::new(Code::JobNotFound, format!("job {job} has no answer here")));
         }
-        self.on_jobs(move |jobs| jobs.output(&job)).await?.ok_or_else(nothing)
+        Ok(answers)
     }
+
+    async fn decode(&self, model: ModelId, tokens: Vec<u32>) -> Result<Decoded, RpcError> {
+        if tokens.len() > TOKENS_MAX as usize {
+            let cause = format!("decoding an answer: no job has more than {TOKENS_MAX} tokens");
+            return Err(RpcError::new(Code::JobRefused, cause));
+        }
+        let text = self.on_jobs(move |jobs| jobs.decode(&model, &tokens)).await?;
+        Ok(Decoded { text })
+    }
+}
+
+fn unknown(job: JobId) -> RpcError {
+    RpcError::new(Code::JobNotFound, format!("the ledger has no job {job}"))
 }
 
 /// A job in one line.

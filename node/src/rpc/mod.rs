@@ -36,7 +36,7 @@ use std::path::PathBuf;
 
 pub use error::{Code, RpcError};
 pub use ports::{
-    Artifacts, Ask, ImportProgress, ImportRequest, JobOutput, Jobs, LocalArtifact, Models, NewArtifact,
+    Artifacts, Ask, ImportProgress, ImportRequest, Jobs, LocalArtifact, Models, NewArtifact,
     PortError, Prepared, Receipts, Serving, Settlement,
 };
 pub use service::{Backend, Rpc, Services, StartError, start};

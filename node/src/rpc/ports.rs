@@ -6,14 +6,12 @@
 use std::path::Path;
 
 use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, JobId, Manifest, ModelId, SpecId};
-use assay_protocol::commitment::Finish;
 use assay_protocol::job::SettlementRecord;
 use assay_protocol::receipt::Receipt;
 use assay_protocol::request::{Prompt, Sampler};
+use assay_protocol::seal::Envelope;
 use assay_runtime::AccountId;
 use serde::{Deserialize, Serialize};
-
-use crate::worker::Envelope;
 
 /// Why the node could not do what it was asked. The text says what was attempted and what went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,42 +169,25 @@ pub trait Models: Send + Sync + 'static {
     fn prepare(&self, ask: &Ask) -> Result<Prepared, PortError>;
 }
 
-/// An answer as its executor computed it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JobOutput {
-    /// The generated tokens.
-    pub tokens: Vec<u32>,
-    /// The same as text.
-    pub text: String,
-    /// Why it ended.
-    pub finish: Finish,
-    /// The trace root behind the committed value.
-    pub trace_root: Digest32,
-    /// The right token of a rejection; 0 otherwise.
-    pub right_token: u32,
-}
-
-/// Inputs and outputs of jobs that pass through this node.
+/// Sealed inputs and answers of jobs that pass through this node. It reads none of them.
 pub trait Jobs: Send + Sync + 'static {
-    /// Keeps a job's input for its seats; durable when it returns.
-    ///
-    /// # Errors
-    /// [`PortError::Full`] when too many inputs wait for their job, [`PortError::Refused`] when another input
-    /// is kept for the job already.
-    fn deliver(&self, job: &JobId, envelope: &Envelope) -> Result<(), PortError>;
-
-    /// A job's input, if it was delivered here.
+    /// Keeps an input for the seat that it is sealed to; durable when it returns. A later one takes its place.
     ///
     /// # Errors
     /// [`PortError::Failed`] when the store fails.
-    fn input(&self, job: &JobId) -> Result<Option<Envelope>, PortError>;
+    fn deliver(&self, envelope: &Envelope) -> Result<(), PortError>;
 
-    /// A job's answer, if it was computed here.
+    /// The answers that seats have sealed to the requester: one for every executor that has committed.
     ///
     /// # Errors
-    /// [`PortError::Failed`] when the store fails or the model is no longer loaded.
-    fn output(&self, job: &JobId) -> Result<Option<JobOutput>, PortError>;
+    /// [`PortError::Failed`] when the store fails.
+    fn answers(&self, job: &JobId) -> Result<Vec<Envelope>, PortError>;
+
+    /// Tokens as text; nothing of them is kept.
+    ///
+    /// # Errors
+    /// [`PortError::Refused`] when the model is not loaded.
+    fn decode(&self, model: &ModelId, tokens: &[u32]) -> Result<String, PortError>;
 }
 
 /// A finished job with its place in the log.

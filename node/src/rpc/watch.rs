@@ -1,7 +1,7 @@
 //! `job_v1_watch`: what happens to a job, block by block, until it has settled.
 
 use assay_manifest::{Digest32, JobId};
-use assay_protocol::job::{Job, Phase, Verdict};
+use assay_protocol::job::{Job, Party, Phase, Verdict};
 use assay_protocol::party::Role;
 use assay_runtime::{AccountId, BlockNumber, RuntimeEvent};
 use codec::{Decode, Encode};
@@ -54,6 +54,31 @@ pub enum JobEvent {
         round: u8,
         /// The value.
         value: Digest32,
+    },
+    /// A party asks on the ledger for data that it lacks.
+    Needed {
+        /// Block.
+        height: u32,
+        /// Who.
+        party: Party,
+    },
+    /// A package for it is on the ledger.
+    Posted {
+        /// Block.
+        height: u32,
+        /// For whom.
+        party: Party,
+        /// Its size.
+        bytes: u32,
+    },
+    /// A package of which its recipient complained was opened.
+    Complained {
+        /// Block.
+        height: u32,
+        /// Who complained.
+        party: Party,
+        /// Whether the package is what it should be.
+        good: bool,
     },
     /// It has come to its end.
     Settled {
@@ -156,6 +181,15 @@ async fn tell(
             }
             LedgerEvent::Revealed { job, round, value, .. } if *job == id => {
                 JobEvent::Revealed { height, round: *round, value: *value }
+            }
+            LedgerEvent::Needed { job, party, .. } if *job == id => {
+                JobEvent::Needed { height, party: *party }
+            }
+            LedgerEvent::Posted { job, party, bytes } if *job == id => {
+                JobEvent::Posted { height, party: *party, bytes: *bytes }
+            }
+            LedgerEvent::Complained { job, party, good } if *job == id => {
+                JobEvent::Complained { height, party: *party, good: *good }
             }
             LedgerEvent::Stuck { job } if *job == id => JobEvent::Stuck { height },
             LedgerEvent::Settled { job, verdict, log_index } if *job == id => {

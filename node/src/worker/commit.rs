@@ -1,20 +1,20 @@
-//! From a result to the bytes of the protocol: claim, opening, commitment, signed step.
+//! From a result to the bytes of the protocol: claim, opening, commitments, signed step.
 
-use assay_protocol::commitment::{Claim, FailCode, Opening, Salt, SeatId, ValueKind, trace_blind};
+use assay_protocol::commitment::{Claim, FailCode, Finish, Opening, Salt, ValueKind, trace_blind};
 use assay_protocol::job::{Job, Seat};
 use assay_protocol::party::Role;
 use assay_protocol::signature::{SeatStep, Signature};
 use sp_core::{Pair, sr25519};
 
-use super::ports::{Answer, Outcome};
+use super::ports::Outcome;
 
 /// A result as one seat commits to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// What the reveal will publish.
     pub opening: Opening,
-    /// The same of the next round, in which a fresh verifier may look again.
-    next: Opening,
+    /// The same one round later, for a fresh verifier to be compared with.
+    pub later: Opening,
     /// The claim that the value is about.
     pub claim: Claim,
 }
@@ -22,30 +22,29 @@ pub struct Committed {
 impl Committed {
     /// The executor's: its own answer is the claim.
     pub fn by_executor(salt: &Salt, round: u8, outcome: &Outcome) -> Self {
-        let answer = match outcome {
-            Outcome::Answer { answer, .. } | Outcome::Fail { answer, .. } => answer.clone(),
-            Outcome::Reject { .. } => {
-                Answer { tokens: Vec::new(), finish: assay_protocol::commitment::Finish::Failed }
+        let claim = match outcome {
+            Outcome::Answer { answer, .. } | Outcome::Fail { answer, .. } => {
+                Claim::of(salt, &answer.tokens, answer.finish)
             }
+            Outcome::Reject { .. } => Claim::of(salt, &[], Finish::Failed),
         };
-        let claim = Claim::of(salt, &answer.tokens, answer.finish);
         Self::about(claim, salt, round, outcome)
     }
 
     /// A verifier's or referee's: about the claim on the ledger.
     pub fn about(claim: Claim, salt: &Salt, round: u8, outcome: &Outcome) -> Self {
-        let next = opening(salt, round.saturating_add(1), outcome);
-        Self { opening: opening(salt, round, outcome), next, claim }
+        let later = opening(salt, round.saturating_add(1), outcome);
+        Self { opening: opening(salt, round, outcome), later, claim }
     }
 
     /// The step by which `seat` commits to it.
     pub fn step(&self, job: &Job, seat: &Seat) -> SeatStep {
-        let value = self.opening.value(&job.id, seat.round, &self.claim);
-        let id = job.seat_id(seat);
-        let later = SeatId { round: seat.round.saturating_add(1), ..id };
-        let recheck = later.commit(&self.next.value(&job.id, later.round, &self.claim));
+        let mut id = job.seat_id(seat);
+        let commitment = id.commit(&self.opening.value(&job.id, id.round, &self.claim));
+        id.round = id.round.saturating_add(1);
+        let recheck = id.commit(&self.later.value(&job.id, id.round, &self.claim));
         let claim = (seat.role == Role::Executor).then_some(self.claim);
-        SeatStep::Commit { commitment: id.commit(&value), recheck, claim }
+        SeatStep::Commit { commitment, recheck, claim }
     }
 }
 

@@ -2,23 +2,18 @@
 
 use assay_manifest::{Digest32, JobId, ModelId, SpecId};
 use assay_protocol::certificate::ValidatorSignature;
-use assay_protocol::commitment::{FailCode, Finish, Opening, Salt};
-use assay_protocol::job::Job;
+use assay_protocol::commitment::{FailCode, Finish, Opening};
+use assay_protocol::job::{Job, Party};
+use assay_protocol::params::Params;
+use assay_protocol::party::AccountBytes;
 use assay_protocol::request::Request;
+use assay_protocol::seal::{EncryptionKey, Envelope, Purpose};
 use assay_protocol::signature::{SeatStep, Signature};
 use tokio::sync::watch;
+use zeroize::Zeroize;
 
-/// A request with everything needed to compute and to commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
-    /// The job's salt.
-    pub salt: Salt,
-    /// The request.
-    pub request: Request,
-}
-
-/// An answer as the executor hands it on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An answer as the executor hands it on; it leaves no copy in memory.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The generated tokens.
     pub tokens: Vec<u32>,
@@ -26,62 +21,46 @@ pub struct Answer {
     pub finish: Finish,
 }
 
-/// An executor's work on a job, as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// What was run.
-    pub model_id: ModelId,
-    /// What came out.
-    pub answer: Answer,
-    /// The trace root behind the commitment.
-    pub trace_root: Digest32,
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.tokens.zeroize();
+    }
 }
 
-/// Why a party's plaintext could not be handed on or found.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Answer({} tokens, {:?})", self.tokens.len(), self.finish)
+    }
+}
+
+/// The mailbox could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {cause}")]
-pub struct DeliveryError {
+pub struct MailboxError {
     /// What was attempted.
     pub what: &'static str,
     /// What went wrong.
     pub cause: String,
 }
 
-/// What became of an input that was handed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handed {
-    /// It is kept.
-    Kept,
-    /// The job has another input already, which stays.
-    OtherKept,
-    /// As many inputs wait as there may.
-    Full,
-}
-
-/// Hands inputs and outputs from party to party and keeps them until the challenge window closes.
-pub trait Delivery: Send + Sync {
-    /// The input of a job, if the requester has handed it over.
+/// Sealed envelopes on their way between parties. Nobody but its recipient can read one, so it may lie anywhere.
+pub trait Mailbox: Send + Sync {
+    /// Puts envelopes in, all or none, durable when it returns. Another of the same sender to the same recipient
+    /// for the same purpose and seat takes its place.
     ///
     /// # Errors
-    /// [`DeliveryError`] when the store fails.
-    fn input(&self, job: &JobId) -> Result<Option<Envelope>, DeliveryError>;
-    /// The executor's answer, if it has handed it over.
+    /// [`MailboxError`] when the store fails.
+    fn put(&self, envelopes: &[Envelope]) -> Result<(), MailboxError>;
+    /// What was put in for a recipient.
     ///
     /// # Errors
-    /// [`DeliveryError`] when the store fails.
-    fn output(&self, job: &JobId) -> Result<Option<Answer>, DeliveryError>;
-    /// Hands an input over; durable when it returns.
-    ///
-    /// # Errors
-    /// [`DeliveryError`] when the store fails.
-    fn put_input(&self, job: &JobId, envelope: &Envelope) -> Result<Handed, DeliveryError>;
-    /// Hands an answer over, with the trace root for the requester alone; durable when it returns.
-    ///
-    /// Verifiers get [`Self::output`] and compute the trace root themselves: that is their work.
-    ///
-    /// # Errors
-    /// [`DeliveryError`] when the store fails.
-    fn put_output(&self, job: &JobId, finished: &Finished) -> Result<(), DeliveryError>;
+    /// [`MailboxError`] when the store fails.
+    fn received(
+        &self,
+        job: &JobId,
+        purpose: Purpose,
+        recipient: &AccountBytes,
+    ) -> Result<Vec<Envelope>, MailboxError>;
 }
 
 /// What a run of the model yields.
@@ -173,6 +152,17 @@ pub enum Step {
         /// Its work key's signature.
         signature: Signature,
     },
+    /// The executor's package for a party that asked for its data on the ledger.
+    Post {
+        /// The job.
+        job: JobId,
+        /// For whom.
+        party: Party,
+        /// What was sealed.
+        package: Vec<u8>,
+        /// The work key's, over the package's hash.
+        signature: Signature,
+    },
     /// An opened value.
     Reveal {
         /// The job.
@@ -212,12 +202,37 @@ pub enum BoardError {
     },
 }
 
+/// A validator as a party to which work is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Judge {
+    /// Its consensus key, which names it.
+    pub key: Digest32,
+    /// The key that packages for it are sealed to.
+    pub encryption_key: EncryptionKey,
+}
+
 /// The ledger as the worker sees it.
 pub trait JobBoard: Send + Sync + 'static {
     /// The height of the finalized head; changes with every block.
     fn heights(&self) -> watch::Receiver<u32>;
-    /// Every job that is not closed.
-    fn open_jobs(&self) -> impl Future<Output = Result<Vec<Job>, BoardError>> + Send;
+    /// The chain's parameters.
+    fn params(&self) -> impl Future<Output = Result<Params, BoardError>> + Send;
+    /// The jobs in which something may be at hand for these accounts, or to be poked.
+    fn at_hand(&self, accounts: &[AccountBytes])
+    -> impl Future<Output = Result<Vec<Job>, BoardError>> + Send;
+    /// The same, and every job that waits for the validators.
+    fn at_hand_and_contested(
+        &self,
+        accounts: &[AccountBytes],
+    ) -> impl Future<Output = Result<Vec<Job>, BoardError>> + Send;
+    /// The validators.
+    fn judges(&self) -> impl Future<Output = Result<Vec<Judge>, BoardError>> + Send;
+    /// The package that was posted for a party.
+    fn package(
+        &self,
+        job: &JobId,
+        party: Party,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, BoardError>> + Send;
     /// Puts a step into the pool.
     fn submit(&self, step: Step) -> impl Future<Output = Result<(), BoardError>> + Send;
 }

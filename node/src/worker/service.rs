@@ -5,13 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use assay_manifest::JobId;
-use assay_protocol::job::Job;
+use assay_protocol::job::{Job, NeedState, Party};
+use assay_protocol::params::Params;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-use super::ports::{BoardError, JobBoard, Step};
+use super::pace::{Pace, reference_blocks};
+use super::ports::{BoardError, JobBoard, Judge, Step};
 use super::state::{Duty, Task, duties, is_overdue, referee_duty};
-use super::work::{Shop, WorkError};
+use super::work::{Done, Errand, LATE_BLOCKS, Shop, WorkError};
 use crate::supervisor::told_to_stop;
 
 /// How the worker behaves.
@@ -30,25 +32,26 @@ impl Default for Config {
 /// What a duty is told apart by: job, round, seat and task.
 type DutyKey = (JobId, u8, Option<u8>, Task);
 
-/// A duty on its way to a thread, with the height at which it was read.
+/// A duty on its way to a thread.
 struct Assignment {
     key: DutyKey,
-    job: Job,
-    duty: Duty,
-    height: u32,
+    errand: Errand,
 }
 
 /// What came of it.
 struct Performed {
     lane: Lane,
     key: DutyKey,
-    result: Result<Option<Step>, WorkError>,
+    /// What the reference machine needs for it, and when it was begun.
+    reference_blocks: u32,
+    begun_at: u32,
+    result: Result<Done, WorkError>,
 }
 
 /// Which thread performs a duty: what takes a moment must not wait behind an execution of minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
-    /// Accepting, and opening a value that is remembered.
+    /// Accepting, handing on, and opening a value that is remembered.
     Quick,
     /// Everything that runs a model: one model, one at a time.
     Compute,
@@ -62,6 +65,8 @@ enum Taken {
     Working,
     /// It was performed; if it is a duty still, it is again from this height on.
     Done { again_at: u32 },
+    /// It lacks something: it is tried again at the next block, or when something was handed over here.
+    Waiting { since: u32 },
 }
 
 /// The service; [`Worker::run`] returns when its board ends or it is told to stop.
@@ -72,7 +77,10 @@ pub struct Worker<B> {
     height: u32,
     /// The duties of the last block, the most urgent first. A thread that becomes free takes from here, so
     /// nothing waits that the ledger no longer asks for.
-    agenda: Vec<(Job, Duty)>,
+    agenda: Vec<Errand>,
+    judges: Vec<Judge>,
+    params: Params,
+    pace: Pace,
     taken: HashMap<DutyKey, Taken>,
     /// The threads, each with nothing or one duty at hand.
     threads: Vec<(Lane, mpsc::Sender<Assignment>)>,
@@ -82,9 +90,19 @@ pub struct Worker<B> {
 impl<B: JobBoard> Worker<B> {
     /// A worker for the seats and the referee of `shop`.
     pub fn new(config: Config, board: B, shop: Shop) -> Self {
-        let (shop, height) = (Arc::new(shop), 0);
-        let (agenda, taken, threads, busy) = Default::default();
-        Self { config, board, shop, height, agenda, taken, threads, busy }
+        Self {
+            config,
+            board,
+            shop: Arc::new(shop),
+            height: 0,
+            agenda: Vec::new(),
+            judges: Vec::new(),
+            params: Params::MAIN,
+            pace: Pace::default(),
+            taken: HashMap::new(),
+            threads: Vec::new(),
+            busy: Vec::new(),
+        }
     }
 
     /// Works until `stop` turns true.
@@ -93,6 +111,7 @@ impl<B: JobBoard> Worker<B> {
     /// [`BoardError`] when the ledger is gone, or a thread cannot be started or has died.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), BoardError> {
         let mut heights = self.board.heights();
+        self.params = self.board.params().await?;
         let mut results = self.start_threads()?;
         loop {
             tokio::select! {
@@ -120,10 +139,10 @@ impl<B: JobBoard> Worker<B> {
         let (finished, results) = mpsc::channel(LANES.len());
         for lane in LANES {
             let (sender, queue) = mpsc::channel(1);
-            let (shop, finished) = (Arc::clone(&self.shop), finished.clone());
+            let (shop, params, finished) = (Arc::clone(&self.shop), self.params.clone(), finished.clone());
             std::thread::Builder::new()
                 .name(format!("worker-{lane:?}").to_lowercase())
-                .spawn(move || perform_all(&shop, lane, queue, &finished))
+                .spawn(move || perform_all(&shop, &params, lane, queue, &finished))
                 .map_err(|error| failed("starting a worker's thread", error))?;
             self.threads.push((lane, sender));
         }
@@ -131,10 +150,21 @@ impl<B: JobBoard> Worker<B> {
     }
 
     async fn read_duties(&mut self) {
-        let jobs = match self.board.open_jobs().await {
-            Ok(jobs) => jobs,
-            Err(error) => return warn!(%error, "reading the open jobs"),
+        if let Err(error) = self.try_read_duties().await {
+            warn!(%error, "reading the jobs at hand");
+        }
+    }
+
+    async fn try_read_duties(&mut self) -> Result<(), BoardError> {
+        let accounts = self.shop.accounts();
+        let jobs = if self.shop.referees() {
+            self.board.at_hand_and_contested(&accounts).await?
+        } else {
+            self.board.at_hand(&accounts).await?
         };
+        if jobs.iter().any(Job::is_contested) {
+            self.judges = self.board.judges().await?;
+        }
         let open: HashSet<_> = jobs.iter().map(|job| job.id).collect();
         self.taken.retain(|(job, ..), _| open.contains(job));
         self.agenda.clear();
@@ -143,18 +173,37 @@ impl<B: JobBoard> Worker<B> {
                 let poked = self.board.submit(Step::Poke { job: job.id }).await;
                 debug!(job = %job.id, ?poked, "poked an overdue job");
             }
-            let duties = self.duties_of(&job);
-            self.agenda.extend(duties.into_iter().map(|duty| (job.clone(), duty)));
+            for duty in self.duties_of(&job) {
+                let errand = self.errand(job.clone(), duty).await?;
+                self.agenda.push(errand);
+            }
         }
-        self.agenda.sort_by_key(|(job, _)| job.due());
+        self.agenda.sort_by_key(|errand| errand.job.due());
+        Ok(())
     }
 
     fn duties_of(&self, job: &Job) -> Vec<Duty> {
-        let mut all = duties(job, &self.shop.accounts());
+        let mut all = duties(job, &self.shop.accounts(), &self.judges);
         if self.shop.referees() {
             all.extend(referee_duty(job));
         }
         all
+    }
+
+    async fn errand(&self, job: Job, duty: Duty) -> Result<Errand, BoardError> {
+        let party = duty.seat.as_ref().map(|seat| Party::Seat(seat.index));
+        let is_posted = |party: &Party| {
+            job.need(*party).is_some_and(|need| matches!(need.state, NeedState::Posted { .. }))
+        };
+        let posted = match party.filter(|_| duty.task.can_decline()).filter(is_posted) {
+            Some(party) => self.board.package(&job.id, party).await?,
+            None => None,
+        };
+        let needs_blocks = match duty.task {
+            Task::Fetch => self.pace.blocks(reference_blocks(&job, duty.task, &self.params)),
+            _ => 0,
+        };
+        Ok(Errand { job, duty, height: self.height, posted, needs_blocks, fits_agenda: true })
     }
 
     /// Gives every free thread the most urgent duty that is its own.
@@ -163,49 +212,101 @@ impl<B: JobBoard> Worker<B> {
             if self.busy.contains(lane) {
                 continue;
             }
-            let own = |(job, duty): &&(Job, Duty)| self.lane(job, duty) == *lane && self.is_open(job, duty);
-            let Some((job, duty)) = self.agenda.iter().find(own).cloned() else { continue };
-            let key = key(&job, &duty);
-            let assignment = Assignment { key, job, duty, height: self.height };
+            let own = |errand: &&Errand| self.lane(errand) == *lane && self.is_open(errand);
+            let Some(mut errand) = self.agenda.iter().find(own).cloned() else { continue };
+            errand.fits_agenda = self.fits_agenda(&errand);
+            let key = key(&errand.job, &errand.duty);
             // A free thread has room for one; a dead one shows when its results are awaited.
-            if thread.try_send(assignment).is_ok() {
+            if thread.try_send(Assignment { key, errand }).is_ok() {
                 self.taken.insert(key, Taken::Working);
                 self.busy.push(*lane);
             }
         }
     }
 
-    fn lane(&self, job: &Job, duty: &Duty) -> Lane {
-        match (duty.task, &duty.seat) {
-            (Task::Accept, _) => Lane::Quick,
-            (Task::Reveal, Some(seat)) if self.shop.remembers(job, seat) => Lane::Quick,
-            _ => Lane::Compute,
+    fn lane(&self, errand: &Errand) -> Lane {
+        match (errand.duty.task, &errand.duty.seat) {
+            (Task::Execute | Task::Verify | Task::Referee, _) => Lane::Compute,
+            (Task::Reveal, Some(seat)) if !self.shop.remembers(&errand.job, seat) => Lane::Compute,
+            _ => Lane::Quick,
         }
     }
 
-    fn is_open(&self, job: &Job, duty: &Duty) -> bool {
-        match self.taken.get(&key(job, duty)) {
+    fn is_open(&self, errand: &Errand) -> bool {
+        match self.taken.get(&key(&errand.job, &errand.duty)) {
             None => true,
             Some(Taken::Working) => false,
             Some(Taken::Done { again_at }) => *again_at <= self.height,
+            Some(Taken::Waiting { since }) => *since < self.height,
         }
     }
 
-    async fn hand_in(&mut self, Performed { lane, key, result }: Performed) {
+    /// Whether a job would be executed in its window, after everything that this machine has taken on; and whether
+    /// a verifier has begun, or still can.
+    fn fits_agenda(&self, errand: &Errand) -> bool {
+        let Errand { job, duty, .. } = errand;
+        match (duty.task, &duty.seat) {
+            (Task::Accept, _) => self.has_time_for(errand),
+            (Task::Fetch, Some(seat)) => {
+                let verify = key(job, &Duty { task: Task::Verify, seat: Some(seat.clone()) });
+                let begun = matches!(self.taken.get(&verify), Some(Taken::Working | Taken::Done { .. }));
+                begun || self.height.saturating_add(LATE_BLOCKS) < seat.deadline.get()
+            }
+            _ => true,
+        }
+    }
+
+    /// A machine without other work takes on what comes: that is also how it learns how fast it is.
+    fn has_time_for(&self, errand: &Errand) -> bool {
+        let Errand { job, duty, .. } = errand;
+        let is_ahead = |other: &&Errand| {
+            let is_itself = (other.job.id, &other.duty) == (job.id, duty);
+            let taken = self.taken.get(&key(&other.job, &other.duty));
+            // A job that was accepted is to be executed, also before the ledger says so.
+            let accepted = other.duty.task == Task::Accept && matches!(taken, Some(Taken::Done { .. }));
+            !is_itself && (accepted || other.duty.task.computes())
+        };
+        let blocks =
+            |errand: &Errand| self.pace.blocks(reference_blocks(&errand.job, errand.duty.task, &self.params));
+        let ahead = self.agenda.iter().filter(is_ahead).map(blocks).fold(0, u32::saturating_add);
+        let needed = ahead.saturating_add(blocks(errand)).saturating_add(LATE_BLOCKS);
+        let window = self.params.execute_window(job.record.n_in, job.record.n_max);
+        ahead == 0 || window.is_ok_and(|window| needed <= window)
+    }
+
+    async fn hand_in(&mut self, performed: Performed) {
+        let Performed { lane, key, reference_blocks, begun_at, result } = performed;
         self.busy.retain(|busy| *busy != lane);
         let (job, task) = (key.0, key.3);
-        let mut wait = self.config.retry_blocks;
-        match result {
-            Ok(Some(step)) => match self.board.submit(step).await {
-                Ok(()) => debug!(%job, ?task, "step submitted"),
-                Err(BoardError::Stale) => debug!(%job, ?task, "step was not needed"),
-                Err(error) => warn!(%job, ?task, %error, "submitting a step"),
-            },
-            // Something has not been delivered yet: try at the next block.
-            Ok(None) => wait = 1,
-            Err(error) => warn!(%job, ?task, %error, "performing a duty"),
-        }
-        self.taken.insert(key, Taken::Done { again_at: self.height.saturating_add(wait) });
+        let again_at = self.height.saturating_add(self.config.retry_blocks);
+        let taken = match result {
+            Ok(Done::Waiting) => Taken::Waiting { since: begun_at },
+            Ok(Done::Handed) => {
+                self.look_again(&job);
+                Taken::Done { again_at }
+            }
+            Ok(Done::Step(step)) => {
+                if task.computes() {
+                    self.pace.note(reference_blocks, self.height.saturating_sub(begun_at));
+                }
+                match self.board.submit(step).await {
+                    Ok(()) => debug!(%job, ?task, "step submitted"),
+                    Err(BoardError::Stale) => debug!(%job, ?task, "step was not needed"),
+                    Err(error) => warn!(%job, ?task, %error, "submitting a step"),
+                }
+                Taken::Done { again_at }
+            }
+            Err(error) => {
+                warn!(%job, ?task, %error, "performing a duty");
+                Taken::Done { again_at }
+            }
+        };
+        self.taken.insert(key, taken);
+    }
+
+    /// What was handed over here may be what other seats of this node have waited for.
+    fn look_again(&mut self, job: &JobId) {
+        self.taken.retain(|(of, ..), taken| of != job || !matches!(taken, Taken::Waiting { .. }));
     }
 }
 
@@ -216,16 +317,19 @@ fn key(job: &Job, duty: &Duty) -> DutyKey {
 /// Performs duties one after the other until nobody can send any.
 fn perform_all(
     shop: &Shop,
+    params: &Params,
     lane: Lane,
     mut queue: mpsc::Receiver<Assignment>,
     finished: &mpsc::Sender<Performed>,
 ) {
-    while let Some(Assignment { key, job, duty, height }) = queue.blocking_recv() {
+    while let Some(Assignment { key, errand }) = queue.blocking_recv() {
+        let reference_blocks = reference_blocks(&errand.job, errand.duty.task, params);
         // A stranger's prompt must not take the node down, whatever it finds in a model or its template.
-        let performed = catch_unwind(AssertUnwindSafe(|| shop.perform(&job, &duty, height)));
+        let performed = catch_unwind(AssertUnwindSafe(|| shop.perform(&errand)));
         let result = performed.unwrap_or(Err(WorkError::Panicked));
-        let result = result.or_else(|error| shop.give_up(&job, &duty, error));
-        if finished.blocking_send(Performed { lane, key, result }).is_err() {
+        let result = result.or_else(|error| shop.give_up(&errand, error));
+        let begun_at = errand.height;
+        if finished.blocking_send(Performed { lane, key, reference_blocks, begun_at, result }).is_err() {
             return;
         }
     }

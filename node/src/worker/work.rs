@@ -1,23 +1,27 @@
-//! Performing one duty: read what was delivered, compute, commit.
+//! Performing one duty: open what was delivered, compute, commit, hand on.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use assay_manifest::{Digest32, JobId};
 use assay_protocol::certificate::ValidatorSignature;
-use assay_protocol::commitment::{Claim, Opening, input_commit};
-use assay_protocol::job::{Job, Seat, verdict_digest};
-use assay_protocol::party::{AccountBytes, Role};
+use assay_protocol::commitment::{Claim, Opening, Salt};
+use assay_protocol::job::{Job, NeedState, Party, Seat, verdict_digest};
+use assay_protocol::party::AccountBytes;
+use assay_protocol::record::{Class, PublicRecord};
+use assay_protocol::request::Request;
+use assay_protocol::seal::{Content, InputParcel, Parcel, SealError, SealingSecret, WorkParcel};
 use assay_protocol::signature::{SeatStep, Signature};
 use ed25519_dalek::Signer;
 use sp_core::sr25519;
 use tracing::warn;
 
 use super::commit::{Committed, sign};
-use super::ports::{
-    Answer, Compute, ComputeError, Delivery, DeliveryError, Envelope, Finished, Outcome, Step,
-};
+use super::desk::{Desk, Found};
+use super::handing::{Recipient, Sender};
+use super::ports::{Answer, Compute, ComputeError, Judge, MailboxError, Outcome, Step};
 use super::state::{Duty, Task};
+use crate::sealing::{KeyUse, RingError};
 
 /// An account of this node that serves, with its work key.
 #[derive(Clone)]
@@ -47,15 +51,49 @@ pub enum WorkError {
     /// The model could not be run.
     #[error(transparent)]
     Compute(#[from] ComputeError),
-    /// The journal failed.
+    /// The mailbox failed.
     #[error(transparent)]
-    Delivery(#[from] DeliveryError),
+    Mailbox(#[from] MailboxError),
+    /// A parcel could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A key could not be made.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+/// A duty with what was read for it.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// The job.
+    pub job: Job,
+    /// What to do.
+    pub duty: Duty,
+    /// Height at which it was read.
+    pub height: u32,
+    /// The package that was posted for the seat.
+    pub posted: Option<Vec<u8>>,
+    /// Blocks that the model needs for it on this machine.
+    pub needs_blocks: u32,
+    /// Whether it would end in time, after what was taken on before.
+    pub fits_agenda: bool,
+}
+
+/// What came of a duty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Something for the ledger.
+    Step(Step),
+    /// It is done, and the ledger need not know.
+    Handed,
+    /// Something that it needs was not delivered yet.
+    Waiting,
 }
 
 /// Everything that duties need.
 pub struct Shop {
     compute: Arc<dyn Compute>,
-    delivery: Arc<dyn Delivery>,
+    desk: Desk,
     identities: Vec<Identity>,
     referee: Option<Referee>,
     /// Openings of this process's commitments; recomputed when missing, so it may be lost at any time.
@@ -64,11 +102,7 @@ pub struct Shop {
 
 /// Blocks before a seat's deadline at which it stops waiting for what it lacks: time for a step to come into a
 /// block.
-const LATE_BLOCKS: u32 = 3;
-
-fn is_late(seat: &Seat, height: u32) -> bool {
-    height.saturating_add(LATE_BLOCKS) >= seat.deadline.get()
-}
+pub const LATE_BLOCKS: u32 = 3;
 
 /// Openings kept in memory; older ones are recomputed when they are needed after all.
 const OPENINGS_MAX: usize = 4_096;
@@ -77,11 +111,11 @@ impl Shop {
     /// A shop that serves as `identities`, and referees if it holds a validator key.
     pub fn new(
         compute: Arc<dyn Compute>,
-        delivery: Arc<dyn Delivery>,
+        desk: Desk,
         identities: Vec<Identity>,
         referee: Option<Referee>,
     ) -> Self {
-        Self { compute, delivery, identities, referee, openings: Mutex::default() }
+        Self { compute, desk, identities, referee, openings: Mutex::default() }
     }
 
     /// The accounts that it serves as.
@@ -94,28 +128,33 @@ impl Shop {
         self.referee.is_some()
     }
 
-    /// Performs a duty, read at `height`; nothing to submit while something that it needs has not been
-    /// delivered. Shortly before its deadline a verifier that still lacks something declines: that costs it
-    /// half of what silence costs, and the job goes on with another. An executor stays silent: then the
-    /// requester, who withholds the input, pays (clause J14).
+    /// Performs a duty. A seat that lacks what it needs waits, and shortly before its deadline asks for it on the
+    /// ledger (clause J12); a package there that is bad is shown to be (clause J13).
     ///
     /// # Errors
-    /// [`WorkError`] when the model or the journal fails.
-    pub fn perform(&self, job: &Job, duty: &Duty, height: u32) -> Result<Option<Step>, WorkError> {
-        let step = match (self.input(job)?, &duty.seat, duty.task) {
-            (Some(envelope), Some(seat), Task::Accept) => Some(self.accept(job, seat, &envelope)?),
-            (Some(envelope), Some(seat), Task::Execute | Task::Verify) => {
-                self.commit(job, seat, &envelope)?
+    /// [`WorkError`] when the model or the mailbox fails.
+    pub fn perform(&self, errand: &Errand) -> Result<Done, WorkError> {
+        let (job, posted) = (&errand.job, errand.posted.as_deref());
+        match (&errand.duty.seat, errand.duty.task) {
+            (Some(seat), Task::Accept) => self.accept(errand, seat),
+            (Some(seat), Task::Execute) => match self.desk.input(job, seat, posted)? {
+                Found::Delivered(input) | Found::Posted(input) => self.execute(job, seat, &input),
+                Found::Missing | Found::Bad(_) => Ok(Done::Waiting),
+            },
+            (Some(seat), Task::Fetch) => self.fetch(errand, seat),
+            (Some(seat), Task::Verify) => self.verify(job, seat),
+            (Some(seat), Task::Reveal) => self.reveal(job, seat),
+            (Some(seat), Task::Hand { seat: index }) => {
+                let to = job.seats.iter().find(|seat| seat.index == index).map(Recipient::seat);
+                to.map_or(Ok(Done::Handed), |to| self.hand(job, seat, &to))
             }
-            (Some(envelope), Some(seat), Task::Reveal) => self.reveal(job, seat, &envelope)?,
-            (Some(envelope), None, Task::Referee) => self.decide(job, &envelope)?,
-            _ => None,
-        };
-        match &duty.seat {
-            Some(seat) if step.is_none() && duty.task == Task::Verify && is_late(seat, height) => {
-                self.signed(job, seat, SeatStep::Decline).map(Some)
+            (Some(seat), Task::Brief { judge: Judge { key, encryption_key } }) => {
+                let to = Recipient { account: *key.as_bytes(), seat: seat.index, key: encryption_key };
+                self.hand(job, seat, &to)
             }
-            _ => Ok(step),
+            (Some(seat), Task::Post { party }) => self.post(job, seat, party),
+            (None, Task::Referee) => self.decide(job),
+            (None, _) | (Some(_), Task::Referee) => Ok(Done::Handed),
         }
     }
 
@@ -123,11 +162,12 @@ impl Shop {
     ///
     /// # Errors
     /// The same error where nothing can be done.
-    pub fn give_up(&self, job: &Job, duty: &Duty, error: WorkError) -> Result<Option<Step>, WorkError> {
-        match (&duty.seat, &error) {
-            (Some(seat), WorkError::Compute(_) | WorkError::Panicked) if duty.task.can_decline() => {
-                warn!(job = %job.id, task = ?duty.task, %error, "declining");
-                self.signed(job, seat, SeatStep::Decline).map(Some)
+    pub fn give_up(&self, errand: &Errand, error: WorkError) -> Result<Done, WorkError> {
+        let Duty { task, seat } = &errand.duty;
+        match (seat, &error) {
+            (Some(seat), WorkError::Compute(_) | WorkError::Panicked) if task.can_decline() => {
+                warn!(job = %errand.job.id, ?task, %error, "declining");
+                self.signed(&errand.job, seat, SeatStep::Decline)
             }
             _ => Err(error),
         }
@@ -138,92 +178,210 @@ impl Shop {
         self.recall(job, seat).is_some()
     }
 
-    /// The delivered input, if it is the one that the request committed to.
-    fn input(&self, job: &Job) -> Result<Option<Envelope>, WorkError> {
-        let envelope = self.delivery.input(&job.id)?;
-        Ok(envelope.filter(|envelope| {
-            let request = &envelope.request;
-            input_commit(&envelope.salt, &request.to_bytes()) == job.record.input_commit
-                && request.salt_hash == envelope.salt.hash()
-                && request.n_in == job.record.n_in.get()
-                && request.max_tokens == job.record.n_max.get()
-        }))
+    /// Whether this node runs exactly the model and the definitions that a job names.
+    fn serves(&self, record: &PublicRecord) -> bool {
+        let exact = |served: super::ports::Served| {
+            (served.model_id, served.spec_id) == (record.model_id, record.spec_id)
+        };
+        record.class == Class::Exact && self.compute.served().into_iter().any(exact)
     }
 
-    fn accept(&self, job: &Job, seat: &Seat, envelope: &Envelope) -> Result<Step, WorkError> {
-        let record = &job.record;
-        let served = self.compute.served().into_iter().find(|served| served.model_id == record.model_id);
-        let known = served.is_some_and(|served| served.spec_id == record.spec_id);
-        let fits = known && self.compute.fits(&record.model_id, &envelope.request)?;
+    fn require_served(&self, record: &PublicRecord) -> Result<(), WorkError> {
+        let other = || ComputeError(format!("{} is not served under {}", record.model_id, record.spec_id));
+        if self.serves(record) { Ok(()) } else { Err(other().into()) }
+    }
+
+    fn accept(&self, errand: &Errand, seat: &Seat) -> Result<Done, WorkError> {
+        let (job, record) = (&errand.job, &errand.job.record);
+        if !self.serves(record) || !errand.fits_agenda {
+            return self.signed(job, seat, SeatStep::Decline);
+        }
+        let input = match self.desk.input(job, seat, errand.posted.as_deref())? {
+            Found::Delivered(input) => input,
+            // It leaves the ledger when the seat goes on, and is needed again to execute.
+            Found::Posted(input) => {
+                self.keep(job, seat, Content::Input(record), &Parcel::Input(input.clone()))?;
+                input
+            }
+            Found::Missing => return self.ask(errand, seat),
+            Found::Bad(secret) => return self.complain(job, seat, &secret),
+        };
+        let fits = input.work_fits() && self.compute.fits(&record.model_id, &input.request)?;
         self.signed(job, seat, if fits { SeatStep::Accept } else { SeatStep::Decline })
     }
 
-    fn commit(&self, job: &Job, seat: &Seat, envelope: &Envelope) -> Result<Option<Step>, WorkError> {
-        let Some(committed) = self.committed(job, seat.role, envelope)? else { return Ok(None) };
+    fn execute(&self, job: &Job, seat: &Seat, input: &InputParcel) -> Result<Done, WorkError> {
+        let committed = self.executed(job, seat, input)?;
         self.remember(job, seat, committed.opening);
-        self.signed(job, seat, committed.step(job, seat)).map(Some)
+        self.signed(job, seat, committed.step(job, seat))
     }
 
-    fn reveal(&self, job: &Job, seat: &Seat, envelope: &Envelope) -> Result<Option<Step>, WorkError> {
-        let known = self.recall(job, seat);
-        let opening = match known {
-            Some(opening) => Some(opening),
-            None => self.committed(job, seat.role, envelope)?.map(|committed| committed.opening),
-        };
-        Ok(opening.map(|opening| Step::Reveal { job: job.id, opening }))
+    /// Executes, and puts the answer down sealed: it must be on disk before the commitment to it can be on the
+    /// ledger.
+    fn executed(&self, job: &Job, seat: &Seat, input: &InputParcel) -> Result<Committed, WorkError> {
+        self.require_served(&job.record)?;
+        let outcome = self.compute.execute(&job.record.model_id, &input.request, &input.seed(&job.id))?;
+        if let Outcome::Answer { answer, trace_root } | Outcome::Fail { answer, trace_root, .. } = &outcome {
+            let envelopes = self.sender(job, seat)?.result(input, answer, *trace_root)?;
+            self.desk.mailbox.put(&envelopes)?;
+        }
+        Ok(Committed::by_executor(&input.salt, seat.round, &outcome))
     }
 
-    fn decide(&self, job: &Job, envelope: &Envelope) -> Result<Option<Step>, WorkError> {
-        let Some(referee) = &self.referee else { return Ok(None) };
-        // What cannot be had cannot be judged: then the verdict's deadline ends the job.
-        let Some(committed) = self.committed(job, Role::Verifier, envelope)? else { return Ok(None) };
-        let opening = Some(committed.opening);
-        let message = verdict_digest(job, &opening);
-        let signature = ValidatorSignature {
-            validator: Digest32::from_bytes(referee.key.verifying_key().to_bytes()),
-            signature: Signature(referee.key.sign(message.as_bytes()).to_bytes()),
-        };
-        Ok(Some(Step::Verdict { job: job.id, opening, signature }))
-    }
-
-    /// Computes what a seat of this role commits to.
-    fn committed(&self, job: &Job, role: Role, envelope: &Envelope) -> Result<Option<Committed>, WorkError> {
-        let (salt, request) = (&envelope.salt, &envelope.request);
-        let seed = request.seed(salt, &job.id);
-        let model = &job.record.model_id;
-        match role {
-            Role::Executor => {
-                let outcome = self.compute.execute(model, request, &seed)?;
-                let committed = Committed::by_executor(salt, job.round, &outcome);
-                if let Outcome::Answer { answer, trace_root } | Outcome::Fail { answer, trace_root, .. } =
-                    outcome
-                {
-                    // The answer must be on disk before the commitment to it can be on the ledger.
-                    self.delivery.put_output(&job.id, &Finished { model_id: *model, answer, trace_root })?;
-                }
-                Ok(Some(committed))
+    fn fetch(&self, errand: &Errand, seat: &Seat) -> Result<Done, WorkError> {
+        let job = &errand.job;
+        self.require_served(&job.record)?;
+        match self.desk.work(job, seat, errand.posted.as_deref())? {
+            // Declining costs half of what silence costs.
+            Found::Delivered(_) if !errand.fits_agenda => self.signed(job, seat, SeatStep::Decline),
+            Found::Delivered(_) => Ok(Done::Handed),
+            Found::Posted(work) => {
+                let Some(claim) = &job.claim else { return Ok(Done::Waiting) };
+                self.keep(job, seat, Content::Work(&job.record, claim), &Parcel::Work(work))?;
+                Ok(Done::Handed)
             }
-            Role::Verifier => {
-                let Some((claim, answer)) = self.claimed(job, envelope)? else { return Ok(None) };
-                let outcome = self.compute.verify(model, request, &seed, &answer)?;
-                Ok(Some(Committed::about(claim, salt, job.round, &outcome)))
-            }
+            Found::Missing => self.ask(errand, seat),
+            Found::Bad(secret) => self.complain(job, seat, &secret),
         }
     }
 
-    /// The delivered answer, if it is the one that the executor's claim commits to.
-    fn claimed(&self, job: &Job, envelope: &Envelope) -> Result<Option<(Claim, Answer)>, WorkError> {
-        let Some(claim) = job.claim else { return Ok(None) };
-        let answer = self.delivery.output(&job.id)?;
-        Ok(answer
-            .filter(|answer| Claim::of(&envelope.salt, &answer.tokens, answer.finish) == claim)
-            .map(|answer| (claim, answer)))
+    fn verify(&self, job: &Job, seat: &Seat) -> Result<Done, WorkError> {
+        self.require_served(&job.record)?;
+        let (Some(claim), Some(work)) = (job.claim, self.own_work(job, seat)?) else {
+            return Ok(Done::Waiting);
+        };
+        let committed = self.verified(job, seat.round, &work, claim)?;
+        self.remember(job, seat, committed.opening);
+        self.signed(job, seat, committed.step(job, seat))
     }
 
-    fn signed(&self, job: &Job, seat: &Seat, step: SeatStep) -> Result<Step, WorkError> {
+    fn verified(
+        &self,
+        job: &Job,
+        round: u8,
+        work: &WorkParcel,
+        claim: Claim,
+    ) -> Result<Committed, WorkError> {
+        let (salt, request): (&Salt, &Request) = (&work.salt, &work.request);
+        let answer = Answer { tokens: work.tokens.clone(), finish: work.finish };
+        let seed = request.seed(salt, &job.id);
+        let outcome = self.compute.verify(&job.record.model_id, request, &seed, &answer)?;
+        Ok(Committed::about(claim, salt, round, &outcome))
+    }
+
+    fn reveal(&self, job: &Job, seat: &Seat) -> Result<Done, WorkError> {
+        use assay_protocol::party::Role;
+        let opening = match (self.recall(job, seat), seat.role, job.claim) {
+            (Some(opening), ..) => opening,
+            (None, Role::Executor, _) => match self.desk.input(job, seat, None)? {
+                Found::Delivered(input) => self.executed(job, seat, &input)?.opening,
+                _ => return Ok(Done::Waiting),
+            },
+            (None, Role::Verifier, Some(claim)) => match self.own_work(job, seat)? {
+                Some(work) => self.verified(job, seat.round, &work, claim)?.opening,
+                None => return Ok(Done::Waiting),
+            },
+            (None, Role::Verifier, None) => return Ok(Done::Waiting),
+        };
+        Ok(Done::Step(Step::Reveal { job: job.id, opening }))
+    }
+
+    /// What cannot be had cannot be judged: then the verdict's deadline ends the job.
+    fn decide(&self, job: &Job) -> Result<Done, WorkError> {
+        let (Some(referee), Some(claim)) = (&self.referee, job.claim) else { return Ok(Done::Waiting) };
+        let own = referee.key.verifying_key().to_bytes();
+        let Some(work) = self.desk.disputed(job, own)? else { return Ok(Done::Waiting) };
+        self.require_served(&job.record)?;
+        let opening = Some(self.verified(job, job.round, &work, claim)?.opening);
+        let message = verdict_digest(job, &opening);
+        let signature = ValidatorSignature {
+            validator: Digest32::from_bytes(own),
+            signature: Signature(referee.key.sign(message.as_bytes()).to_bytes()),
+        };
+        Ok(Done::Step(Step::Verdict { job: job.id, opening, signature }))
+    }
+
+    /// Asks on the ledger for what a seat lacks, once, and as late as it can still be in time.
+    fn ask(&self, errand: &Errand, seat: &Seat) -> Result<Done, WorkError> {
+        let Errand { job, height, needs_blocks, .. } = errand;
+        let latest = height.saturating_add(LATE_BLOCKS).saturating_add(*needs_blocks);
+        if job.need(Party::Seat(seat.index)).is_some() || latest < seat.deadline.get() {
+            return Ok(Done::Waiting);
+        }
+        let key = self.desk.ring.make(seat.provider, KeyUse::Need, *height)?;
+        self.signed(job, seat, SeatStep::Need { key })
+    }
+
+    fn complain(&self, job: &Job, seat: &Seat, secret: &SealingSecret) -> Result<Done, WorkError> {
+        warn!(job = %job.id, seat = seat.index, "complaining of a package");
+        let secret = Digest32::from_bytes(*secret.as_bytes());
+        self.signed(job, seat, SeatStep::Complain { secret })
+    }
+
+    /// Puts a parcel down for the seat itself.
+    fn keep(&self, job: &Job, seat: &Seat, content: Content<'_>, parcel: &Parcel) -> Result<(), WorkError> {
+        let envelope = self.sender(job, seat)?.envelope(&Recipient::seat(seat), content, parcel)?;
+        Ok(self.desk.mailbox.put(&[envelope])?)
+    }
+
+    /// Seals the work of `from` to somebody, unless that was done.
+    fn hand(&self, job: &Job, from: &Seat, to: &Recipient) -> Result<Done, WorkError> {
+        let Some(claim) = &job.claim else { return Ok(Done::Waiting) };
+        let content = Content::Work(&job.record, claim);
+        let sender = self.sender(job, from)?;
+        if self.desk.is_handed(&sender.delivery(to, content))? {
+            return Ok(Done::Handed);
+        }
+        let Some(work) = self.own_work(job, from)? else { return Ok(Done::Waiting) };
+        self.desk.mailbox.put(&[sender.envelope(to, content, &Parcel::Work(work))?])?;
+        Ok(Done::Handed)
+    }
+
+    fn own_work(&self, job: &Job, seat: &Seat) -> Result<Option<WorkParcel>, WorkError> {
+        Ok(match self.desk.work(job, seat, None)? {
+            Found::Delivered(work) => Some(work),
+            Found::Posted(_) | Found::Missing | Found::Bad(_) => None,
+        })
+    }
+
+    /// Seals to the key that a party has put on the ledger.
+    fn post(&self, job: &Job, from: &Seat, party: Party) -> Result<Done, WorkError> {
+        let (Some(claim), Some(need)) = (&job.claim, job.need(party)) else { return Ok(Done::Waiting) };
+        if !matches!(need.state, NeedState::Open { .. }) {
+            return Ok(Done::Handed);
+        }
+        let (to, content, parcel) = match party {
+            Party::Requester => {
+                let to = Recipient { account: job.requester, seat: from.index, key: need.key };
+                let answer = self.desk.own_answer(job, from, claim)?.map(Parcel::Answer);
+                (to, Content::Answer(claim), answer)
+            }
+            Party::Seat(index) => {
+                let Some(seat) = job.seats.iter().find(|seat| seat.index == index) else {
+                    return Ok(Done::Handed);
+                };
+                let to = Recipient { key: need.key, ..Recipient::seat(seat) };
+                (to, Content::Work(&job.record, claim), self.own_work(job, from)?.map(Parcel::Work))
+            }
+        };
+        let Some(parcel) = parcel else { return Ok(Done::Waiting) };
+        let sender = self.sender(job, from)?;
+        let package =
+            sender.delivery(&to, content).seal(&parcel, &to.key, crate::sealing::fresh_entropy())?;
+        let package_hash = assay_protocol::seal::package_hash(&package);
+        let signature = sign(job, from, &SeatStep::Post { party, package_hash }, sender.work_key);
+        Ok(Done::Step(Step::Post { job: job.id, party, package, signature }))
+    }
+
+    fn sender<'a>(&'a self, job: &'a Job, seat: &'a Seat) -> Result<Sender<'a>, WorkError> {
         let own = self.identities.iter().find(|identity| identity.account == seat.provider);
-        let signature = sign(job, seat, &step, &own.ok_or(WorkError::Foreign)?.work_key);
-        Ok(Step::Seat { job: job.id, round: seat.round, seat: seat.index, step, signature })
+        Ok(Sender { job, seat, work_key: &own.ok_or(WorkError::Foreign)?.work_key })
+    }
+
+    fn signed(&self, job: &Job, seat: &Seat, step: SeatStep) -> Result<Done, WorkError> {
+        let signature = sign(job, seat, &step, self.sender(job, seat)?.work_key);
+        let (job, round) = (job.id, seat.round);
+        Ok(Done::Step(Step::Seat { job, round, seat: seat.index, step, signature }))
     }
 
     fn remember(&self, job: &Job, seat: &Seat, opening: Opening) {

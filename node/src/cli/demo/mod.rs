@@ -137,7 +137,7 @@ async fn tell(context: &Context, story: &Story, url: &str, question: String) -> 
     let order = ask(context, &client, &buyer, &published, question.clone()).await?;
     tally.take(&client).await?;
     story.asked(&question, &client.quote(&order).await?)?;
-    let job = answer(context, story, &client, &order).await?;
+    let job = answer(context, story, &client, (&buyer, &order)).await?;
     tally.take(&client).await?;
 
     let receipt: Receipt = read_json(&job.receipt)?;
@@ -197,9 +197,14 @@ async fn ask(
 }
 
 /// Tells how the job goes on, and what the model answers at its end.
-async fn answer(context: &Context, story: &Story, client: &Client, order: &Order) -> Result<Bought, Failure> {
+async fn answer(
+    context: &Context,
+    story: &Story,
+    client: &Client,
+    (buyer, order): (&Key, &Order),
+) -> Result<Bought, Failure> {
     let mut told = Ok(());
-    let bought = finish(context, client, order, |event| {
+    let bought = finish(context, client, (buyer, order), |event| {
         if told.is_ok() {
             told = story.happened(event);
         }

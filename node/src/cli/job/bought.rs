@@ -15,6 +15,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{progress, table};
 use crate::client::{Client, Order, is_right};
+use crate::keys::Key;
 use crate::rpc::JobEvent;
 
 /// A job that has come to its end.
@@ -45,18 +46,19 @@ pub struct Bought {
     pub receipt: PathBuf,
 }
 
-/// Waits for the end of a job, keeps its receipt and fetches its answer.
+/// Waits for the end of a job, handing its input to whoever else is drawn to execute it; keeps its receipt and
+/// fetches its answer.
 ///
 /// # Errors
 /// [`Failure`] when the connection breaks or the files cannot be written.
 pub async fn finish(
     context: &Context,
     client: &Client,
-    order: &Order,
+    (key, order): (&Key, &Order),
     mut tell: impl FnMut(&JobEvent),
 ) -> Result<Bought, Failure> {
     let spinner = progress::spinner(context.output(), "waiting for the job");
-    let verdict = client.follow(&order.job, |event| tell(event)).await;
+    let verdict = client.follow_order(key, order, |event| tell(event)).await;
     spinner.finish_and_clear();
     let verdict = verdict?;
     let state = client.job(&order.job).await?;

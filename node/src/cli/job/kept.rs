@@ -9,9 +9,8 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::table;
-use crate::client::{Client, ClientError, JobState, Order};
+use crate::client::{Client, ClientError, JobOutput, JobState, Order};
 use crate::data_dir::{read_json, write_json};
-use crate::rpc::JobOutput;
 
 /// The receipt and the answer of a job that has ended.
 pub struct Kept {
@@ -39,7 +38,7 @@ impl Kept {
             write_json(&path, &public)?;
         }
         let answer = match record.claim {
-            Some(_) => client.answer(order).await.map(Some),
+            Some(_) => client.answer(order, record).await.map(Some),
             None => Ok(None),
         };
         if let Ok(Some(output)) = &answer {
@@ -49,8 +48,29 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// Keeps the receipt of an answer that came another way, opened by it.
+    ///
+    /// # Errors
+    /// [`Failure`] when the receipt cannot be fetched or written.
+    pub async fn opened(
+        context: &Context,
+        client: &Client,
+        order: &Order,
+        output: &JobOutput,
+    ) -> Result<PathBuf, Failure> {
+        let path = context.receipt_file(&hex::encode(order.job.as_bytes()))?;
+        let public = client.receipt(&order.job).await?;
+        write_json(&path, &order.open(public, output))?;
+        Ok(path)
+    }
+}
+
 /// The order of a job, if it was bought from here.
-fn order(context: &Context, job: &JobId) -> Result<Option<Order>, Failure> {
+///
+/// # Errors
+/// [`Failure`] when its file is damaged.
+pub fn order(context: &Context, job: &JobId) -> Result<Option<Order>, Failure> {
     let path = context.order_file(job)?;
     if path.exists() { Ok(Some(read_json(&path)?)) } else { Ok(None) }
 }

@@ -2,6 +2,7 @@
 
 mod submit;
 mod bought;
+mod demand;
 mod kept;
 mod show;
 mod watch;
@@ -11,6 +12,7 @@ use assay_manifest::JobId;
 use assay_protocol::job::Verdict;
 use clap::{Args, Subcommand};
 
+use self::demand::Demand;
 use self::list::List;
 use self::submit::Submit;
 use super::context::Context;
@@ -30,6 +32,8 @@ pub enum JobCommand {
     List(List),
     /// Follow a job until it has ended.
     Watch(JobRef),
+    /// Ask on the ledger for an answer that nobody hands over.
+    Demand(Demand),
 }
 
 impl JobCommand {
@@ -43,6 +47,7 @@ impl JobCommand {
             Self::Show(job) => show::show(context, &job.job).await,
             Self::List(list) => list.run(context).await,
             Self::Watch(job) => watch::watch(context, &job.job).await,
+            Self::Demand(demand) => demand.run(context).await,
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::cli::asking::Asking;
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{parse_price, tokens};
-use crate::client::{Client, Provider, Terms, Wish};
+use crate::cli::progress;
+use crate::client::{Client, Provider, SubmitError, Terms, Wish};
 use crate::data_dir::write_json;
 
 /// Ask a model.
@@ -47,7 +48,7 @@ pub struct Submit {
     /// The executor, instead of a drawn one; such jobs earn it no score.
     #[arg(long, value_name = "ACCOUNT")]
     executor: Option<String>,
-    /// Wait for the end, print the answer and keep the receipt.
+    /// Wait for the end, print the answer and keep the receipt; without it, only until an executor has the input.
     #[arg(long)]
     wait: bool,
 }
@@ -69,9 +70,16 @@ impl Submit {
         context.confirm(&format!("{} are held until the job has ended", tokens(quote.escrow.get())))?;
         // The salt must be on disk before anything depends on it.
         write_json(&context.order_file(&order.job)?, &order)?;
-        client.place(&key, &order).await?;
+        let spinner = progress::spinner(context.output(), "waiting for an executor");
+        let placed = client.place(&key, &order).await;
+        spinner.finish_and_clear();
+        match placed {
+            // What it cost to find nobody is told with everything else.
+            Err(SubmitError::NobodyAccepted(_)) if wait => {}
+            placed => drop(placed?),
+        }
         if !wait {
-            let placed = Placed { id: order.job, state: "requested", escrow: quote.escrow.get().to_string() };
+            let placed = Placed { id: order.job, state: "accepted", escrow: quote.escrow.get().to_string() };
             context.output().result(&placed, |placed| {
                 format!(
                     "job {}\nescrow {}\nfollow it with `assay job watch {0}`",
@@ -81,7 +89,7 @@ impl Submit {
             })?;
             return Ok(());
         }
-        let bought = finish(context, &client, &order, |_| {}).await?;
+        let bought = finish(context, &client, (&key, &order), |_| {}).await?;
         context.output().result(&bought, Bought::text)?;
         bought.check()
     }

@@ -1,15 +1,16 @@
 //! `assay job watch`: what happens to a job, as it happens.
 
 use assay_manifest::JobId;
-use assay_protocol::job::Verdict;
+use assay_protocol::job::{Party, Verdict};
 use serde::Serialize;
 
-use super::kept::Own;
+use super::kept::{Own, order};
 use super::verdict_name;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::table;
-use crate::client::{Client, is_right};
+use crate::client::{Client, Handed, Order, awaits_input, is_right};
+use crate::keys::Key;
 use crate::rpc::JobEvent;
 
 /// The last line.
@@ -24,7 +25,8 @@ struct Ended {
     own: Own,
 }
 
-/// Tells what happens to a job until it has ended, and keeps what is to be had of it.
+/// Tells what happens to a job until it has ended, and keeps what is to be had of it. If the job was bought from
+/// here, whoever is drawn to execute it gets the input.
 ///
 /// # Errors
 /// [`Failure`] when the job is unknown, the connection breaks, or nobody reads what is told.
@@ -32,15 +34,50 @@ pub async fn watch(context: &Context, job: &JobId) -> Result<(), Failure> {
     let client = context.client().await?;
     let output = context.output();
     let mut events = client.job_events(job).await?;
+    let mut hand = Hand::new(order(context, job).unwrap_or_default());
     let verdict = loop {
         let event = events.next().await?;
         output.line(&event, event_text)?;
         if let JobEvent::Settled { verdict, .. } = event {
             break verdict;
         }
+        hand.over(context, &client, &event).await?;
     };
     let ended = Ended::read(context, &client, job, verdict).await?;
     Ok(output.line(&ended, Ended::text)?)
+}
+
+/// Hands the input of a job to whoever waits for it.
+struct Hand {
+    order: Option<Order>,
+    key: Option<Key>,
+    handed: Handed,
+}
+
+impl Hand {
+    fn new(order: Option<Order>) -> Self {
+        Self { order, key: None, handed: Handed::default() }
+    }
+
+    /// The requester's key is asked for only when somebody waits: it signs what is handed over.
+    async fn over(&mut self, context: &Context, client: &Client, event: &JobEvent) -> Result<(), Failure> {
+        let Some(order) = self.order.as_ref().filter(|_| awaits_input(event)) else { return Ok(()) };
+        if self.key.is_none() {
+            self.key = match context.key() {
+                Ok(key) if key.account() == order.requester => Some(key),
+                Ok(_) | Err(_) => {
+                    context
+                        .output()
+                        .say("an executor waits for the input: name the key that paid, with --key")?;
+                    return Ok(());
+                }
+            };
+        }
+        if let Some(key) = &self.key {
+            client.hand_to_executor(key, order, &mut self.handed).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Ended {
@@ -85,7 +122,24 @@ fn event_text(event: &JobEvent) -> String {
         JobEvent::Settled { height, verdict, log_index } => {
             format!("{height:>7}  {}, log entry {log_index}", verdict_name(*verdict))
         }
+        JobEvent::Needed { height, party } => {
+            format!("{height:>7}  {} asks for its data on the ledger", party_name(*party))
+        }
+        JobEvent::Posted { height, party, bytes } => {
+            format!("{height:>7}  {bytes} sealed bytes posted for {}", party_name(*party))
+        }
+        JobEvent::Complained { height, party, good } => {
+            let found = if *good { "without cause" } else { "with cause" };
+            format!("{height:>7}  {} complained {found}", party_name(*party))
+        }
         JobEvent::Stuck { height } => format!("{height:>7}  an automatic step failed"),
         JobEvent::Stop { reason } => format!("the node stopped telling: {reason}"),
+    }
+}
+
+fn party_name(party: Party) -> String {
+    match party {
+        Party::Seat(index) => format!("seat {index}"),
+        Party::Requester => "the requester".into(),
     }
 }

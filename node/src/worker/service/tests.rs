@@ -3,15 +3,17 @@
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex};
 
-use assay_manifest::{Digest32, ModelId, SpecId};
+use assay_manifest::{Digest32, JobId, ModelId, SpecId};
 use assay_protocol::commitment::{Claim, Finish, Salt, input_commit};
 use assay_protocol::draw::Candidate;
 use assay_protocol::fees;
-use assay_protocol::job::{Books, Contender, Context, Input, SignedCommitment};
-use assay_protocol::params::Params;
-use assay_protocol::party::AccountBytes;
+use assay_protocol::job::{Books, Contender, Context, Input, Seat, SignedCommitment};
+use assay_protocol::party::{AccountBytes, Role};
 use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
 use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler, prompt_hash};
+use assay_protocol::seal::{
+    Content, Delivery, Entropy, Envelope, InputParcel, Parcel, Purpose, SealingSecret, WorkParcel,
+};
 use assay_protocol::signature::{SeatStep, Signature};
 use assay_protocol::units::{Amount, Height, Price, Tokens};
 use sp_core::{Pair, sr25519};
@@ -20,7 +22,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::adapters::Journal;
-use crate::worker::{Answer, Compute, ComputeError, Delivery, Envelope, Identity, Outcome, Served};
+use crate::sealing::KeyRing;
+use crate::worker::{Answer, Compute, ComputeError, Desk, Identity, Mailbox, Outcome, Served};
 
 const MODEL: ModelId = ModelId::from_bytes([1; 32]);
 const SPEC: SpecId = SpecId::from_bytes([2; 32]);
@@ -30,7 +33,9 @@ fn pair(provider: u8) -> sr25519::Pair {
     sr25519::Pair::from_seed(&[provider; 32])
 }
 
-fn envelope() -> Envelope {
+const REQUESTER: u8 = 99;
+
+fn request(max_tokens: u32) -> (Salt, Request) {
     let salt = Salt::from_bytes([4; 32]);
     let request = Request {
         version: REQUEST_VERSION,
@@ -38,18 +43,31 @@ fn envelope() -> Envelope {
         now_s: 0,
         n_in: 1,
         prompt_hash: prompt_hash(&[1]),
-        max_tokens: 8,
+        max_tokens,
         stop: vec![],
         sampler: Sampler::greedy(),
         seed: None,
         salt_hash: salt.hash(),
     };
-    Envelope { salt, request }
+    (salt, request)
+}
+
+fn input(max_tokens: u32) -> InputParcel {
+    let (salt, request) = request(max_tokens);
+    InputParcel { salt, request, reply_key: secret(REQUESTER).public() }
+}
+
+fn secret(party: u8) -> SealingSecret {
+    SealingSecret::from_bytes([party; 32])
+}
+
+fn entropy() -> Entropy {
+    Entropy::from_bytes([5; 32])
 }
 
 /// A job of which three providers, all of them this worker's, may be drawn for seats.
-fn requested() -> Job {
-    let Envelope { salt, request } = envelope();
+fn requested(max_tokens: u32) -> Job {
+    let (salt, request) = request(max_tokens);
     let price = Price::new(1_000_000_000_000_000);
     let record = PublicRecord {
         version: PROTOCOL_VERSION,
@@ -58,7 +76,7 @@ fn requested() -> Job {
         spec_id: SPEC,
         input_commit: input_commit(&salt, &request.to_bytes()),
         n_in: Tokens::new(1),
-        n_max: Tokens::new(8),
+        n_max: Tokens::new(max_tokens),
         policy: Policy::Verified { verifiers: 2 },
         prices: Prices { input: price, output: price, verify_max: price },
         valid_until: Height::new(100),
@@ -68,10 +86,11 @@ fn requested() -> Job {
         verified_range: None,
     };
     let quote = fees::quote(&record, &PARAMS, 1).unwrap();
-    Job::new(Digest32::ZERO, [99; 32], 0, record, quote, (Height::new(1), &PARAMS)).unwrap()
+    let requester = pair(REQUESTER).public().0;
+    Job::new(Digest32::ZERO, requester, 0, record, quote, (Height::new(1), &PARAMS)).unwrap()
 }
 
-/// Books in which everybody has stake for every bond.
+/// Everybody has stake for everything.
 struct Rich;
 
 impl Books for Rich {
@@ -80,7 +99,7 @@ impl Books for Rich {
     }
 
     fn score(&self, _: &AccountBytes) -> Amount {
-        Amount::new(u128::MAX)
+        Amount::ZERO
     }
 }
 
@@ -94,7 +113,7 @@ fn draw(job: &Job, height: u32) -> Job {
     let contender = |provider: u8| Contender {
         candidate: Candidate { provider: [provider; 32], free_stake: Amount::new(1 << 100) },
         work_key: pair(provider).public().0,
-        encryption_key: Digest32::ZERO,
+        encryption_key: secret(provider).public(),
         input: Price::ZERO,
         output: Price::ZERO,
         verify: Price::ZERO,
@@ -106,18 +125,47 @@ fn draw(job: &Job, height: u32) -> Job {
 }
 
 fn assigned() -> Job {
-    draw(&requested(), 3)
+    draw(&requested(8), 3)
 }
 
 fn verifying() -> Job {
     let accepted = apply(&assigned(), 4, Input::Accept { seat: 0 });
-    let commitment = SignedCommitment {
-        commitment: Digest32::ZERO,
-        recheck: Digest32::ZERO,
-        signature: Signature([0; 64]),
-    };
-    let claim = Some(Claim::of(&envelope().salt, &[1, 2], Finish::Eos));
+    let (commitment, recheck) = (Digest32::ZERO, Digest32::ZERO);
+    let commitment = SignedCommitment { commitment, recheck, signature: Signature([0; 64]) };
+    let claim = Some(Claim::of(&request(8).0, &TOKENS, Finish::Eos));
     draw(&apply(&accepted, 5, Input::Commit { seat: 0, commitment, claim }), 11)
+}
+
+const TOKENS: [u32; 2] = [1, 2];
+
+/// The input, sealed by the requester to the executor's seat.
+fn sealed_input(job: &Job) -> Envelope {
+    let seat = job.executor().unwrap();
+    let parcel = Parcel::Input(input(job.record.n_max.get()));
+    let sign = |digest: &Digest32| Signature(pair(REQUESTER).sign(digest.as_bytes()).0);
+    Envelope::seal(&delivery(job, seat), &parcel, &seat.encryption_key, entropy(), sign).unwrap()
+}
+
+fn delivery<'a>(job: &'a Job, seat: &Seat) -> Delivery<'a> {
+    let (sender, content) = match seat.role {
+        Role::Executor => (job.requester, Content::Input(&job.record)),
+        Role::Verifier => {
+            let executor = job.executor().unwrap().provider;
+            (executor, Content::Work(&job.record, job.claim.as_ref().unwrap()))
+        }
+    };
+    Delivery {
+        genesis: job.genesis,
+        job: job.id,
+        sender,
+        recipient: seat.provider,
+        seat: seat.index,
+        content,
+    }
+}
+
+fn verifier(job: &Job) -> &Seat {
+    job.round_seats().find(|seat| seat.role == Role::Verifier).unwrap()
 }
 
 /// What the model does when it is asked whether a request fits, or to verify one.
@@ -162,22 +210,40 @@ impl Compute for Model {
     }
 }
 
-/// A ledger with one job, that tells when it is read and what is submitted.
-struct OneJob {
+/// A ledger with some jobs, that tells when it is read and what is submitted.
+struct Jobs {
     heights: watch::Receiver<u32>,
-    job: Job,
+    jobs: Arc<Mutex<Vec<Job>>>,
+    posted: Arc<Mutex<Option<Vec<u8>>>>,
     read: mpsc::Sender<()>,
     steps: mpsc::Sender<Step>,
 }
 
-impl JobBoard for OneJob {
+impl JobBoard for Jobs {
     fn heights(&self) -> watch::Receiver<u32> {
         self.heights.clone()
     }
 
-    async fn open_jobs(&self) -> Result<Vec<Job>, BoardError> {
+    async fn params(&self) -> Result<Params, BoardError> {
+        Ok(PARAMS)
+    }
+
+    async fn at_hand(&self, _: &[AccountBytes]) -> Result<Vec<Job>, BoardError> {
+        let jobs = self.jobs.lock().unwrap().clone();
         self.read.send(()).await.unwrap();
-        Ok(vec![self.job.clone()])
+        Ok(jobs)
+    }
+
+    async fn at_hand_and_contested(&self, accounts: &[AccountBytes]) -> Result<Vec<Job>, BoardError> {
+        self.at_hand(accounts).await
+    }
+
+    async fn judges(&self) -> Result<Vec<Judge>, BoardError> {
+        Ok(vec![judge()])
+    }
+
+    async fn package(&self, _: &JobId, _: Party) -> Result<Option<Vec<u8>>, BoardError> {
+        Ok(self.posted.lock().unwrap().clone())
     }
 
     async fn submit(&self, step: Step) -> Result<(), BoardError> {
@@ -186,8 +252,16 @@ impl JobBoard for OneJob {
     }
 }
 
+fn judge() -> Judge {
+    Judge { key: Digest32::from_bytes([77; 32]), encryption_key: secret(77).public() }
+}
+
 struct Scene {
     heights: watch::Sender<u32>,
+    jobs: Arc<Mutex<Vec<Job>>>,
+    posted: Arc<Mutex<Option<Vec<u8>>>>,
+    journal: Journal,
+    ring: Arc<KeyRing>,
     read: mpsc::Receiver<()>,
     steps: mpsc::Receiver<Step>,
     stop: watch::Sender<bool>,
@@ -196,21 +270,24 @@ struct Scene {
 }
 
 impl Scene {
-    fn start(job: Job, model: Model, input: Option<Envelope>) -> Self {
+    fn start(jobs: Vec<Job>, model: Model, delivered: &[Envelope]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(&dir.path().join("jobs.redb")).unwrap();
-        if let Some(input) = input {
-            journal.put_input(&job.id, &input).unwrap();
-        }
+        journal.put(delivered).unwrap();
+        let ring = KeyRing::open(dir.path().join("sealing"), (1..=3).map(secret).collect());
+        let ring = Arc::new(ring.unwrap());
         let identity = |n| Identity { account: [n; 32], work_key: pair(n) };
         let identities = (1..=3).map(identity).collect();
-        let shop = Shop::new(Arc::new(model), Arc::new(journal), identities, None);
+        let desk = Desk { mailbox: Arc::new(journal.clone()), ring: Arc::clone(&ring) };
+        let shop = Shop::new(Arc::new(model), desk, identities, None);
         let (heights, told) = watch::channel(0);
         let ((read, reads), (steps, submitted)) = (mpsc::channel(64), mpsc::channel(64));
-        let board = OneJob { heights: told, job, read, steps };
+        let (jobs, posted) = (Arc::new(Mutex::new(jobs)), Arc::default());
+        let board = Jobs { heights: told, jobs: Arc::clone(&jobs), posted: Arc::clone(&posted), read, steps };
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(Worker::new(Config::default(), board, shop).run(stopped));
-        Self { heights, read: reads, steps: submitted, stop, running, _dir: dir }
+        let (read, steps) = (reads, submitted);
+        Self { heights, jobs, posted, journal, ring, read, steps, stop, running, _dir: dir }
     }
 
     /// A block comes, and the worker has read its jobs.
@@ -219,11 +296,28 @@ impl Scene {
         self.read.recv().await.unwrap();
     }
 
+    /// Blocks pass without a step.
+    async fn quiet(&mut self, heights: std::ops::Range<u32>) {
+        for height in heights {
+            self.block(height).await;
+            assert!(self.steps.try_recv().is_err(), "height {height}");
+        }
+    }
+
     async fn step(&mut self) -> SeatStep {
+        self.seat_step().await.1
+    }
+
+    async fn seat_step(&mut self) -> (u8, SeatStep) {
         match self.steps.recv().await.unwrap() {
-            Step::Seat { step, .. } => step,
+            Step::Seat { seat, step, .. } => (seat, step),
             other => panic!("not a seat's step: {other:?}"),
         }
+    }
+
+    /// What becomes of the only job of the scene.
+    fn becomes(&self, job: &Job) {
+        *self.jobs.lock().unwrap() = vec![job.clone()];
     }
 
     async fn stop(self) {
@@ -232,12 +326,18 @@ impl Scene {
     }
 }
 
+fn held_back() -> (Model, std_mpsc::Receiver<()>, std_mpsc::SyncSender<()>) {
+    let (asked, is_asked) = std_mpsc::sync_channel(64);
+    let (go, gate) = std_mpsc::sync_channel(64);
+    (Model::HeldBack { asked, go: Mutex::new(gate) }, is_asked, go)
+}
+
 #[tokio::test]
 async fn a_duty_that_takes_many_blocks_is_performed_once() {
-    let (asked, is_asked) = std_mpsc::sync_channel(64);
-    let (go, gate) = std_mpsc::sync_channel(1);
-    let model = Model::HeldBack { asked, go: Mutex::new(gate) };
-    let mut scene = Scene::start(assigned(), model, Some(envelope()));
+    let (model, is_asked, go) = held_back();
+    let job = assigned();
+    let delivered = [sealed_input(&job)];
+    let mut scene = Scene::start(vec![job], model, &delivered);
     for height in 4..14 {
         scene.block(height).await;
     }
@@ -248,34 +348,161 @@ async fn a_duty_that_takes_many_blocks_is_performed_once() {
 }
 
 #[tokio::test]
-async fn a_verifier_without_the_answer_declines_before_its_deadline_and_not_earlier() {
+async fn a_verifier_without_the_answer_asks_for_it_in_time_and_not_earlier() {
     let job = verifying();
-    let deadline = job.round_seats().map(|seat| seat.deadline.get()).max().unwrap();
-    let mut scene = Scene::start(job, Model::Panics, Some(envelope()));
-    for height in 12..deadline - 3 {
-        scene.block(height).await;
-        assert!(scene.steps.try_recv().is_err(), "height {height} of {deadline}");
+    let deadline = verifier(&job).deadline.get();
+    let needed = Pace::default().blocks(reference_blocks(&job, Task::Verify, &PARAMS));
+    let asks_at = deadline - LATE_BLOCKS - needed;
+    let mut scene = Scene::start(vec![job], Model::Panics, &[]);
+    scene.quiet(12..asks_at).await;
+    scene.block(asks_at).await;
+    let SeatStep::Need { key } = scene.step().await else { panic!("it did not ask") };
+    assert!(scene.ring.secret(&key).is_some(), "it can open what it has asked for");
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn an_executor_without_the_input_asks_for_it_once() {
+    let job = assigned();
+    let deadline = job.executor().unwrap().deadline.get();
+    let mut scene = Scene::start(vec![job.clone()], Model::Panics, &[]);
+    scene.quiet(4..deadline - LATE_BLOCKS).await;
+    scene.block(deadline - LATE_BLOCKS).await;
+    let SeatStep::Need { key } = scene.step().await else { panic!("it did not ask") };
+    let asked = apply(&job, deadline, Input::Need { party: Party::Seat(0), key });
+    scene.becomes(&asked);
+    scene.quiet(deadline + 1..deadline + 20).await;
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_posted_input_is_opened_and_kept_for_the_execution() {
+    let (model, _is_asked, go) = held_back();
+    let (mut scene, job) = asked_for_the_input(model).await;
+    let need = job.need(Party::Seat(0)).unwrap();
+    let parcel = Parcel::Input(input(8));
+    let package = delivery(&job, job.executor().unwrap()).seal(&parcel, &need.key, entropy()).unwrap();
+    post(&scene, &job, package);
+    go.send(()).unwrap();
+    scene.block(13 + Config::default().retry_blocks).await;
+    assert_eq!(scene.step().await, SeatStep::Accept);
+    let kept = scene.journal.received(&job.id, Purpose::Input, &job.executor().unwrap().provider).unwrap();
+    assert_eq!((kept.len(), kept[0].key), (1, job.executor().unwrap().encryption_key));
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_bad_package_is_complained_of_with_the_secret_that_shows_it() {
+    let (mut scene, job) = asked_for_the_input(Model::Panics).await;
+    let need = *job.need(Party::Seat(0)).unwrap();
+    let other = Parcel::Input(input(9));
+    let package = delivery(&job, job.executor().unwrap()).seal(&other, &need.key, entropy()).unwrap();
+    post(&scene, &job, package);
+    scene.block(13 + Config::default().retry_blocks).await;
+    let SeatStep::Complain { secret } = scene.step().await else { panic!("it did not complain") };
+    assert_eq!(SealingSecret::from_bytes(*secret.as_bytes()).public(), need.key);
+    scene.stop().await;
+}
+
+/// An executor that has asked for its input on the ledger.
+async fn asked_for_the_input(model: Model) -> (Scene, Job) {
+    let job = assigned();
+    let mut scene = Scene::start(vec![job.clone()], model, &[]);
+    scene.block(job.executor().unwrap().deadline.get()).await;
+    let SeatStep::Need { key } = scene.step().await else { panic!("it did not ask") };
+    let asked = apply(&job, 13, Input::Need { party: Party::Seat(0), key });
+    scene.becomes(&asked);
+    (scene, asked)
+}
+
+fn post(scene: &Scene, job: &Job, package: Vec<u8>) {
+    let bytes = u32::try_from(package.len()).unwrap();
+    scene.becomes(&apply(job, 14, Input::Post { party: Party::Seat(0), bytes }));
+    *scene.posted.lock().unwrap() = Some(package);
+}
+
+#[tokio::test]
+async fn an_executor_hands_the_work_to_every_verifier() {
+    let (model, is_asked, go) = held_back();
+    let job = verifying();
+    let executor = job.executor().unwrap();
+    let work = Parcel::Work(WorkParcel::of(&input(8), &TOKENS, Finish::Eos));
+    let content = Content::Work(&job.record, job.claim.as_ref().unwrap());
+    let own = Delivery { sender: executor.provider, content, ..delivery(&job, executor) };
+    let sign = |digest: &Digest32| Signature(pair(executor.provider[0]).sign(digest.as_bytes()).0);
+    let kept = Envelope::seal(&own, &work, &executor.encryption_key, entropy(), sign).unwrap();
+    let mut scene = Scene::start(vec![job.clone()], model, &[kept]);
+    scene.block(12).await;
+    // A verifier that computes has what it needs; one computes after the other, and this model fails.
+    for _ in 0..2 {
+        go.send(()).unwrap();
+        assert_eq!(scene.step().await, SeatStep::Decline);
     }
-    scene.block(deadline - 3).await;
+    assert_eq!(is_asked.try_iter().count(), 2);
+    for seat in job.round_seats().filter(|seat| seat.role == Role::Verifier) {
+        let found = scene.journal.received(&job.id, Purpose::Work, &seat.provider).unwrap();
+        let opened = delivery(&job, seat).open(&found[0].package, &secret(seat.provider[0]));
+        assert_eq!((found.len(), opened), (1, Ok(work.clone())));
+    }
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_fit_beside_the_others_is_declined() {
+    let (model, _is_asked, go) = held_back();
+    let first = draw(&requested(2_000), 3);
+    let long = apply(&first, 4, Input::Accept { seat: 0 });
+    let next = Job { id: JobId::from_bytes([9; 32]), ..draw(&requested(8), 3) };
+    let delivered = [sealed_input(&first)];
+    let mut scene = Scene::start(vec![next.clone(), long], model, &delivered);
+    scene.block(5).await;
+    assert_eq!(scene.steps.recv().await.map(|step| declined(&step)), Some(Some(next.id)));
+    go.send(()).unwrap();
+    scene.stop().await;
+}
+
+fn declined(step: &Step) -> Option<JobId> {
+    match step {
+        Step::Seat { job, step: SeatStep::Decline, .. } => Some(*job),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_handed_to_a_verifier_is_declined() {
+    let job = draw(&requested(65_536), 3);
+    let delivered = [sealed_input(&job)];
+    let mut scene = Scene::start(vec![job], Model::Panics, &delivered);
+    scene.block(4).await;
     assert_eq!(scene.step().await, SeatStep::Decline);
     scene.stop().await;
 }
 
 #[tokio::test]
-async fn an_executor_without_the_input_stays_silent() {
+async fn another_definition_of_the_model_is_declined_before_anything_is_opened() {
+    let mut job = assigned();
+    job.record.spec_id = SpecId::from_bytes([3; 32]);
+    let mut scene = Scene::start(vec![job], Model::Panics, &[]);
+    scene.block(4).await;
+    assert_eq!(scene.step().await, SeatStep::Decline);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn an_input_that_its_requester_did_not_sign_is_as_good_as_none() {
     let job = assigned();
-    let deadline = job.due().unwrap().get();
-    let mut scene = Scene::start(job, Model::Panics, None);
-    for height in 4..deadline {
-        scene.block(height).await;
-    }
-    assert!(scene.steps.try_recv().is_err());
+    let mut envelope = sealed_input(&job);
+    envelope.signature = Signature([0; 64]);
+    let mut scene = Scene::start(vec![job], Model::Panics, &[envelope]);
+    scene.quiet(4..8).await;
     scene.stop().await;
 }
 
 #[tokio::test]
 async fn a_panic_in_the_model_costs_one_seat_and_not_the_node() {
-    let mut scene = Scene::start(assigned(), Model::Panics, Some(envelope()));
+    let job = assigned();
+    let delivered = [sealed_input(&job)];
+    let mut scene = Scene::start(vec![job], Model::Panics, &delivered);
     scene.block(4).await;
     assert_eq!(scene.step().await, SeatStep::Decline);
     scene.stop().await;

@@ -360,6 +360,7 @@ pub struct OpenedValue {
     Debug,
     PartialEq,
     Eq,
+    Hash,
     Encode,
     Decode,
     DecodeWithMemTracking,

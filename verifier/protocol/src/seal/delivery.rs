@@ -86,7 +86,8 @@ pub enum BadDelivery {
 }
 
 impl Content<'_> {
-    const fn purpose(&self) -> Purpose {
+    /// What a package of it is for.
+    pub const fn purpose(&self) -> Purpose {
         match self {
             Self::Input(_) => Purpose::Input,
             Self::Work(..) => Purpose::Work,
