@@ -80,6 +80,7 @@ pub struct Errand {
 }
 
 /// What came of a duty.
+#[expect(clippy::large_enum_variant, reason = "one a duty, made and taken apart at once")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// Something for the ledger.
