@@ -6,6 +6,8 @@
 //! [`StandIns`].
 
 mod json;
+mod operators;
+mod program;
 mod python;
 mod stand_ins;
 mod time;
@@ -23,6 +25,7 @@ use minijinja::machinery::{Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
+use self::program::Program;
 use self::stand_ins::{StandIns, find_noncharacter};
 use super::special::{Piece, Specials};
 use super::{RenderError, TextError};
@@ -53,6 +56,9 @@ const TESTS_REMOVED: [&str; 2] = ["lower", "upper"];
 
 pub(super) struct ChatTemplate {
     environment: Environment<'static>,
+    /// The text, with stand-ins for the control tokens. It is compiled for each conversation: that takes less
+    /// than rendering, and what is compiled borrows it.
+    source: String,
     stand_ins: StandIns,
     /// `bos_token` and the like, as the template sees them.
     variables: BTreeMap<&'static str, Value>,
@@ -72,11 +78,10 @@ impl ChatTemplate {
         for (name, text) in named {
             variables.insert(*name, stand_ins.replace(text, controls)?.into());
         }
-        let mut environment = environment();
-        on_deep_stack(|| environment.add_template_owned(NAME, replaced))
+        on_deep_stack(|| Program::compile(&replaced).map(drop))
             .map_err(|error| TextError::Thread(error.kind()))?
             .map_err(|error| TextError::Template(error.to_string()))?;
-        let template = Self { environment, stand_ins, variables };
+        let template = Self { environment: environment(), source: replaced, stand_ins, variables };
         match template.composed(controls) {
             Some(token) => Err(TextError::ComposedControl { token }),
             None => Ok(template),
@@ -114,10 +119,14 @@ impl ChatTemplate {
     }
 
     fn run(&self, messages: &[Message], now_s: u64) -> Result<String, RenderError> {
-        let template = self.environment.get_template(NAME).map_err(render_error)?;
-        let mut output = Limited(Vec::new());
-        template.render_captured_to(self.context(messages, now_s), &mut output).map_err(render_error)?;
-        String::from_utf8(output.0).map_err(|error| RenderError::Template(error.to_string()))
+        let program = Program::compile(&self.source).map_err(render_error)?;
+        let context = self.context(messages, now_s);
+        match program.run(&self.environment, context).map_err(render_error)? {
+            text if text.len() > RENDERED_BYTES_MAX => {
+                Err(RenderError::TooLong { limit: RENDERED_BYTES_MAX })
+            }
+            text => Ok(text),
+        }
     }
 
     fn context(&self, messages: &[Message], now_s: u64) -> Value {
@@ -172,6 +181,7 @@ fn environment() -> Environment<'static> {
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_unknown_method_callback(python::call_method);
     environment.remove_global("debug");
+    operators::install(&mut environment);
     FILTERS_REMOVED.iter().for_each(|name| environment.remove_filter(name));
     TESTS_REMOVED.iter().for_each(|name| environment.remove_test(name));
     environment.add_filter("upper", |text: &str| python::upper(text));
@@ -197,7 +207,6 @@ fn render_error(error: Error) -> RenderError {
     while let Some(cause) = source {
         match cause.downcast_ref::<Error>().map(Error::kind) {
             Some(ErrorKind::OutOfFuel) => return RenderError::Fuel,
-            Some(ErrorKind::WriteFailure) => return RenderError::TooLong { limit: RENDERED_BYTES_MAX },
             _ => source = cause.source(),
         }
     }
@@ -211,21 +220,4 @@ fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
         let worker = thread.spawn_scoped(scope, work)?;
         worker.join().map_or_else(|panic| resume_unwind(panic), Ok)
     })
-}
-
-/// Takes up to [`RENDERED_BYTES_MAX`].
-struct Limited(Vec<u8>);
-
-impl io::Write for Limited {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > RENDERED_BYTES_MAX - self.0.len() {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -7,6 +7,8 @@ use std::slice::from_ref;
 use minijinja::value::{ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 
+use super::operators::{Look, pay};
+
 /// Bytes that one unit of fuel pays for, as in the engine's own filters.
 pub(super) const BYTES_PER_FUEL: u64 = 64;
 
@@ -63,6 +65,7 @@ fn map_method(state: &mut State, map: &Value, method: &str, args: &[Value]) -> R
     match method {
         "get" => {
             let (key, default): (&Value, Option<&Value>) = from_args(args)?;
+            pay(state, key, Look::Shape)?;
             let found = map.get_item(key)?;
             Ok(if found.is_undefined() { default.cloned().unwrap_or(().into()) } else { found })
         }

@@ -116,6 +116,89 @@ fn work_beyond_the_limit_is_stopped() {
 }
 
 #[test]
+fn work_that_no_instruction_pays_for_is_paid_for_by_the_operation() {
+    let grown = |step: &str| {
+        format!("{{% set n = namespace(x=[1], y=[1]) %}}{{% for i in range(40) %}}{step}{{% endfor %}}")
+    };
+    // Both hold one list twice, forty times over: 2^40 values.
+    let lists = grown("{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}");
+    let maps = grown("{% set n.x = {'a': n.x, 'b': n.x} %}{% set n.y = {'a': n.y, 'b': n.y} %}");
+    let uses = [
+        "n.x == n.y",
+        "n.x != n.y",
+        "n.x < n.y",
+        "n.x >= n.y",
+        "n.x in [n.y]",
+        "n.x in 'abc'",
+        "n.x",
+        "n.x ~ ''",
+        "{n.x: 1} | length",
+        "{'a': 1}[n.x]",
+        "{'a': 1}.get(n.x)",
+        "n.x | string | length",
+        "n.x | join | length",
+        "n.x | escape | length",
+        "n.x | trim",
+        "'abc' | replace(n.x, 'b')",
+        "[n.x, n.y] | min | length",
+        "[n.x] | map('string') | list",
+        "[n.x] | select('eq', n.y) | list",
+        "n.x is eq(n.y)",
+        "n.x is in([n.y])",
+        "n.x | tojson | length",
+    ];
+    let of_lists = uses.map(|used| (&lists, used));
+    let of_maps = ["n.x == n.y", "n.x"].map(|used| (&maps, used));
+    for (grown, used) in of_lists.into_iter().chain(of_maps) {
+        let rendered = render(&format!("{grown}{{{{ {used} }}}}"));
+        assert_eq!(rendered, Err(RenderError::Fuel), "{used}");
+    }
+    let loops =
+        |before: &str, step: &str| format!("{before}{{% for i in range(60000) %}}{step}{{% endfor %}}");
+    let namespace = "{% set n = namespace(x=[1]) %}";
+    let cases = [
+        loops(namespace, "{% set n.x = n.x[0:] %}"),
+        loops(namespace, "{% set n.x = n.x * 1 %}"),
+        loops(namespace, "{% set n.x = (n.x + []) * 1 %}{% set y = n.x | first %}"),
+        loops("{% set a = range(99999) %}", "{% set z = a[99998:] | first %}"),
+        loops("{% set a = [1] * 100000 %}", "{% set z = a[99999:] | first %}"),
+        loops("{% set a = range(9999) | list %}{% set b = range(9999) | list %}", "{% set z = a == b %}"),
+        loops("{% set a = 'é' * 1000000 %}", "{% set z = a[-1] %}"),
+        loops("{% set a = 'é' * 1000000 %}", "{% set z = a[-1:] %}"),
+        loops("{% set a = 'é' * 1000000 %}{% set b = a ~ '' %}", "{% set z = a == b %}"),
+    ];
+    for template in cases {
+        assert_eq!(render(&template), Err(RenderError::Fuel), "{template}");
+    }
+    let doubled = grown("{% set n.x = n.x + n.x %}");
+    assert!(matches!(render(&doubled), Err(RenderError::Template(_))), "lists that double");
+}
+
+#[test]
+fn a_namespace_that_could_hold_itself_is_refused() {
+    let refused = [
+        "{% set n = namespace() %}{% set n.x = n %}{{ n }}",
+        "{% set n = namespace() %}{{ [n] }}",
+        "{% set n = namespace() %}{% set m = n %}",
+        "{% set f = namespace %}{% set n = f() %}",
+        "{{ namespace() }}",
+        "{% set n = namespace(x=namespace()) %}",
+        "{% macro f(x) %}{% endmacro %}{% set n = namespace() %}{{ f(n) }}",
+        "{% set a = 2 %}{{ 1 < a < 3 }}",
+        "{% for i in [1] %}{{ loop.changed(i) }}{% endfor %}",
+    ];
+    for template in refused {
+        let refused = load(metadata(template)).err();
+        let expected =
+            matches!(&refused, Some(TextError::Template(cause)) if cause.contains("is not supported"));
+        assert!(expected, "{template} gives {refused:?}");
+    }
+    let fine =
+        "{% set n = namespace(a=1) %}{% set n.b = [n.a, n['a']] %}{{ n.b | tojson }}{{ n.c is defined }}";
+    assert_eq!(render(fine).as_deref(), Ok("[1, 1]False"));
+}
+
+#[test]
 fn nesting_beyond_the_limit_is_stopped() {
     let recursion = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
     let deep_json = "{% set ns = namespace(l=[]) %}{% for i in range(1000) %}{% set ns.l = [ns.l] %}{% endfor %}\
