@@ -3,6 +3,7 @@
 mod process;
 mod kills;
 mod claims;
+mod hostile_files;
 mod commands;
 mod needles;
 mod secrets;

@@ -99,6 +99,7 @@ impl GgufFile {
 
     fn failed(&self, cause: impl std::fmt::Display) -> Failure {
         Failure::usage(format!("reading the model {}: {cause}", self.path.display()))
+            .hint("get the file again from where it was published, and compare its size and hash")
     }
 }
 

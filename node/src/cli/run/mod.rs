@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use assay_engine::{Engine, ExecuteError, Execution, LoadOptions, Model, Settings};
+use assay_engine::{Engine, ExecuteError, Execution, LoadError, LoadOptions, Model, Settings};
 use assay_manifest::{Digest32, ModelId};
 use assay_protocol::commitment::Finish;
 use assay_protocol::receipt::{Receipt, SelfReceipt, SelfStatement};
@@ -202,7 +202,13 @@ fn load(file: &GgufFile, output: Output) -> Result<Model, Failure> {
     });
     bar.finish_and_clear();
     loaded.map_err(|error| {
-        Failure::usage(error).hint("llama models in GGUF with F32, F16, Q8_0 or Q4_0 weights can be run")
+        let hint = match &error {
+            LoadError::Gguf(_) | LoadError::Weights { .. } | LoadError::Source { .. } => {
+                "get the file again from where it was published, and compare its size and hash"
+            }
+            _ => "llama models in GGUF with F32, F16, Q8_0 or Q4_0 weights can be run",
+        };
+        Failure::usage(error).hint(hint)
     })
 }
 

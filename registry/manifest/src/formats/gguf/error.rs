@@ -62,8 +62,13 @@ pub enum Problem {
     #[error("boolean {0} is neither 0 nor 1")]
     Bool(u8),
     /// No supported element type has this number.
-    #[error("element type {0} is not supported")]
-    ElementType(u32),
+    #[error("element type {found} of tensor {tensor:?} is not supported")]
+    ElementType {
+        /// The tensor.
+        tensor: String,
+        /// The number.
+        found: u32,
+    },
     /// The element type has no number in GGUF.
     #[error("this element type does not exist in gguf")]
     NotAGgufType,
@@ -71,11 +76,13 @@ pub enum Problem {
     #[error("general.alignment is not a power of two between 8 and 2 Mi as u32")]
     Alignment,
     /// A dimension is zero, a row does not fill its blocks, or the size overflows.
-    #[error("the shape is empty, too large, or its rows do not fill whole blocks")]
-    Shape,
+    #[error("the shape of tensor {0:?} is empty, too large, or its rows do not fill whole blocks")]
+    Shape(String),
     /// A tensor does not begin where its predecessor's padding ends.
-    #[error("tensor data at offset {found} where {expected} is next")]
+    #[error("the data of tensor {tensor:?} begins at offset {found} where {expected} is next")]
     Offset {
+        /// The tensor.
+        tensor: String,
         /// Where it should begin, from the start of the data.
         expected: u64,
         /// Where it says it begins.

@@ -133,12 +133,13 @@ fn alignment(metadata: &Metadata) -> Result<u64, Problem> {
 }
 
 /// Length of a tensor's data; its rows must be whole blocks.
-fn tensor_nbytes(dtype: DType, dims: &[u64]) -> Result<u64, Problem> {
+fn tensor_nbytes(name: &str, dtype: DType, dims: &[u64]) -> Result<u64, Problem> {
+    let refused = || Problem::Shape(name.to_owned());
     let row = dims.first().copied().unwrap_or(1);
     if dims.contains(&0) || dtype.nbytes(row).is_none() {
-        return Err(Problem::Shape);
+        return Err(refused());
     }
-    dtype.nbytes_of_shape(dims).ok_or(Problem::Shape)
+    dtype.nbytes_of_shape(dims).ok_or_else(refused)
 }
 
 /// The next multiple of the alignment, a power of two.

@@ -214,7 +214,8 @@ impl<R: Read> Source<R> {
                 return Err(Problem::DuplicateTensor(tensor.name).at(at));
             }
             if tensor.offset != next {
-                return Err(Problem::Offset { expected: next, found: tensor.offset }.at(at));
+                let (tensor, found) = (tensor.name, tensor.offset);
+                return Err(Problem::Offset { tensor, expected: next, found }.at(at));
             }
             let end = next.checked_add(tensor.nbytes).ok_or(Problem::Overflow.at(at))?;
             next = align_up(end, alignment).map_err(|problem| problem.at(at))?;
@@ -234,8 +235,10 @@ impl<R: Read> Source<R> {
         let dims = (0..n_dims).map(|_| self.u64()).collect::<Result<Vec<_>, _>>()?;
         let type_at = self.at;
         let type_id = self.u32()?;
-        let dtype = DType::from_ggml_id(type_id).ok_or(Problem::ElementType(type_id).at(type_at))?;
-        let nbytes = tensor_nbytes(dtype, &dims).map_err(|problem| problem.at(at))?;
+        let Some(dtype) = DType::from_ggml_id(type_id) else {
+            return Err(Problem::ElementType { tensor: name, found: type_id }.at(type_at));
+        };
+        let nbytes = tensor_nbytes(&name, dtype, &dims).map_err(|problem| problem.at(at))?;
         Ok(TensorInfo { name, dtype, dims, offset: self.u64()?, nbytes })
     }
 }

@@ -100,7 +100,7 @@ fn the_writer_refuses_what_the_parser_would() {
         ),
         (vec![TensorData { data: &[0; 3], ..tensor }], Problem::DataLength("t".to_owned())),
         (vec![TensorData { dtype: DType::U32, ..tensor }], Problem::NotAGgufType),
-        (vec![TensorData { dims: &[0], data: &[], ..tensor }], Problem::Shape),
+        (vec![TensorData { dims: &[0], data: &[], ..tensor }], Problem::Shape(tensor.name.to_owned())),
         (
             vec![TensorData { dims: &[1; 5], ..tensor }],
             Problem::TooMany { what: "dimensions", found: 5, max: 4 },
@@ -180,23 +180,26 @@ fn each_kind_of_malformed_header_has_its_error() {
             Raw::new(1, 0).text(b"t").u32(5),
             Problem::TooMany { what: "dimensions", found: 5, max: DIMS_MAX.into() },
         ),
-        (Raw::new(1, 0).tensor(b"t", &[1], 4, 0), Problem::ElementType(4)),
-        (Raw::new(1, 0).tensor(b"t", &[0], f32_id, 0), Problem::Shape),
-        (Raw::new(1, 0).tensor(b"t", &[big, 4], f32_id, 0), Problem::Shape),
-        (Raw::new(1, 0).tensor(b"t", &[16, 2], 8, 0), Problem::Shape),
+        (Raw::new(1, 0).tensor(b"t", &[1], 4, 0), Problem::ElementType { tensor: "t".to_owned(), found: 4 }),
+        (Raw::new(1, 0).tensor(b"t", &[0], f32_id, 0), Problem::Shape("t".to_owned())),
+        (Raw::new(1, 0).tensor(b"t", &[big, 4], f32_id, 0), Problem::Shape("t".to_owned())),
+        (Raw::new(1, 0).tensor(b"t", &[16, 2], 8, 0), Problem::Shape("t".to_owned())),
         (
             Raw::new(2, 0).tensor(b"t", &[1], f32_id, 0).tensor(b"t", &[1], f32_id, 32),
             Problem::DuplicateTensor("t".to_owned()),
         ),
         (
             Raw::new(2, 0).tensor(b"t", &[1], f32_id, 0).tensor(b"u", &[1], f32_id, 0),
-            Problem::Offset { expected: 32, found: 0 },
+            Problem::Offset { tensor: "u".to_owned(), expected: 32, found: 0 },
         ),
         (
             Raw::new(2, 0).tensor(b"t", &[1], f32_id, 0).tensor(b"u", &[1], f32_id, 64),
-            Problem::Offset { expected: 32, found: 64 },
+            Problem::Offset { tensor: "u".to_owned(), expected: 32, found: 64 },
         ),
-        (Raw::new(1, 0).tensor(b"t", &[1], f32_id, 7), Problem::Offset { expected: 0, found: 7 }),
+        (
+            Raw::new(1, 0).tensor(b"t", &[1], f32_id, 7),
+            Problem::Offset { tensor: "t".to_owned(), expected: 0, found: 7 },
+        ),
         (
             Raw::new(2, 0).tensor(b"t", &[1 << 61], f32_id, 0).tensor(b"u", &[1 << 61], f32_id, 1 << 63),
             Problem::Overflow,

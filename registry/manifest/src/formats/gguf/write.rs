@@ -119,7 +119,8 @@ impl Header {
     fn tensors(&mut self, tensors: &[TensorData<'_>], alignment: u64) -> Result<u64, GgufError> {
         let mut offset = 0u64;
         for tensor in tensors {
-            let nbytes = tensor_nbytes(tensor.dtype, tensor.dims).map_err(|problem| self.fail(problem))?;
+            let nbytes = tensor_nbytes(tensor.name, tensor.dtype, tensor.dims);
+            let nbytes = nbytes.map_err(|problem| self.fail(problem))?;
             if nbytes != tensor.data.len() as u64 {
                 return Err(self.fail(Problem::DataLength(tensor.name.to_owned())));
             }
