@@ -127,7 +127,11 @@ fn unsuitable() -> Vec<Case> {
         case("another architecture", with("general.architecture", text("mamba")), &["mamba", "llama is"]),
         case("a setting that is not known", with("llama.magic", Value::U32(1)), &["llama.magic"]),
         case("a weight type that is not run", retyped, &[KEY, "BF16", "Q8_0"]),
-        case("a scale that is no number", spoilt(KEY, 0x7e00u16.to_le_bytes().to_vec()), &[KEY, "NaN", "infinity"]),
+        case(
+            "a scale that is no number",
+            spoilt(KEY, 0x7e00u16.to_le_bytes().to_vec()),
+            &[KEY, "NaN", "infinity"],
+        ),
         case(
             "a norm that is infinite",
             spoilt("output_norm.weight", f32::INFINITY.to_le_bytes().to_vec()),
