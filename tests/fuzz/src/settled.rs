@@ -76,6 +76,7 @@ pub fn ledger() -> LedgerReceipt {
         claim: Some(claim),
         executor_draw: Some(executors.facts),
         verifier_draw: Some(verifiers.facts),
+        recheck_draw: None,
         seats: seats.try_into().expect("three seats"),
         payments: Payments::default(),
         settled_at: Height::new(HEIGHTS[2]),
@@ -88,6 +89,7 @@ pub fn ledger() -> LedgerReceipt {
         executor_draw: Some(executors.evidence),
         verifier_draw: Some(verifiers.evidence),
         provenance: Vec::new(),
+        recheck_draw: None,
         opened: Some(disclosure()),
     }
 }
@@ -178,8 +180,9 @@ fn seat(
     let pair = pair(candidate.provider[0]);
     let provider = candidate.provider;
     let commitment = SeatId { job: *job, round: ROUND, role, seat: index, provider }.commit(value);
+    let recheck = SeatId { job: *job, round: ROUND + 1, role, seat: index, provider }.commit(value);
     let claim = (role == Role::Executor).then_some(*claim);
-    let digest = SeatStep::Commit { commitment, claim }.digest(&genesis(), job, ROUND, index);
+    let digest = SeatStep::Commit { commitment, recheck, claim }.digest(&genesis(), job, ROUND, index);
     SeatRecord {
         index,
         round: ROUND,
@@ -187,7 +190,7 @@ fn seat(
         provider,
         work_key: pair.public.to_bytes(),
         outcome: SeatOutcome::Right,
-        commitment: Some(SignedCommitment { commitment, signature: sign(&pair, &digest) }),
+        commitment: Some(SignedCommitment { commitment, recheck, signature: sign(&pair, &digest) }),
         value: Some(*value),
         paid: Amount::ZERO,
     }
