@@ -4,17 +4,22 @@ use std::collections::HashSet;
 
 use assay_engine::{LoadOptions, Model};
 use assay_manifest::{Digest32, merkle, sha256};
-use assay_node::client::{Client, Order, Wish};
+use assay_node::client::{Client, ClientError, Order, Wish};
 use assay_node::keys::Key;
+use assay_node::sealing::fresh_entropy;
 use assay_protocol::commitment::{Claim, Finish, Salt, SaltPurpose, input_commit_from};
+use assay_protocol::job::Job;
 use assay_protocol::receipt::Receipt;
 use assay_protocol::record::{Policy, Prices};
 use assay_protocol::request::{Message, Prompt, Request, Sampler, prompt_hash};
+use assay_protocol::seal::{Content, Delivery, Envelope, InputParcel, Parcel};
+use assay_protocol::signature::Signature;
 use assay_protocol::units::Price;
 use assay_runtime::{RuntimeCall, UNIT};
 use frame_support::{Blake2_256, StorageHasher, Twox128};
 use jsonrpsee::rpc_params;
 use serde_json::Value;
+use sp_core::Pair;
 
 use crate::needles::Needles;
 use crate::process::{NodeProcess, run};
@@ -183,8 +188,8 @@ impl Public {
     }
 }
 
-async fn buy(node: &NodeProcess, client: &Client, buyer: &Key, question: &str) -> Order {
-    let wish = Wish {
+fn wish(node: &NodeProcess, question: &str) -> Wish {
+    Wish {
         model_id: node.model,
         prompt: chat(question),
         now_s: 0,
@@ -199,8 +204,11 @@ async fn buy(node: &NodeProcess, client: &Client, buyer: &Key, question: &str) -
             verify_max: Price::new(1_000 * UNIT),
         },
         direct_executor: None,
-    };
-    let order = client.draft(buyer.account(), wish).await.unwrap();
+    }
+}
+
+async fn buy(node: &NodeProcess, client: &Client, buyer: &Key, question: &str) -> Order {
+    let order = client.draft(buyer.account(), wish(node, question)).await.unwrap();
     client.place(buyer, &order).await.unwrap();
     client.follow_order(buyer, &order, |_| {}).await.unwrap();
     order
@@ -281,4 +289,73 @@ fn only_the_buyers_disk_holds_a_prompt_or_an_answer() {
         assert!(!needles.found_below(buyer_dir.path()).is_empty(), "the buyer keeps what it has bought");
         needles.prove_in(other_dir.path());
     }
+}
+
+#[tokio::test]
+async fn a_node_takes_an_input_from_its_requester_for_the_executor_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeProcess::start(dir.path());
+    let client = node.client().await;
+    let [buyer, stranger] = ["//Bob", "//Charlie"].map(|uri| Key::development(uri).unwrap());
+    let order = client.draft(buyer.account(), wish(&node, "Hello")).await.unwrap();
+    client.request_job(&buyer, &order).await.unwrap();
+    let mut events = client.job_events(&order.job).await.unwrap();
+    let job = loop {
+        let job: Job = client.runtime::<Option<Job>>("JobsApi_job", order.job).await.unwrap().unwrap();
+        if job.executor().is_some() {
+            break job;
+        }
+        events.next().await.unwrap();
+    };
+    let seat = job.executor().unwrap();
+    let from = |sender: &Key, signer: &Key| {
+        let delivery = Delivery {
+            genesis: job.genesis,
+            job: job.id,
+            sender: sender.account().into(),
+            recipient: seat.provider,
+            seat: seat.index,
+            content: Content::Input(&order.record),
+        };
+        let (salt, request) = (order.salt.clone(), order.request.clone());
+        let parcel = Parcel::Input(InputParcel { salt, request, reply_key: order.reply_secret.public() });
+        let sign = |digest: &Digest32| Signature(signer.pair.sign(digest.as_bytes()).0);
+        Envelope::seal(&delivery, &parcel, &seat.encryption_key, fresh_entropy(), sign).unwrap()
+    };
+    let own = from(&buyer, &buyer);
+    for (reason, envelope) in [
+        ("a stranger's", from(&stranger, &stranger)),
+        ("signed by a stranger", from(&buyer, &stranger)),
+        ("for another seat", Envelope { seat: seat.index + 1, ..own.clone() }),
+        ("to another key", Envelope { key: Digest32::ZERO, ..own.clone() }),
+        ("altered", Envelope { package: vec![0; own.package.len()], ..own.clone() }),
+    ] {
+        let answer: Result<Value, _> = client.request("job_v1_deliver", rpc_params![envelope]).await;
+        assert!(matches!(answer, Err(ClientError::Refused { code: 22_002, .. })), "{reason}: {answer:?}");
+    }
+    client.follow_order(&buyer, &order, |_| {}).await.unwrap();
+    let record = client.job(&order.job).await.unwrap().settlement.unwrap();
+    assert!(client.answer(&order, &record).await.is_ok());
+}
+
+#[test]
+fn a_settled_answer_is_had_from_the_ledger_too() {
+    /// On a busy machine a job may be closed before its answer is demanded; then another one is bought.
+    const ATTEMPTS: usize = 5;
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeProcess::start(dir.path());
+    let common =
+        ["--rpc", &node.rpc, "--base-path", dir.path().to_str().unwrap(), "--key", "//Bob", "--json"];
+    for _ in 0..ATTEMPTS {
+        let ask = ["job", "submit", "--model", "demo", "--prompt", "What is 12 + 34?", "--wait"];
+        let bought: Value = serde_json::from_slice(&run(&[&ask[..], &common].concat()).stdout).unwrap();
+        let demand = ["job", "demand", bought["id"].as_str().unwrap(), "--yes"];
+        let demanded = run(&[&demand[..], &common].concat());
+        if demanded.status.success() {
+            let demanded: Value = serde_json::from_slice(&demanded.stdout).unwrap();
+            assert_eq!((&demanded["state"], &demanded["output"]), (&"answered".into(), &bought["output"]));
+            return;
+        }
+    }
+    panic!("no answer was had from the ledger in {ATTEMPTS} attempts");
 }
