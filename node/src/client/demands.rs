@@ -1,6 +1,6 @@
 //! Asking on the ledger for an answer that nobody hands over (clauses J12 and J13).
 
-use assay_manifest::{Digest32, TaggedHash};
+use assay_manifest::{Digest32, JobId, TaggedHash};
 use assay_protocol::job::{Job, NeedState, Party, SettlementRecord};
 use assay_protocol::params::Params;
 use assay_protocol::seal::{Content, Delivery, Parcel, SealingSecret};
@@ -10,7 +10,7 @@ use pallet_assay_jobs::{Call, Packages};
 use super::chain::{Client, ClientError};
 use super::deliveries::JobOutput;
 use super::orders::Order;
-use super::submit::SubmitError;
+use super::submit::{Included, SubmitError};
 use crate::keys::Key;
 
 /// What became of a demand.
@@ -60,12 +60,29 @@ impl Client {
         Ok(params.need_deposit().map_err(foreign)?.get())
     }
 
+    /// A job as the ledger keeps it.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses.
+    pub async fn job_on_ledger(&self, job: &JobId) -> Result<Option<Job>, ClientError> {
+        self.runtime("JobsApi_job", *job).await
+    }
+
+    /// Contests what was agreed about a job.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the ledger refuses: the window is over, or the validators have decided already.
+    pub async fn challenge(&self, key: &Key, job: JobId) -> Result<Included, SubmitError> {
+        let call = Call::challenge { job };
+        self.submit(key, "jobs.challenge", RuntimeCall::Jobs(call)).await
+    }
+
     /// Asks on the ledger for the answer to an order, unless that was done.
     ///
     /// # Errors
     /// [`SubmitError`] when the ledger refuses: the window is over, or the answer was found wrong.
     pub async fn demand(&self, key: &Key, order: &Order) -> Result<(), SubmitError> {
-        let job: Option<Job> = self.runtime("JobsApi_job", order.job).await?;
+        let job = self.job_on_ledger(&order.job).await?;
         if job.is_some_and(|job| job.need(Party::Requester).is_some()) {
             return Ok(());
         }

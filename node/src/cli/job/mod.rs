@@ -2,6 +2,7 @@
 
 mod submit;
 mod bought;
+mod challenge;
 mod demand;
 mod kept;
 mod show;
@@ -12,6 +13,7 @@ use assay_manifest::JobId;
 use assay_protocol::job::Verdict;
 use clap::{Args, Subcommand};
 
+use self::challenge::Challenge;
 use self::demand::Demand;
 use self::list::List;
 use self::submit::Submit;
@@ -34,6 +36,8 @@ pub enum JobCommand {
     Watch(JobRef),
     /// Ask on the ledger for an answer that nobody hands over.
     Demand(Demand),
+    /// Contest what was agreed about a job; the validators execute it again.
+    Challenge(Challenge),
 }
 
 impl JobCommand {
@@ -48,6 +52,7 @@ impl JobCommand {
             Self::List(list) => list.run(context).await,
             Self::Watch(job) => watch::watch(context, &job.job).await,
             Self::Demand(demand) => demand.run(context).await,
+            Self::Challenge(challenge) => challenge.run(context).await,
         }
     }
 }
