@@ -87,7 +87,7 @@ impl JobBoard for Board {
     }
 
     async fn submit(&self, step: Step) -> Result<(), BoardError> {
-        let call = call(step).map_err(failed("making a step"))?;
+        let call = step_call(step).map_err(failed("making a step"))?;
         self.put(RuntimeCall::Jobs(call)).await
     }
 }
@@ -139,7 +139,11 @@ impl KeyLedger for Board {
     }
 }
 
-fn call(step: Step) -> Result<Call<Runtime>, &'static str> {
+/// The call that carries a step to the ledger.
+///
+/// # Errors
+/// When it holds more than a call can.
+pub fn step_call(step: Step) -> Result<Call<Runtime>, &'static str> {
     Ok(match step {
         Step::Seat { job, round, seat, step, signature } => Call::step { job, round, seat, step, signature },
         Step::Post { job, party, package, signature } => {

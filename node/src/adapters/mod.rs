@@ -10,7 +10,7 @@ mod pool;
 mod receipts;
 mod redb;
 
-pub use board::Board;
+pub use board::{Board, step_call};
 pub use jobs::Orders;
 pub use journal::Journal;
 pub use models::Models;

@@ -1,0 +1,202 @@
+//! Money: every account's wealth moves by what events and records say, once, and the issuance with it.
+
+use std::collections::BTreeMap;
+
+use assay_node::ledger::FinalizedBlock;
+use assay_protocol::job::{Job, SettlementRecord};
+use assay_protocol::party::AccountBytes;
+use assay_runtime::{Balance, RuntimeEvent, RuntimeHoldReason};
+use pallet_transaction_payment::Event::TransactionFeePaid;
+
+use crate::chain::pot;
+use crate::world::World;
+
+/// Everybody's wealth at the head, and what it was when the market opened.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    wealth: BTreeMap<AccountBytes, Balance>,
+    first: BTreeMap<AccountBytes, Balance>,
+    /// Fees of transactions that each account has paid.
+    fees: BTreeMap<AccountBytes, Balance>,
+    issuance: Balance,
+}
+
+/// Stake that one provider lost in a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Forfeit {
+    pub provider: AccountBytes,
+    pub amount: Balance,
+    pub burned: Balance,
+}
+
+impl Books {
+    pub fn of(world: &World) -> Self {
+        let accounts = world.actors.iter().map(|actor| actor.account).chain([pot().into()]);
+        let wealth: BTreeMap<_, _> = accounts.map(|account| (account, world.net.wealth(&account))).collect();
+        Self { first: wealth.clone(), wealth, fees: BTreeMap::new(), issuance: world.net.issuance() }
+    }
+
+    /// What the account has gained, but for the fees of its transactions.
+    pub fn profit(&self, who: &AccountBytes) -> i128 {
+        let of = |book: &BTreeMap<AccountBytes, Balance>| book.get(who).copied().unwrap_or(0) as i128;
+        of(&self.wealth) - of(&self.first) + of(&self.fees)
+    }
+}
+
+/// What left a provider's stake in this block.
+pub fn forfeits(block: &FinalizedBlock) -> Vec<Forfeit> {
+    use pallet_assay_providers::Event::Forfeited;
+    let forfeited = |event: &RuntimeEvent| match event {
+        RuntimeEvent::Providers(Forfeited { provider, amount, burned }) => {
+            Some(Forfeit { provider: provider.clone().into(), amount: *amount, burned: *burned })
+        }
+        _ => None,
+    };
+    block.events.iter().filter_map(|record| forfeited(&record.event)).collect()
+}
+
+fn fees(block: &FinalizedBlock) -> BTreeMap<AccountBytes, Balance> {
+    let mut fees = BTreeMap::new();
+    for record in &block.events {
+        if let RuntimeEvent::TransactionPayment(TransactionFeePaid { who, actual_fee, tip }) = &record.event {
+            *fees.entry(who.clone().into()).or_default() += actual_fee + tip;
+        }
+    }
+    fees
+}
+
+impl World {
+    /// Compares the accounts after a block with what its events and `records` explain.
+    pub fn check_money(
+        &mut self,
+        block: &FinalizedBlock,
+        records: &[SettlementRecord],
+    ) -> Result<(), String> {
+        let now = Books::of(self);
+        let (forfeits, fees) = (forfeits(block), fees(block));
+        let other = other_moves(block);
+        let burned = fees.values().sum::<Balance>()
+            + other.burned
+            + forfeits.iter().map(|forfeit| forfeit.burned).sum::<Balance>()
+            + self.firsts(records).map(|record| record.payments.burned.get()).sum::<Balance>();
+        if self.books.issuance != now.issuance + burned {
+            let (before, after) = (self.books.issuance, now.issuance);
+            return Err(format!("issuance is conserved: {before} before, {burned} burned, {after} after"));
+        }
+        let mut expected = self.explained(records);
+        for (who, amount) in other.moved {
+            *expected.entry(who).or_default() += amount;
+        }
+        for (who, fee) in &fees {
+            *expected.entry(*who).or_default() -= *fee as i128;
+        }
+        for forfeit in &forfeits {
+            *expected.entry(forfeit.provider).or_default() -= forfeit.amount as i128;
+        }
+        self.check_shares(&now, expected, (&forfeits, records))?;
+        for (who, fee) in fees {
+            *self.books.fees.entry(who).or_default() += fee;
+        }
+        (self.books.wealth, self.books.issuance) = (now.wealth, now.issuance);
+        Ok(())
+    }
+
+    /// What is left when everything else is explained are shares of forfeited bonds, and all of them.
+    fn check_shares(
+        &self,
+        now: &Books,
+        mut expected: BTreeMap<AccountBytes, i128>,
+        (forfeits, records): (&[Forfeit], &[SettlementRecord]),
+    ) -> Result<(), String> {
+        let mut shares = 0;
+        for (who, wealth) in &now.wealth {
+            let moved = *wealth as i128 - self.books.wealth[who] as i128;
+            let share = moved - expected.remove(who).unwrap_or(0);
+            if share < 0 || share > 0 && !self.may_share(who, records) {
+                return Err(format!("payments happen once: {} moved {share} unexplained", hex::encode(who)));
+            }
+            shares += share;
+        }
+        let divided: i128 = forfeits.iter().map(|f| (f.amount - f.burned) as i128).sum();
+        if shares != divided {
+            return Err(format!("forfeits are divided whole: {divided} to divide, {shares} arrived"));
+        }
+        Ok(())
+    }
+
+    /// The records that settle a job, without those that say more of one.
+    fn firsts<'a>(&'a self, records: &'a [SettlementRecord]) -> impl Iterator<Item = &'a SettlementRecord> {
+        records.iter().filter(|record| self.tracked[&record.job].records.first() == Some(record))
+    }
+
+    /// What the records alone say of each account's wealth; escrow counted as the requester's until it is spent.
+    /// What a job's later records repeat moves nothing again: only the fresh verifier is paid then, by the pot.
+    fn explained(&self, records: &[SettlementRecord]) -> BTreeMap<AccountBytes, i128> {
+        let mut moved = BTreeMap::new();
+        let mut add = |who: AccountBytes, amount: i128| *moved.entry(who).or_default() += amount;
+        for record in records {
+            let all = &self.tracked[&record.job].records;
+            let at = all.iter().position(|other| other == record).unwrap_or_default();
+            let paid_before = |index| {
+                all[..at]
+                    .iter()
+                    .flat_map(|other| &other.seats)
+                    .any(|seat| seat.index == index && seat.paid.get() > 0)
+            };
+            for seat in record.seats.iter().filter(|seat| seat.paid.get() > 0 && !paid_before(seat.index)) {
+                add(seat.provider, seat.paid.get() as i128);
+                if at > 0 {
+                    add(pot().into(), -(seat.paid.get() as i128));
+                }
+            }
+            if at == 0 {
+                let payments = record.payments;
+                let spent = [payments.executor, payments.verifiers, payments.pot, payments.burned];
+                add(record.requester, -(spent.iter().map(|part| part.get()).sum::<Balance>() as i128));
+                add(pot().into(), payments.pot.get() as i128);
+            }
+        }
+        moved
+    }
+
+    /// Whether the account may have a share of a bond that was forfeited: the pot, and the parties of a job.
+    fn may_share(&self, who: &AccountBytes, records: &[SettlementRecord]) -> bool {
+        let of_record = |record: &SettlementRecord| {
+            record.requester == *who || record.seats.iter().any(|seat| seat.provider == *who)
+        };
+        let of_job = |job: &Job| job.requester == *who || job.seats.iter().any(|seat| seat.provider == *who);
+        AccountBytes::from(pot()) == *who || records.iter().any(of_record) || self.open.iter().any(of_job)
+    }
+}
+
+/// Money that moves without a record: deposits that end, and what the pot spends on later looks.
+#[derive(Default)]
+struct OtherMoves {
+    burned: Balance,
+    moved: BTreeMap<AccountBytes, i128>,
+}
+
+fn other_moves(block: &FinalizedBlock) -> OtherMoves {
+    use pallet_balances::Event::{Burned, BurnedHeld, TransferOnHold};
+    let deposit = RuntimeHoldReason::Jobs(pallet_assay_jobs::HoldReason::Deposit);
+    let mut other = OtherMoves::default();
+    for record in &block.events {
+        let RuntimeEvent::Balances(event) = &record.event else { continue };
+        match event {
+            BurnedHeld { reason, who, amount } if *reason == deposit => {
+                other.burned += amount;
+                *other.moved.entry(who.clone().into()).or_default() -= *amount as i128;
+            }
+            Burned { who, amount } if *who == pot() => {
+                other.burned += amount;
+                *other.moved.entry(pot().into()).or_default() -= *amount as i128;
+            }
+            TransferOnHold { reason, source, dest, amount } if *reason == deposit => {
+                *other.moved.entry(source.clone().into()).or_default() -= *amount as i128;
+                *other.moved.entry(dest.clone().into()).or_default() += *amount as i128;
+            }
+            _ => {}
+        }
+    }
+    other
+}
