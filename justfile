@@ -36,8 +36,13 @@ demo *ARGS:
 deny:
     cargo deny check
 
-# The measured claims: speed of the store's import, of the engine with the demo model, and weights of calls
+# A thousand kills of nodes at random moments, five hundred for each store of the ledger
+kills:
+    ASSAY_KILLS=500 cargo test -p assay-node --test flows -- --nocapture storm
+
+# The measured claims: the store's import, the engine with the demo model, weights of calls, the ledger's stores
 bench:
     cargo run --release -p assay-store --example import_speed
     cargo run --release -p assay-engine --example speed -- verifier/trainer/model/demo-q8_0.gguf 64 128
     cargo run --release -p assay-runtime --example weights
+    cargo run --release -p assay-node --example stores

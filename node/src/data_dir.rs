@@ -1,10 +1,10 @@
 //! Where a node keeps its things.
 //!
 //! ```text
-//! VERSION            layout of this directory
+//! VERSION            layout of this directory, and the ledger's store
 //! chain-spec.json    the chain
 //! trust.json         its genesis hash and validators: the trust root of receipts
-//! ledger.redb        state, blocks, certificates, events, log
+//! ledger.redb        state, blocks, certificates, events, log; or the directory ledger.sled
 //! jobs.redb          sealed inputs and answers of open jobs; nothing in it can be read without the keys
 //! keystore/          keys, mode 0600
 //! sealing/           keys that open what is sealed to this node, mode 0600
@@ -26,10 +26,41 @@ use serde::de::DeserializeOwned;
 use crate::chain_spec::ChainSpec;
 use crate::keys::Keystore;
 
-/// Layout that this binary reads and writes.
+/// Layout that this binary reads and writes. A ledger store other than redb is named behind it.
 const LAYOUT_VERSION: &str = "1";
 /// How the names of files begin that are being written.
 const TEMPORARY: &str = ".writing-";
+
+/// What keeps the ledger. A directory has one from its creation on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LedgerStore {
+    /// One file, written through at every block.
+    #[default]
+    Redb,
+    /// A directory with a log.
+    Sled,
+}
+
+impl LedgerStore {
+    /// Each store.
+    pub const ALL: [Self; 2] = [Self::Redb, Self::Sled];
+
+    /// The word on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Redb => "redb",
+            Self::Sled => "sled",
+        }
+    }
+
+    /// What `VERSION` says of a directory with this store.
+    fn version(self) -> String {
+        match self {
+            Self::Redb => LAYOUT_VERSION.into(),
+            Self::Sled => format!("{LAYOUT_VERSION} {}", self.name()),
+        }
+    }
+}
 
 /// A data directory could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +89,19 @@ pub enum DataDirError {
         /// What `VERSION` says.
         found: String,
     },
+    /// Its ledger is kept in the other store.
+    #[error(
+        "opening the data directory {}: its ledger is kept in {}, not in {}",
+        path.display(), found.name(), asked.name()
+    )]
+    OtherStore {
+        /// The directory.
+        path: PathBuf,
+        /// What it has.
+        found: LedgerStore,
+        /// What was asked for.
+        asked: LedgerStore,
+    },
     /// It belongs to another chain.
     #[error("opening the data directory {}: it belongs to another chain", .0.display())]
     OtherChain(PathBuf),
@@ -78,6 +122,7 @@ pub enum DataDirError {
 #[derive(Clone, Debug)]
 pub struct DataDir {
     root: PathBuf,
+    store: LedgerStore,
 }
 
 /// The directory under which each chain has its own: `$XDG_DATA_HOME/assay` or what the platform has.
@@ -91,11 +136,12 @@ pub fn default_base() -> Result<PathBuf, DataDirError> {
 }
 
 impl DataDir {
-    /// The directory of a chain under `base`, created if it is not there, and closed to other users.
+    /// The directory of a chain under `base`, created if it is not there, and closed to other users. Its ledger is
+    /// kept in `store`; without one, in what it has, or in the default.
     ///
     /// # Errors
     /// [`DataDirError`] when it cannot be written, or is something else.
-    pub fn create(base: &Path, spec: &ChainSpec) -> Result<Self, DataDirError> {
+    pub fn create(base: &Path, spec: &ChainSpec, store: Option<LedgerStore>) -> Result<Self, DataDirError> {
         let root = base.join(&spec.id);
         let version = root.join("VERSION");
         let complete = version.exists();
@@ -107,9 +153,10 @@ impl DataDir {
         if !complete {
             write_json(&root.join("chain-spec.json"), spec)?;
             // Last, so that a directory without it was never complete.
-            write_atomic(&version, format!("{LAYOUT_VERSION}\n").as_bytes())?;
+            write_atomic(&version, format!("{}\n", store.unwrap_or_default().version()).as_bytes())?;
         }
         let dir = Self::open(&root)?;
+        dir.expect_store(store)?;
         if dir.chain_spec()? != *spec {
             return Err(DataDirError::OtherChain(root));
         }
@@ -141,10 +188,22 @@ impl DataDir {
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         let path = root.join("VERSION");
         let found = fs::read_to_string(&path).map_err(io("reading", &path))?;
-        if found.trim() != LAYOUT_VERSION {
-            return Err(DataDirError::OtherVersion { path: root.into(), found: found.trim().into() });
+        let store = LedgerStore::ALL.into_iter().find(|store| store.version() == found.trim());
+        let other = || DataDirError::OtherVersion { path: root.into(), found: found.trim().into() };
+        Ok(Self { root: root.into(), store: store.ok_or_else(other)? })
+    }
+
+    /// Refuses another store than the ledger is kept in, if one was asked for.
+    ///
+    /// # Errors
+    /// [`DataDirError::OtherStore`] when it is another.
+    pub fn expect_store(&self, asked: Option<LedgerStore>) -> Result<(), DataDirError> {
+        match asked {
+            Some(asked) if asked != self.store => {
+                Err(DataDirError::OtherStore { path: self.root.clone(), found: self.store, asked })
+            }
+            _ => Ok(()),
         }
-        Ok(Self { root: root.into() })
     }
 
     /// The directory itself.
@@ -180,9 +239,14 @@ impl DataDir {
         if self.trust()? == *trust { Ok(()) } else { Err(DataDirError::OtherChain(self.root.clone())) }
     }
 
-    /// The ledger's file.
+    /// What keeps the ledger.
+    pub const fn store(&self) -> LedgerStore {
+        self.store
+    }
+
+    /// The ledger's file or directory.
     pub fn ledger(&self) -> PathBuf {
-        self.root.join("ledger.redb")
+        self.root.join("ledger").with_extension(self.store.name())
     }
 
     /// The journal's file.
@@ -271,17 +335,34 @@ mod tests {
     fn a_directory_opens_again_for_the_same_chain_only() {
         let base = tempfile::tempdir().unwrap();
         let spec = ChainSpec::development().unwrap();
-        let dir = DataDir::create(base.path(), &spec).unwrap();
-        assert_eq!(DataDir::create(base.path(), &spec).unwrap().chain_spec().unwrap(), spec);
+        let dir = DataDir::create(base.path(), &spec, None).unwrap();
+        assert_eq!(DataDir::create(base.path(), &spec, None).unwrap().chain_spec().unwrap(), spec);
         assert_eq!(mode(dir.root()), 0o700);
         let other = ChainSpec { block_time_ms: 7, ..spec };
-        assert!(matches!(DataDir::create(base.path(), &other), Err(DataDirError::OtherChain(_))));
+        assert!(matches!(DataDir::create(base.path(), &other, None), Err(DataDirError::OtherChain(_))));
+    }
+
+    #[test]
+    fn a_directory_keeps_its_ledger_in_the_store_that_it_was_created_with() {
+        let base = tempfile::tempdir().unwrap();
+        let spec = ChainSpec::development().unwrap();
+        let create = |store| DataDir::create(base.path(), &spec, store);
+        let root = create(Some(LedgerStore::Sled)).unwrap().root().to_owned();
+        assert_eq!(create(None).unwrap().store(), LedgerStore::Sled);
+        let dir = DataDir::open(&root).unwrap();
+        assert_eq!(dir.ledger(), root.join("ledger.sled"));
+        let refused = create(Some(LedgerStore::Redb)).unwrap_err();
+        assert!(refused.to_string().ends_with("its ledger is kept in sled, not in redb"), "{refused}");
+        // A directory from before there was a choice.
+        fs::write(root.join("VERSION"), "1\n").unwrap();
+        assert_eq!(create(Some(LedgerStore::Redb)).unwrap().ledger(), root.join("ledger.redb"));
+        assert!(matches!(create(Some(LedgerStore::Sled)), Err(DataDirError::OtherStore { .. })));
     }
 
     #[test]
     fn a_trust_root_is_written_once() {
         let base = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(base.path(), &ChainSpec::development().unwrap()).unwrap();
+        let dir = DataDir::create(base.path(), &ChainSpec::development().unwrap(), None).unwrap();
         let trust = |byte| Trust {
             genesis: assay_manifest::Digest32::from_bytes([byte; 32]),
             validators: assay_protocol::certificate::ValidatorSet::new(vec![]),
@@ -299,7 +380,7 @@ mod tests {
         let root = base.path().join("dev");
         fs::create_dir_all(root.join("keystore")).unwrap();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
-        DataDir::create(base.path(), &ChainSpec::development().unwrap()).unwrap();
+        DataDir::create(base.path(), &ChainSpec::development().unwrap(), None).unwrap();
         assert_eq!(mode(&root), 0o700, "others could read the inputs of jobs");
     }
 
@@ -307,9 +388,9 @@ mod tests {
     fn a_directory_that_others_could_read_is_closed_when_it_is_used_again() {
         let base = tempfile::tempdir().unwrap();
         let spec = ChainSpec::development().unwrap();
-        let dir = DataDir::create(base.path(), &spec).unwrap();
+        let dir = DataDir::create(base.path(), &spec, None).unwrap();
         fs::set_permissions(dir.root(), fs::Permissions::from_mode(0o755)).unwrap();
-        DataDir::create(base.path(), &spec).unwrap();
+        DataDir::create(base.path(), &spec, None).unwrap();
         assert_eq!(mode(dir.root()), 0o700);
     }
 
@@ -317,10 +398,10 @@ mod tests {
     fn a_creation_that_was_cut_off_is_completed() {
         let base = tempfile::tempdir().unwrap();
         let spec = ChainSpec::development().unwrap();
-        let root = DataDir::create(base.path(), &spec).unwrap().root().to_owned();
+        let root = DataDir::create(base.path(), &spec, None).unwrap().root().to_owned();
         fs::remove_file(root.join("VERSION")).unwrap();
         fs::write(root.join(format!("{TEMPORARY}x")), "1").unwrap();
-        assert_eq!(DataDir::create(base.path(), &spec).unwrap().chain_spec().unwrap(), spec);
+        assert_eq!(DataDir::create(base.path(), &spec, None).unwrap().chain_spec().unwrap(), spec);
     }
 
     #[test]
@@ -342,8 +423,8 @@ mod tests {
         let spec = ChainSpec::development().unwrap();
         fs::create_dir_all(base.path().join("dev/keystore")).unwrap();
         fs::write(base.path().join("dev/thesis.txt"), "important").unwrap();
-        assert!(matches!(DataDir::create(base.path(), &spec), Err(DataDirError::Foreign(_))));
+        assert!(matches!(DataDir::create(base.path(), &spec, None), Err(DataDirError::Foreign(_))));
         fs::write(base.path().join("dev/VERSION"), "9").unwrap();
-        assert!(matches!(DataDir::create(base.path(), &spec), Err(DataDirError::OtherVersion { .. })));
+        assert!(matches!(DataDir::create(base.path(), &spec, None), Err(DataDirError::OtherVersion { .. })));
     }
 }

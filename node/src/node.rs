@@ -13,7 +13,7 @@ use assay_store::{Store, StoreError};
 use tokio::sync::{broadcast, oneshot, watch};
 use tracing::{info, warn};
 
-use crate::adapters::{Board, Journal, Models, Orders, PoolSource, RedbKv};
+use crate::adapters::{Board, Journal, Models, Orders, PoolSource, open_ledger};
 use crate::chain_spec::ChainSpec;
 use crate::consensus::{self, Authority, AuthorityKeys};
 use crate::data_dir::{DataDir, DataDirError};
@@ -101,7 +101,7 @@ impl Kept {
         config: ledger::Config,
         derived: Vec<SealingSecret>,
     ) -> Result<Self, StartError> {
-        let kv = RedbKv::open(&data.ledger()).map_err(ChainError::from)?;
+        let kv = open_ledger(data.store(), &data.ledger()).map_err(ChainError::from)?;
         let journal = Journal::open(&data.journal())?;
         let ring = KeyRing::open(data.sealing(), derived)?;
         let store = Arc::new(Store::open(&data.models())?);

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use assay_manifest::{ArtifactId, merkle};
 use assay_protocol::header::HeaderView;
 use assay_runtime::executor::testing::{FailingKv, conformance};
-use assay_runtime::executor::{Chain, ChainError, Kv, MemoryKv, Retention, decode_extrinsic, on_big_stack};
+use assay_runtime::executor::{
+    Chain, ChainError, Kv, MemoryKv, Retention, check, decode_extrinsic, on_big_stack,
+};
 use assay_runtime::{GenesisSpec, RuntimeCall, RuntimeEvent, UNIT, UncheckedExtrinsic};
 use codec::Encode;
 use sp_keyring::Sr25519Keyring::Bob;
@@ -29,7 +31,8 @@ fn register(n: u8) -> RuntimeCall {
 
 #[test]
 fn the_memory_store_keeps_the_contract() {
-    conformance(&MemoryKv::default()).unwrap();
+    let kv = Arc::new(MemoryKv::default());
+    conformance(|| Ok(Arc::clone(&kv))).unwrap();
 }
 
 #[test]
@@ -187,6 +190,59 @@ fn states_within_the_window_stay_readable_and_older_ones_go() {
         network.block(vec![signed]);
     }
     assert!(pruned < nodes(&archive) / 2, "{pruned} nodes against {} in the archive", nodes(&archive));
+}
+
+#[test]
+fn a_check_reads_everything_that_a_chain_is_made_of() {
+    let kv = SharedKv::default();
+    let mut network = Network::open(kv.clone(), Retention::Window(2)).unwrap();
+    for n in 0..6 {
+        let signed = network.sign(&alice(), register(n));
+        network.block(vec![signed]);
+    }
+    let head = network.chain.head();
+    let whole = check(kv.clone(), &genesis()).unwrap();
+    assert_eq!((whole.height, whole.head, whole.log_entries), (6, head.hash(), 6));
+    assert_eq!(whole.state_keys, network.chain.reader().at(None).unwrap().walk().unwrap());
+    // Every entry but nodes of older states, and lists of what is to be deleted.
+    let entries = kv.scan(b"", b"", usize::MAX).unwrap();
+    for (key, value) in entries.iter().filter(|(key, _)| !key.starts_with(b"n") && !key.starts_with(b"g")) {
+        kv.commit(vec![(key.clone(), None)]).unwrap();
+        let missed = check(kv.clone(), &genesis()).expect_err("an entry is missing");
+        assert!(matches!(missed, ChainError::Corrupt(_)), "{missed}");
+        kv.commit(vec![(key.clone(), Some(value.clone()))]).unwrap();
+    }
+    assert_eq!(check(kv, &genesis()), Ok(whole));
+}
+
+#[test]
+fn a_walk_compares_every_node_of_the_state_with_its_hash() {
+    let kv = SharedKv::default();
+    let network = Network::open(kv.clone(), Retention::Archive).unwrap();
+    let lease = network.chain.reader().at(None).unwrap();
+    let keys = lease.walk().unwrap();
+    let nodes = kv.scan(b"n", b"", usize::MAX).unwrap();
+    assert!(nodes.len() > 20);
+    for (key, value) in nodes {
+        let mut other = value.clone();
+        *other.last_mut().unwrap() ^= 1;
+        for damage in [None, Some(other)] {
+            kv.commit(vec![(key.clone(), damage)]).unwrap();
+            assert!(matches!(lease.walk(), Err(ChainError::Corrupt(_))));
+        }
+        kv.commit(vec![(key, Some(value))]).unwrap();
+    }
+    assert_eq!(lease.walk(), Ok(keys));
+}
+
+#[test]
+fn a_check_creates_nothing_and_knows_its_chain() {
+    let kv = SharedKv::default();
+    assert!(matches!(check(kv.clone(), &genesis()), Err(ChainError::Corrupt(_))));
+    assert!(kv.scan(b"", b"", 1).unwrap().is_empty());
+    drop(Network::open(kv.clone(), Retention::Archive).unwrap());
+    let other = GenesisSpec { seed: "another".into(), ..genesis() };
+    assert!(matches!(check(kv, &other), Err(ChainError::ForeignGenesis { .. })));
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl TestNode {
         let data = tempfile::tempdir().unwrap();
         let spec = ChainSpec::development().unwrap();
         let config = Config {
-            data: DataDir::create(data.path(), &spec).unwrap(),
+            data: DataDir::create(data.path(), &spec, None).unwrap(),
             spec,
             kind: rpc::ChainKind::Development,
             authority: Some(development_authority()),

@@ -3,10 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use assay_manifest::ModelId;
 use assay_node::client::Client;
-use assay_node::data_dir::DataDir;
+use assay_node::data_dir::{DataDir, LedgerStore};
 use serde::Deserialize;
 
 /// The binary under test.
@@ -24,10 +25,69 @@ pub fn run(arguments: &[&str]) -> Output {
     assay().args(arguments).output().expect("the binary runs")
 }
 
+/// How a development node is to run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where it keeps its things.
+    pub base: PathBuf,
+    /// What keeps its ledger.
+    pub store: LedgerStore,
+    /// From one block to the next.
+    pub block_time: Duration,
+    /// What else it is told.
+    pub arguments: Vec<String>,
+}
+
+impl Setup {
+    /// A node with the default store.
+    pub fn in_dir(base: &Path) -> Self {
+        let block_time = Duration::from_millis(100);
+        Self { base: base.into(), store: LedgerStore::default(), block_time, arguments: vec![] }
+    }
+
+    /// Starts a node and waits until it says that it is ready.
+    pub fn start(&self) -> NodeProcess {
+        let mut child = self.spawn();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Ready = serde_json::from_str(&line)
+            .unwrap_or_else(|error| panic!("the node said {line:?} ({error}); its log:\n{}", self.log()));
+        NodeProcess { setup: self.clone(), child, rpc: ready.rpc, model: ready.model }
+    }
+
+    /// Starts a node and kills it after this time, ready or not.
+    pub async fn start_and_kill(&self, after: Duration) {
+        let mut child = self.spawn();
+        // Nothing else happens; the time alone is waited for.
+        let _ = tokio::time::timeout(after, std::future::pending::<()>()).await;
+        kill(&mut child);
+    }
+
+    fn spawn(&self) -> Child {
+        let Self { base, store, block_time, arguments } = self;
+        let mut command = assay();
+        command.args(["node", "--dev", "--json", "--rpc-port", "0", "--threads", "1"]);
+        command.args(["--store", store.name(), "--block-time", &block_time.as_millis().to_string()]);
+        command.arg("--base-path").arg(base).args(arguments);
+        // Its log would fill a pipe that nobody reads.
+        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
+        command.stdout(Stdio::piped()).stderr(log).spawn().expect("the node starts")
+    }
+
+    /// What its nodes have logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.base.join("node.log")
+    }
+}
+
 /// A running development node; killed with SIGKILL when dropped.
 pub struct NodeProcess {
+    setup: Setup,
     child: Child,
-    base: PathBuf,
     /// Where it serves JSON-RPC.
     pub rpc: String,
     /// The model that it offers.
@@ -48,24 +108,13 @@ impl NodeProcess {
 
     /// The same with other arguments, too.
     pub fn start_with(base: &Path, arguments: &[&str]) -> Self {
-        let mut command = assay();
-        command.args(["node", "--dev", "--json", "--rpc-port", "0", "--block-time", "100", "--threads", "1"]);
-        command.arg("--base-path").arg(base).args(arguments);
-        // Its log would fill a pipe that nobody reads.
-        let log = std::fs::File::options().create(true).append(true).open(base.join("node.log")).unwrap();
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the node starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Ready = serde_json::from_str(&line).unwrap_or_else(|error| {
-            let log = std::fs::read_to_string(base.join("node.log")).unwrap_or_default();
-            panic!("the node said {line:?} ({error}); its log:\n{log}")
-        });
-        Self { child, base: base.into(), rpc: ready.rpc, model: ready.model }
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        Setup { arguments, ..Setup::in_dir(base) }.start()
     }
 
     /// Its data directory.
     pub fn data_dir(&self) -> DataDir {
-        DataDir::open(&self.base.join("dev")).unwrap()
+        DataDir::open(&self.setup.base.join("dev")).unwrap()
     }
 
     /// A connection to it.
@@ -73,18 +122,22 @@ impl NodeProcess {
         Client::connect(&self.rpc).await.expect("the node answers")
     }
 
-    /// Kills it as a power cut would, and starts it again on the same data.
+    /// Kills it, and starts it again on the same data.
     pub fn kill_and_restart(self) -> Self {
-        let base = self.base.clone();
+        let setup = self.setup.clone();
         drop(self);
-        Self::start(&base)
+        setup.start()
     }
 }
 
 impl Drop for NodeProcess {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        kill(&mut self.child);
     }
+}
+
+fn kill(child: &mut Child) {
+    // It may have ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
 }

@@ -9,8 +9,9 @@ use assay_manifest::JobId;
 use assay_protocol::party::AccountBytes;
 use assay_protocol::seal::{Envelope, Purpose};
 use codec::{DecodeAll, Encode};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+use super::redb::open_or_create;
 use crate::receipts::{IndexError, SettlementIndex};
 use crate::worker::{Mailbox, MailboxError};
 
@@ -39,7 +40,7 @@ impl Journal {
     /// [`MailboxError`] when the file cannot be opened, or another process holds it.
     pub fn open(path: &Path) -> Result<Self, MailboxError> {
         let attempt = || -> Result<Database, redb::Error> {
-            let db = Database::create(path)?;
+            let db = open_or_create(&Builder::new(), path)?;
             let write = db.begin_write()?;
             write.open_table(ENVELOPES)?;
             write.open_table(SETTLEMENTS)?;

@@ -1,9 +1,10 @@
 //! The ledger's store in one redb file.
 
+use std::fs::File;
 use std::path::Path;
 
 use assay_runtime::executor::{Batch, Entry, Kv, StoreError};
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("ledger");
 
@@ -21,8 +22,20 @@ impl RedbKv {
     /// # Errors
     /// [`StoreError`] when the file is damaged, not writable, or held by another process.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::with(|builder| open_or_create(builder, path))
+    }
+
+    /// Opens or creates the store in anything that can be read and written like a file.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is damaged or cannot be written.
+    pub fn open_in(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        Self::with(|builder| Ok(builder.create_with_backend(backend)?))
+    }
+
+    fn with(open: impl FnOnce(&Builder) -> Result<Database, redb::Error>) -> Result<Self, StoreError> {
         let attempt = || -> Result<Database, redb::Error> {
-            let db = redb::Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
+            let db = open(Builder::new().set_cache_size(CACHE_BYTES))?;
             let write = db.begin_write()?;
             write.open_table(TABLE)?;
             write.commit()?;
@@ -78,6 +91,20 @@ impl Kv for RedbKv {
     }
 }
 
+/// Opens the database at `path`, or creates it. It gets its name when it is complete: redb refuses a file whose
+/// creation was cut off.
+pub(super) fn open_or_create(builder: &Builder, path: &Path) -> Result<Database, redb::Error> {
+    if !path.exists() {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let unfinished =
+            tempfile::Builder::new().prefix(".writing-").tempfile_in(parent).map_err(redb::Error::Io)?;
+        drop(builder.create(unfinished.path())?);
+        unfinished.persist_noclobber(path).map_err(|error| redb::Error::Io(error.error))?;
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(redb::Error::Io)?;
+    }
+    Ok(builder.open(path)?)
+}
+
 fn failed(what: &'static str) -> impl FnOnce(redb::Error) -> StoreError {
     move |error| StoreError { what, cause: error.to_string() }
 }
@@ -90,15 +117,17 @@ mod tests {
     #[test]
     fn the_file_keeps_the_contract() {
         let dir = tempfile::tempdir().unwrap();
-        conformance(&RedbKv::open(&dir.path().join("ledger.redb")).unwrap()).unwrap();
+        conformance(|| RedbKv::open(&dir.path().join("ledger.redb"))).unwrap();
     }
 
     #[test]
-    fn what_was_committed_survives_reopening() {
+    fn a_ledger_that_has_become_empty_is_damaged_and_not_new() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.redb");
         RedbKv::open(&path).unwrap().commit(vec![(b"k".to_vec(), Some(b"v".to_vec()))]).unwrap();
-        assert_eq!(RedbKv::open(&path).unwrap().get(b"k").unwrap(), Some(b"v".to_vec()));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        std::fs::write(&path, b"").unwrap();
+        assert!(RedbKv::open(&path).is_err());
     }
 
     #[test]

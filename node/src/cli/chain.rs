@@ -4,33 +4,90 @@ use assay_manifest::Digest32;
 use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::params::Params;
 use assay_protocol::units::Amount;
+use assay_runtime::executor::{Checked, StoreError, check, on_big_stack};
 use clap::Subcommand;
 use jsonrpsee::rpc_params;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::output::tokens;
 use super::table;
+use crate::adapters::open_ledger;
 use crate::client::Client;
+use crate::data_dir::DataDir;
 
 /// What is to be seen of the chain.
 #[derive(Debug, Subcommand)]
 pub enum ChainCommand {
     /// Print the chain's state, rules and validators.
     Info,
+    /// Read the whole ledger of a stopped node and compare it with its hashes: blocks, certificates, state, log.
+    Check,
 }
 
 impl ChainCommand {
     /// Prints it.
     ///
     /// # Errors
-    /// [`Failure`] when the node cannot be asked.
+    /// [`Failure`] when the node cannot be asked, or its ledger is not whole.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let Self::Info = self;
-        let info = Info::read(&context.client().await?).await?;
-        context.output().result(&info, Info::text)?;
+        match self {
+            Self::Info => {
+                let info = Info::read(&context.client().await?).await?;
+                context.output().result(&info, Info::text)?;
+            }
+            Self::Check => {
+                let whole = Whole::read(&context.data_dir()?)?;
+                context.output().result(&whole, Whole::text)?;
+            }
+        }
         Ok(())
+    }
+}
+
+/// A ledger in which nothing is missing.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Whole {
+    chain: String,
+    store: &'static str,
+    height: u32,
+    head: Digest32,
+    state_keys: usize,
+    log_entries: u64,
+}
+
+impl Whole {
+    fn read(data: &DataDir) -> Result<Self, Failure> {
+        let spec = data.chain_spec()?;
+        if !data.ledger().exists() {
+            let cause = format!("checking {}: no node has run with it", data.root().display());
+            return Err(Failure::usage(cause).hint("name the directory with --base-path and --chain"));
+        }
+        let not_opened = |error: StoreError| {
+            Failure::new(Exit::Store, error).hint("stop the node that uses the data directory")
+        };
+        let kv = open_ledger(data.store(), &data.ledger()).map_err(not_opened)?;
+        let checked = on_big_stack(|| check(kv, &spec.genesis)).and_then(|checked| checked);
+        let Checked { height, head, state_keys, log_entries } = checked.map_err(|error| {
+            Failure::new(Exit::Store, error).hint(
+                "the ledger is damaged; keep a copy of the data directory, and put a backup in its place",
+            )
+        })?;
+        let head = Digest32::from_bytes(head.0);
+        Ok(Self { chain: spec.id, store: data.store().name(), height, head, state_keys, log_entries })
+    }
+
+    fn text(&self) -> String {
+        let Self { chain, store, height, head, state_keys, log_entries } = self;
+        let log = entries(*log_entries);
+        table::fields(&[
+            ("chain", format!("{}, kept in {store}", table::plain(chain))),
+            ("blocks", format!("whole from 0 to {height}, {head}")),
+            ("state", format!("whole, {state_keys} keys")),
+            ("log", format!("whole, {log}")),
+        ])
     }
 }
 

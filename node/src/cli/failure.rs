@@ -109,6 +109,9 @@ impl From<DataDirError> for Failure {
         let hint = match &error {
             DataDirError::Io { .. } => "choose a directory that you can write to with --base-path",
             DataDirError::Damaged { .. } => return Self::new(Exit::Store, error),
+            DataDirError::OtherStore { .. } => {
+                "leave --store out to use the store that it has, or choose another directory with --base-path"
+            }
             _ => "choose another directory with --base-path",
         };
         Self::usage(error).hint(hint)

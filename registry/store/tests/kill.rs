@@ -6,29 +6,23 @@ use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
 
 /// Set in the process that is to be killed: the directory that it works in.
 const DOOMED: &str = "ASSAY_STORE_TEST_DOOMED";
+
+/// A name of this test, by which it finds itself in the process that is to be killed.
+const KILLED: &str = "a_killed_process_leaves_a_store_that_opens_whole";
 
 #[test]
 fn a_killed_process_leaves_a_store_that_opens_whole() {
     if let Some(dir) = env::var_os(DOOMED) {
         churn(Path::new(&dir));
     }
-    let dir = tempfile::tempdir().unwrap();
-    for name in ["a", "b", "c"] {
-        fs::create_dir(dir.path().join(name)).unwrap();
-        fs::write(dir.path().join(name).join("own"), name.repeat(100_000)).unwrap();
-        fs::write(dir.path().join(name).join("shared"), "shared").unwrap();
-    }
+    let dir = files();
     for operations in 1..=8 {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "a_killed_process_leaves_a_store_that_opens_whole", "--nocapture"])
-            .env(DOOMED, dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = doomed(&mut Command::new(env::current_exe().unwrap()), dir.path());
         // Open until the kill, or the child would end by a failed write instead.
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let done = lines.by_ref().filter(|line| line.ends_with("done")).take(operations).count();
@@ -37,6 +31,38 @@ fn a_killed_process_leaves_a_store_that_opens_whole() {
         child.wait().unwrap();
         check(&Store::open(&dir.path().join("store")).unwrap());
     }
+}
+
+/// A limit on the length of every file stands for a disk that is full.
+#[test]
+fn a_process_that_cannot_write_any_more_leaves_a_store_that_opens_whole() {
+    let dir = files();
+    // In half KiB: less than one of the files to import, and less than a new index, in two ways.
+    for limit in [50, 300, 1_000] {
+        let mut shell = Command::new("sh");
+        let limited = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited]).arg(env::current_exe().unwrap());
+        let ended = doomed(&mut shell, dir.path()).wait_with_output().unwrap();
+        assert!(!ended.status.success(), "it ended because a write failed");
+        check(&Store::open(&dir.path().join("store")).unwrap());
+    }
+}
+
+/// A directory with things to import.
+fn files() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+        fs::write(dir.path().join(name).join("own"), name.repeat(100_000)).unwrap();
+        fs::write(dir.path().join(name).join("shared"), "shared").unwrap();
+    }
+    dir
+}
+
+/// Starts a process that works in `dir` until it ends.
+fn doomed(command: &mut Command, dir: &Path) -> Child {
+    let child = command.args(["--exact", KILLED, "--nocapture"]).env(DOOMED, dir).stdout(Stdio::piped());
+    child.stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Imports, names and removes until killed, saying so after each.

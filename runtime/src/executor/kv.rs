@@ -16,7 +16,10 @@ pub struct StoreError {
     pub cause: String,
 }
 
-/// An ordered key-value store.
+/// An ordered key-value store. One thread writes; any number read beside it.
+///
+/// A batch becomes visible when it is durable, and whole: a scan sees every batch entirely or not at all. Of two
+/// entries of a batch with the same key the later counts. `testing::conformance` checks all of it.
 pub trait Kv: Send + Sync + 'static {
     /// The value of a key.
     ///

@@ -40,6 +40,27 @@ pub fn inclusion<K: Kv>(store: &Store<K>, index: u64, size: u64) -> Result<Inclu
     InclusionProof::from_subtrees(index, size, |subtree| stored(store, subtree))
 }
 
+/// Compares every subtree that is kept with the leaves below it.
+///
+/// # Errors
+/// [`ChainError`] when the store fails, or a subtree is missing or another.
+pub fn check<K: Kv>(store: &Store<K>, leaves: &[Digest32]) -> Result<(), ChainError> {
+    let mut known = BTreeMap::new();
+    for (index, leaf) in (0..).zip(leaves) {
+        known.insert(Subtree { level: 0, index }, *leaf);
+        let root_of = |subtree| known.get(&subtree).copied().map_or_else(|| stored(store, subtree), Ok);
+        for (subtree, root) in merkle::completed_by(index, *leaf, root_of)? {
+            if stored(store, subtree)? != root {
+                let Subtree { level, index } = subtree;
+                let cause = format!("the log's subtree {index} of level {level} is another");
+                return Err(ChainError::Corrupt(cause));
+            }
+            known.insert(subtree, root);
+        }
+    }
+    Ok(())
+}
+
 impl From<ProofError> for ChainError {
     fn from(error: ProofError) -> Self {
         Self::Corrupt(format!("the log: {error}"))

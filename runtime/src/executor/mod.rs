@@ -4,6 +4,7 @@
 //! that belongs to it in one atomic, durable batch. Reads of recent blocks go on beside it.
 
 mod chain;
+mod check;
 mod decode;
 mod error;
 mod kv;
@@ -17,6 +18,7 @@ mod store;
 pub mod testing;
 
 pub use chain::{Chain, Executed, Proposal, Retention, events_key};
+pub use check::{Checked, check};
 pub use decode::{decode_block, decode_extrinsic};
 pub use error::ChainError;
 pub use kv::{Batch, Entry, Kv, StoreError};

@@ -15,6 +15,7 @@ use sp_trie::cache::SharedTrieCache;
 use crate::{Block, BlockNumber, Executive, Hash, Header, Runtime, System, UncheckedExtrinsic, api};
 
 use super::chain::{Retention, height_key};
+use super::check::CheckedNodes;
 use super::decode::{check_bounded, check_call, decode_extrinsic};
 use super::error::ChainError;
 use super::kv::Kv;
@@ -210,12 +211,14 @@ impl<K: Kv> Lease<K> {
         Ok(proof.into_iter_nodes().collect())
     }
 
-    /// Visits every key and value; an error means that the state is not whole.
+    /// Visits every node, compares it with its hash, and counts the keys; an error means that the state is not whole.
     ///
     /// # Errors
-    /// [`ChainError::Corrupt`] when a node is missing.
+    /// [`ChainError::Corrupt`] when a node is missing or damaged.
     pub fn walk(&self) -> Result<usize, ChainError> {
-        let state = self.state();
+        let nodes = CheckedNodes(Nodes(Arc::clone(&self.shared.store)));
+        // Without the cache, which would hide what the store has lost.
+        let state = TrieBackendBuilder::<_, BlakeTwo256>::new(nodes, self.header.state_root).build();
         let pairs = state.pairs(IterArgs::default()).map_err(ChainError::Corrupt)?;
         pairs.map(|pair| pair.map_err(ChainError::Corrupt)).try_fold(0usize, |count, pair| {
             pair?;

@@ -9,6 +9,7 @@ mod support;
 mod answers;
 mod books;
 mod market;
+mod script;
 
 mod honest;
 mod executors;

@@ -161,7 +161,7 @@ fn address() -> SocketAddr {
             .build()
             .expect("a runtime");
         let config = Config {
-            data: DataDir::create(data.path(), chain::spec()).expect("a data directory"),
+            data: DataDir::create(data.path(), chain::spec(), None).expect("a data directory"),
             spec: chain::spec().clone(),
             kind: ChainKind::Development,
             authority: None,

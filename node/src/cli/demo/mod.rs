@@ -112,7 +112,7 @@ fn fresh_dir() -> Result<PathBuf, Failure> {
 async fn start_node(dir: &Path) -> Result<Node, Failure> {
     let spec = ChainSpec::development()?;
     let config = Config {
-        data: DataDir::create(dir, &spec)?,
+        data: DataDir::create(dir, &spec, None)?,
         spec,
         kind: ChainKind::Development,
         authority: Some(development_authority()),

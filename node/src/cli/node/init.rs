@@ -15,7 +15,7 @@ use crate::chain_spec::ChainSpec;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::consensus::AuthorityKeys;
-use crate::data_dir::{DataDir, DataDirError, read_json, write_json};
+use crate::data_dir::{DataDir, DataDirError, LedgerStore, read_json, write_json};
 
 /// The authority's secrets as they lie in the keystore, mode 0600.
 #[derive(Serialize, Deserialize)]
@@ -66,6 +66,9 @@ pub struct Init {
     /// How many tokens.
     #[arg(long, value_name = "ASY", default_value_t = 1_000_000_000)]
     tokens: u64,
+    /// What keeps the ledger.
+    #[arg(long, value_name = "redb|sled", default_value = "redb")]
+    store: LedgerStore,
 }
 
 #[derive(Serialize)]
@@ -92,7 +95,7 @@ impl Init {
         let amount = u128::from(self.tokens).saturating_mul(UNIT);
         let endowments = vec![Endowment { account: endowed.clone(), amount }];
         let spec = ChainSpec::single(&self.id, seed, &authority.keys(), endowments);
-        let data = DataDir::create(&base, &spec)?;
+        let data = DataDir::create(&base, &spec, Some(self.store))?;
         let done = Initialised { id: self.id, directory: data.root().to_owned(), endowed };
         context.output().result(&done, |done| {
             format!(

@@ -22,7 +22,7 @@ use super::failure::{Exit, Failure};
 use crate::chain_spec::{self, ChainSpec, development_authority, development_providers};
 use crate::client::Client;
 use crate::consensus::AuthorityKeys;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, LedgerStore};
 use crate::development;
 use crate::keys::Key;
 use crate::ledger;
@@ -87,6 +87,9 @@ struct Run {
     /// Keep every state instead of the last 256.
     #[arg(long)]
     archive: bool,
+    /// What keeps the ledger, from the creation of the data directory on: `redb` if none is named.
+    #[arg(long, value_name = "redb|sled")]
+    store: Option<LedgerStore>,
     /// Threads that run models; one a core by default.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -144,11 +147,12 @@ impl Run {
     fn config(self, context: &Context, base: &Path) -> Result<Config, Failure> {
         let (mut spec, kind, data) = if self.dev {
             let spec = ChainSpec::development()?;
-            (spec.clone(), ChainKind::Development, DataDir::create(base, &spec)?)
+            (spec.clone(), ChainKind::Development, DataDir::create(base, &spec, self.store)?)
         } else {
             let data = context.data_dir().map_err(|failure| {
                 failure.hint("set a chain up with `assay node init`, or try `assay node --dev`")
             })?;
+            data.expect_store(self.store)?;
             (data.chain_spec()?, ChainKind::Live, data)
         };
         if let Some(millis) = self.block_time {
@@ -322,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn a_chain_without_the_keys_of_its_authority_does_not_stand_still_in_silence() {
         let base = tempfile::tempdir().unwrap();
-        DataDir::create(base.path(), &ChainSpec::development().unwrap()).unwrap();
+        DataDir::create(base.path(), &ChainSpec::development().unwrap(), None).unwrap();
         let (context, run) = parse::<Run>(base.path(), &["--rpc-port", "0"]);
         let failure = run.run(&context).await.unwrap_err();
         assert_eq!(failure.exit(), Exit::Usage, "{}", failure.cause());
