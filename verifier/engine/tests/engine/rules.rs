@@ -120,9 +120,11 @@ fn a_prompt_that_is_not_the_stated_one_fails_for_everybody() {
         let execution = execute(&engine(1, 64), &model, &wrong);
         assert_eq!(execution.failure.map(|failure| failure.code), Some(FailCode::Prompt), "{reason}");
         assert!(execution.tokens.is_empty(), "{reason}");
-        // Whoever verifies a claim about it finds the same, whatever was claimed.
-        let verified = verify(&engine(2, 7), &model, &wrong, &[1], Finish::Eos);
+        // Whoever verifies a claim about it finds the same, or that the claim is wrong: nobody has to decline.
+        let verified = verify(&engine(2, 7), &model, &wrong, &[], Finish::Failed);
         assert_eq!(verified, Verified::Failed(execution), "{reason}");
+        let verified = verify(&engine(2, 7), &model, &wrong, &[1], Finish::Eos);
+        assert!(matches!(verified, Verified::Rejected { position: 0, .. }), "{reason}");
     }
 }
 
