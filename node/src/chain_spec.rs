@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sp_core::{Pair, sr25519};
 
 use crate::consensus::AuthorityKeys;
-use crate::keys::{Key, KeyError};
+use crate::keys::{Key, KeyError, Seller};
 
 /// A chain, as its nodes agree on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,12 +85,24 @@ impl ChainSpec {
     }
 }
 
-/// The providers of a development node.
+/// The accounts of a development node's providers.
 ///
 /// # Errors
 /// [`KeyError`] when a development key cannot be derived.
 pub fn development_providers() -> Result<Vec<Key>, KeyError> {
-    (1..=DEVELOPMENT_PROVIDERS).map(|n| Key::development(&format!("//Provider//{n}"))).collect()
+    (1..=DEVELOPMENT_PROVIDERS).map(|n| Key::development(&development_provider(n))).collect()
+}
+
+/// What sells as them.
+///
+/// # Errors
+/// [`KeyError`] when a development key cannot be derived.
+pub fn development_sellers() -> Result<Vec<Seller>, KeyError> {
+    (1..=DEVELOPMENT_PROVIDERS).map(|n| Seller::development(&development_provider(n))).collect()
+}
+
+fn development_provider(number: u32) -> String {
+    format!("//Provider//{number}")
 }
 
 /// The authority of the development chain. Its keys are public: such a chain protects nothing.

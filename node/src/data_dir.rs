@@ -6,7 +6,7 @@
 //! trust.json         its genesis hash and validators: the trust root of receipts
 //! ledger.redb        state, blocks, certificates, events, log; or the directory ledger.sled
 //! jobs.redb          sealed inputs and answers of open jobs; nothing in it can be read without the keys
-//! keystore/          keys, mode 0600
+//! keystore/          accounts' keys, encrypted; below it, roles/ has the keys that the machine works with
 //! sealing/           keys that open what is sealed to this node, mode 0600
 //! models/            the artifact store
 //! orders/            salts and requests of jobs bought from here, mode 0600
@@ -14,8 +14,6 @@
 //! ```
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use assay_protocol::receipt::Trust;
@@ -25,11 +23,10 @@ use serde::de::DeserializeOwned;
 
 use crate::chain_spec::ChainSpec;
 use crate::keys::Keystore;
+use crate::private_file::{self, FileError, TEMPORARY, io_error};
 
 /// Layout that this binary reads and writes. A ledger store other than redb is named behind it.
 const LAYOUT_VERSION: &str = "1";
-/// How the names of files begin that are being written.
-const TEMPORARY: &str = ".writing-";
 
 /// What keeps the ledger. A directory has one from its creation on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -65,16 +62,9 @@ impl LedgerStore {
 /// A data directory could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// The file system refused.
-    #[error("{what} {}: {source}", path.display())]
-    Io {
-        /// What was attempted.
-        what: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What went wrong.
-        source: std::io::Error,
-    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Something else lies there.
     #[error("opening the data directory {}: it holds files, but is not one of assay's", .0.display())]
     Foreign(PathBuf),
@@ -105,6 +95,9 @@ pub enum DataDirError {
     /// It belongs to another chain.
     #[error("opening the data directory {}: it belongs to another chain", .0.display())]
     OtherChain(PathBuf),
+    /// What a node has kept is gone.
+    #[error("opening {}: it is missing or empty, though a node has run here", .0.display())]
+    Lost(PathBuf),
     /// A file does not hold what it should.
     #[error("reading {}: {cause}", path.display())]
     Damaged {
@@ -147,13 +140,14 @@ impl DataDir {
         let complete = version.exists();
         if !complete {
             Self::check_free(&root)?;
-            create_private(&root)?;
+            private_file::create_dir(&root)?;
         }
-        close_to_others(&root)?;
+        private_file::close_dir(&root)?;
         if !complete {
             write_json(&root.join("chain-spec.json"), spec)?;
             // Last, so that a directory without it was never complete.
-            write_atomic(&version, format!("{}\n", store.unwrap_or_default().version()).as_bytes())?;
+            let version_text = format!("{}\n", store.unwrap_or_default().version());
+            private_file::replace(&version, version_text.as_bytes())?;
         }
         let dir = Self::open(&root)?;
         dir.expect_store(store)?;
@@ -187,7 +181,7 @@ impl DataDir {
     /// [`DataDirError`] when it is not there, or another version wrote it.
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         let path = root.join("VERSION");
-        let found = fs::read_to_string(&path).map_err(io("reading", &path))?;
+        let found = fs::read_to_string(&path).map_err(io_error("reading", &path))?;
         let store = LedgerStore::ALL.into_iter().find(|store| store.version() == found.trim());
         let other = || DataDirError::OtherVersion { path: root.into(), found: found.trim().into() };
         Ok(Self { root: root.into(), store: store.ok_or_else(other)? })
@@ -227,16 +221,39 @@ impl DataDir {
         read_json(&self.root.join("trust.json"))
     }
 
+    /// The trust root, if a node of this chain has run here.
+    ///
+    /// # Errors
+    /// [`DataDirError`] when the file is damaged.
+    pub fn kept_trust(&self) -> Result<Option<Trust>, DataDirError> {
+        if self.root.join("trust.json").exists() { self.trust().map(Some) } else { Ok(None) }
+    }
+
+    /// That what a node has kept here is still here. From an empty ledger the chain would begin again, and this
+    /// machine would sign other blocks at heights that it has signed before.
+    ///
+    /// # Errors
+    /// [`DataDirError::Lost`] naming what is gone.
+    pub fn check_whole(&self) -> Result<(), DataDirError> {
+        if self.kept_trust()?.is_none() {
+            return Ok(());
+        }
+        match [self.ledger(), self.journal()].into_iter().find(|path| is_empty(path)) {
+            Some(lost) => Err(DataDirError::Lost(lost)),
+            None => Ok(()),
+        }
+    }
+
     /// Writes the trust root when a node first runs here; later it must be the same.
     ///
     /// # Errors
     /// [`DataDirError::OtherChain`] when another is kept, or whatever the file system says.
     pub fn keep_trust(&self, trust: &Trust) -> Result<(), DataDirError> {
-        let path = self.root.join("trust.json");
-        if !path.exists() {
-            return write_json(&path, trust);
+        match self.kept_trust()? {
+            None => write_json(&self.root.join("trust.json"), trust),
+            Some(kept) if kept == *trust => Ok(()),
+            Some(_) => Err(DataDirError::OtherChain(self.root.clone())),
         }
-        if self.trust()? == *trust { Ok(()) } else { Err(DataDirError::OtherChain(self.root.clone())) }
     }
 
     /// What keeps the ledger.
@@ -270,12 +287,20 @@ impl DataDir {
     }
 }
 
+/// Whether a file or directory is missing or has nothing in it.
+fn is_empty(path: &Path) -> bool {
+    match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => fs::metadata(path).map_or(true, |file| file.len() == 0),
+    }
+}
+
 /// Reads a JSON file.
 ///
 /// # Errors
 /// [`DataDirError`] when it is missing or does not hold a `T`.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, DataDirError> {
-    let bytes = fs::read(path).map_err(io("reading", path))?;
+    let bytes = fs::read(path).map_err(io_error("reading", path))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| DataDirError::Damaged { path: path.into(), cause: error.to_string() })
 }
@@ -283,49 +308,18 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, DataDirError> {
 /// Writes a JSON file that only its owner reads; it is there whole or not at all.
 ///
 /// # Errors
-/// [`DataDirError::Io`].
+/// [`DataDirError::File`].
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DataDirError> {
     let mut bytes = serde_json::to_vec_pretty(value)
         .map_err(|error| DataDirError::Damaged { path: path.into(), cause: error.to_string() })?;
     bytes.push(b'\n');
-    write_atomic(path, &bytes)
-}
-
-fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
-    // The parent of a plain file name is the empty path.
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    create_private(dir)?;
-    let mut file =
-        tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir).map_err(io("writing", path))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io("writing", path))?;
-    file.persist(path).map_err(|error| io("writing", path)(error.error))?;
-    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("writing", dir))
-}
-
-/// Creates what is missing of a directory, for its owner alone.
-fn create_private(dir: &Path) -> Result<(), DataDirError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("creating", dir))
-}
-
-/// Takes a directory that may have been there before from everybody but its owner.
-fn close_to_others(dir: &Path) -> Result<(), DataDirError> {
-    let closed = || {
-        let mode = fs::metadata(dir)?.permissions().mode();
-        if mode & 0o077 == 0 {
-            return Ok(());
-        }
-        fs::set_permissions(dir, fs::Permissions::from_mode(mode & 0o700))
-    };
-    closed().map_err(io("closing to other users", dir))
-}
-
-fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DataDirError {
-    move |source| DataDirError::Io { what, path: path.into(), source }
+    Ok(private_file::replace(path, &bytes)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777

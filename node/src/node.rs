@@ -1,6 +1,8 @@
 //! The one composition file: what a node consists of, how it starts, and how it stops.
 
+use std::error::Error;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use assay_engine::{Engine, Settings};
@@ -13,11 +15,11 @@ use assay_store::{Store, StoreError};
 use tokio::sync::{broadcast, oneshot, watch};
 use tracing::{info, warn};
 
-use crate::adapters::{Board, Journal, Models, Orders, PoolSource, open_ledger};
+use crate::adapters::{Board, Journal, JournalError, Models, Orders, PoolSource, open_ledger};
 use crate::chain_spec::ChainSpec;
 use crate::consensus::{self, Authority, AuthorityKeys};
 use crate::data_dir::{DataDir, DataDirError};
-use crate::keys::Key;
+use crate::keys::Seller;
 use crate::ledger::{self, LedgerError, LedgerHandle};
 use crate::mempool::{self, Mempool, MempoolHandle};
 use crate::receipts::Receipts;
@@ -26,7 +28,7 @@ use crate::rpc::{self, Backend, ChainKind, Rpc, Services};
 use crate::sealing::{self, KeyRing, RingError};
 use crate::serving::Serving;
 use crate::supervisor::{Supervisor, TaskError, told_to_stop};
-use crate::worker::{self, Desk, Identity, MailboxError, Referee, Shop, Worker};
+use crate::worker::{self, Desk, Identity, Referee, Shop, Worker};
 
 /// What a node is to be.
 pub struct Config {
@@ -39,7 +41,7 @@ pub struct Config {
     /// The keys with which it makes blocks and referees, if it is the authority.
     pub authority: Option<AuthorityKeys>,
     /// The accounts as which it sells compute.
-    pub identities: Vec<Key>,
+    pub identities: Vec<Seller>,
     /// How JSON-RPC is served.
     pub rpc: rpc::Config,
     /// How the ledger is kept.
@@ -55,14 +57,24 @@ pub enum StartError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// Its ledger.
-    #[error("opening the ledger: {0}")]
-    Ledger(#[from] ChainError),
+    #[error("opening {}: {source}", path.display())]
+    Ledger {
+        /// The ledger's file.
+        path: PathBuf,
+        /// What went wrong.
+        source: ChainError,
+    },
     /// The running ledger.
     #[error(transparent)]
     Query(#[from] LedgerError),
     /// Its journal.
-    #[error(transparent)]
-    Journal(#[from] MailboxError),
+    #[error("opening {}: {source}", path.display())]
+    Journal {
+        /// The journal's file.
+        path: PathBuf,
+        /// What went wrong.
+        source: JournalError,
+    },
     /// Its encryption keys.
     #[error(transparent)]
     Keys(#[from] RingError),
@@ -101,11 +113,13 @@ impl Kept {
         config: ledger::Config,
         derived: Vec<SealingSecret>,
     ) -> Result<Self, StartError> {
-        let kv = open_ledger(data.store(), &data.ledger()).map_err(ChainError::from)?;
-        let journal = Journal::open(&data.journal())?;
+        let chain = |source| StartError::Ledger { path: data.ledger(), source };
+        let kv = open_ledger(data.store(), &data.ledger()).map_err(|error| chain(error.into()))?;
+        let journal = Journal::open(&data.journal());
+        let journal = journal.map_err(|source| StartError::Journal { path: data.journal(), source })?;
         let ring = KeyRing::open(data.sealing(), derived)?;
         let store = Arc::new(Store::open(&data.models())?);
-        let ledger::Ledger { handle, ended } = ledger::open(kv, &spec.genesis, config)?;
+        let ledger::Ledger { handle, ended } = ledger::open(kv, &spec.genesis, config).map_err(chain)?;
         Ok(Self { store, journal, ring, ledger: handle, ended })
     }
 }
@@ -130,6 +144,7 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let Config { data, spec, kind, authority, identities, rpc, ledger, engine } = config;
         let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
+        data.check_whole()?;
         let kept = Kept::open(&data, &spec, ledger, first_keys(&identities, authority.as_ref()))?;
         let trust = trust_root(&kept.ledger).await?;
         data.keep_trust(&trust)?;
@@ -223,11 +238,11 @@ async fn start_rpc(
 async fn start_selling(
     supervisor: &mut Supervisor,
     parts: Parts,
-    identities: &[Key],
+    identities: &[Seller],
     authority: Option<&AuthorityKeys>,
 ) {
     let Parts { ledger, pool, journal, ring, models, heights, .. } = parts;
-    let accounts = identities.iter().map(Key::account).collect();
+    let accounts = identities.iter().map(|seller| seller.account.clone()).collect();
     let mut serving = Serving::new(ledger.reserved(), Arc::clone(&models), accounts);
     serving.prepare().await;
     supervisor.spawn("serving", serving.run(supervisor.stopping()));
@@ -242,8 +257,8 @@ async fn start_selling(
 }
 
 /// The keys of this node that are on the ledger before any is rotated.
-fn first_keys(identities: &[Key], authority: Option<&AuthorityKeys>) -> Vec<SealingSecret> {
-    let sellers = identities.iter().map(|key| SealingSecret::from_bytes(key.encryption_secret().to_bytes()));
+fn first_keys(identities: &[Seller], authority: Option<&AuthorityKeys>) -> Vec<SealingSecret> {
+    let sellers = identities.iter().map(Seller::first_sealing_secret);
     sellers.chain(authority.map(|keys| keys.encryption.clone())).collect()
 }
 
@@ -252,8 +267,8 @@ async fn trust_root(ledger: &LedgerHandle) -> Result<Trust, LedgerError> {
     Ok(Trust { genesis: Digest32::from_bytes(ledger.genesis().0), validators })
 }
 
-fn identity(key: &Key) -> Identity {
-    Identity { account: key.account().into(), work_key: key.work_key() }
+fn identity(seller: &Seller) -> Identity {
+    Identity { account: seller.account.clone().into(), work_key: seller.work.clone() }
 }
 
 async fn infallible(task: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {
@@ -265,10 +280,10 @@ async fn infallible(task: impl Future<Output = ()>) -> Result<(), std::convert::
 async fn ledger_end(
     ended: oneshot::Receiver<Result<(), ChainError>>,
     mut stop: watch::Receiver<bool>,
-) -> Result<(), String> {
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     tokio::select! {
         ended = ended => match ended {
-            Ok(result) => result.map_err(|error| error.to_string()),
+            Ok(result) => Ok(result?),
             Err(_) => Err("the ledger's thread panicked".into()),
         },
         () = told_to_stop(&mut stop) => Ok(()),

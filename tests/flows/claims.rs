@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::commands::{failure, json};
 use crate::process::{NodeProcess, run};
+use crate::process::{failure, json};
 
 /// The command line of one account against one node.
 struct Account<'a> {
@@ -95,7 +95,7 @@ fn a_receipt_tells_what_registrant_and_provider_say_now() {
     alice.json(&["claim", "revoke", "demo", "--reason", "retired"]);
     for n in 1..=6 {
         let provider = format!("//Provider//{n}");
-        let key = json(&["key", "inspect", &provider, "--base-path", base, "--json"]);
+        let key = json(&["key", "show", &provider, "--base-path", base, "--json"]);
         let subject = format!("key:{}", key["workKey"].as_str().unwrap());
         let warner = Account { node: &node, base, key: &provider };
         warner.json(&["claim", "compromised", &subject, "--since", "1"]);

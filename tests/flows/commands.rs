@@ -4,19 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::process::{NodeProcess, assay, run};
-
-pub fn json(arguments: &[&str]) -> Value {
-    let output = run(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Exit code and message of a command that fails.
-pub fn failure(arguments: &[&str]) -> (i32, String) {
-    let output = run(arguments);
-    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-}
+use crate::process::{NodeProcess, assay, failure, json, run};
 
 #[test]
 fn an_answer_is_bought_and_its_receipt_checked_offline() {
@@ -112,46 +100,4 @@ fn altered_receipts_are_refused(path: &Path, verify: &[&str]) {
     assert!(message.contains("form: "), "{message}");
     std::fs::write(path, "{}").unwrap();
     assert_eq!(failure(verify).0, 2);
-}
-
-#[test]
-fn failures_have_documented_exit_codes_and_a_next_step() {
-    let dir = tempfile::tempdir().unwrap();
-    let base = dir.path().to_str().unwrap();
-    let node = NodeProcess::start(dir.path());
-    let on = |arguments: &[&str]| {
-        let common = ["--rpc", &node.rpc, "--base-path", base, "--key", "//Bob"];
-        failure(&[arguments, &common].concat())
-    };
-    let ask = |rest: &[&str]| on(&[&["job", "submit", "--model", "demo", "--prompt", "hi"], rest].concat());
-    assert!(run(&["key", "generate", "poor", "--base-path", base]).status.success());
-    let poor = ["job", "submit", "--model", "demo", "--prompt", "hi", "--key", "poor"];
-    let port = node.rpc.rsplit(':').next().unwrap();
-    let cases = [
-        ("an unknown model", on(&["job", "submit", "--model", "nothing", "--prompt", "hi"]), 2),
-        ("a price under every offer", ask(&["--max-input-price", "900"]), 5),
-        (
-            "an account without tokens",
-            failure(&[&poor[..], &["--rpc", &node.rpc, "--base-path", base]].concat()),
-            4,
-        ),
-        ("more tokens than the model attends to", ask(&["--max-tokens", "1000000"]), 2),
-        ("an unknown job", on(&["job", "show", &format!("0x{}", "00".repeat(32))]), 2),
-        ("no such file to import", on(&["model", "register", "/nonexistent", "--name", "x"]), 2),
-        ("no node there", failure(&["chain", "info", "--rpc", "ws://127.0.0.1:9"]), 6),
-        ("a port in use", failure(&["node", "--dev", "--rpc-port", port]), 2),
-        ("a data directory in use", failure(&["node", "--dev", "--rpc-port", "0", "--base-path", base]), 7),
-        (
-            "a chain whose authority is elsewhere",
-            failure(&["node", "--chain", "dev", "--base-path", base]),
-            2,
-        ),
-        ("a chain that was never set up", failure(&["node", "--chain", "none", "--base-path", base]), 2),
-        ("an unknown key", failure(&["key", "inspect", "nobody", "--base-path", base]), 2),
-    ];
-    for (reason, (code, message), expected) in cases {
-        assert_eq!(code, expected, "{reason}: {message}");
-        assert!(message.contains("error: "), "{reason}: {message}");
-        assert!(message.contains("hint: "), "{reason} has no next step: {message}");
-    }
 }

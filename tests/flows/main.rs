@@ -10,3 +10,7 @@ mod hostile_files;
 mod commands;
 mod needles;
 mod secrets;
+mod keys;
+mod refusals;
+mod disk;
+mod damage;

@@ -9,6 +9,7 @@ use assay_manifest::ModelId;
 use assay_node::client::Client;
 use assay_node::data_dir::{DataDir, LedgerStore};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The binary under test.
 pub fn assay() -> Command {
@@ -25,6 +26,24 @@ pub fn run(arguments: &[&str]) -> Output {
     assay().args(arguments).output().expect("the binary runs")
 }
 
+/// What a command that succeeds prints with `--json`.
+pub fn json(arguments: &[&str]) -> Value {
+    let output = run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", told(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What a command said on standard error.
+pub fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Exit code and message of a command that fails.
+pub fn failure(arguments: &[&str]) -> (i32, String) {
+    let output = run(arguments);
+    (output.status.code().unwrap(), told(&output))
+}
+
 /// How a development node is to run.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -36,13 +55,21 @@ pub struct Setup {
     pub block_time: Duration,
     /// What else it is told.
     pub arguments: Vec<String>,
+    /// The program that runs it, and its arguments; none if it is run directly.
+    pub through: Vec<String>,
 }
 
 impl Setup {
     /// A node with the default store.
     pub fn in_dir(base: &Path) -> Self {
         let block_time = Duration::from_millis(100);
-        Self { base: base.into(), store: LedgerStore::default(), block_time, arguments: vec![] }
+        Self {
+            base: base.into(),
+            store: LedgerStore::default(),
+            block_time,
+            arguments: vec![],
+            through: vec![],
+        }
     }
 
     /// Starts a node and waits until it says that it is ready.
@@ -64,8 +91,15 @@ impl Setup {
     }
 
     fn spawn(&self) -> Child {
-        let Self { base, store, block_time, arguments } = self;
-        let mut command = assay();
+        let Self { base, store, block_time, arguments, through } = self;
+        let mut command = match through.split_first() {
+            Some((program, rest)) => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(env!("CARGO_BIN_EXE_assay"));
+                command
+            }
+            None => assay(),
+        };
         command.args(["node", "--dev", "--json", "--rpc-port", "0", "--threads", "1"]);
         command.args(["--store", store.name(), "--block-time", &block_time.as_millis().to_string()]);
         command.arg("--base-path").arg(base).args(arguments);
@@ -120,6 +154,12 @@ impl NodeProcess {
     /// A connection to it.
     pub async fn client(&self) -> Client {
         Client::connect(&self.rpc).await.expect("the node answers")
+    }
+
+    /// Waits until it ends by itself; its exit code, and its log.
+    pub fn wait(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        (code, self.setup.log())
     }
 
     /// Kills it, and starts it again on the same data.

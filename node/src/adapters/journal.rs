@@ -8,10 +8,11 @@ use std::sync::Arc;
 use assay_manifest::JobId;
 use assay_protocol::party::AccountBytes;
 use assay_protocol::seal::{Envelope, Purpose};
+use assay_runtime::executor::StoreFault;
 use codec::{DecodeAll, Encode};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::redb::open_or_create;
+use super::redb::{fault, open_or_create};
 use crate::receipts::{IndexError, SettlementIndex};
 use crate::worker::{Mailbox, MailboxError};
 
@@ -33,12 +34,24 @@ pub struct Journal {
     db: Arc<Database>,
 }
 
+/// The journal's file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct JournalError(#[from] redb::Error);
+
+impl JournalError {
+    /// What kind of trouble that is.
+    pub fn fault(&self) -> StoreFault {
+        fault(&self.0)
+    }
+}
+
 impl Journal {
     /// Opens or creates the journal at `path`.
     ///
     /// # Errors
-    /// [`MailboxError`] when the file cannot be opened, or another process holds it.
-    pub fn open(path: &Path) -> Result<Self, MailboxError> {
+    /// [`JournalError`] when the file cannot be opened, or another process holds it.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
         let attempt = || -> Result<Database, redb::Error> {
             let db = open_or_create(&Builder::new(), path)?;
             let write = db.begin_write()?;
@@ -48,7 +61,7 @@ impl Journal {
             write.commit()?;
             Ok(db)
         };
-        Ok(Self { db: Arc::new(attempt().map_err(failed("opening the job journal"))?) })
+        Ok(Self { db: Arc::new(attempt()?) })
     }
 
     /// The answers of a job that were sealed to its requester.

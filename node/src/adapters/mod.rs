@@ -14,7 +14,7 @@ mod sled;
 
 pub use board::{Board, step_call};
 pub use jobs::Orders;
-pub use journal::Journal;
+pub use journal::{Journal, JournalError};
 pub use ledger::open_ledger;
 pub use models::Models;
 pub use pool::PoolSource;

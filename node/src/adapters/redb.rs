@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use assay_runtime::executor::{Batch, Entry, Kv, StoreError};
+use assay_runtime::executor::{Batch, Entry, Kv, StoreError, StoreFault};
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("ledger");
@@ -106,7 +106,17 @@ pub(super) fn open_or_create(builder: &Builder, path: &Path) -> Result<Database,
 }
 
 fn failed(what: &'static str) -> impl FnOnce(redb::Error) -> StoreError {
-    move |error| StoreError { what, cause: error.to_string() }
+    move |error| StoreError { what, fault: fault(&error), cause: error.to_string() }
+}
+
+/// What kind of trouble a redb file is in.
+pub fn fault(error: &redb::Error) -> StoreFault {
+    match error {
+        redb::Error::DatabaseAlreadyOpen => StoreFault::Held,
+        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => StoreFault::Damaged,
+        redb::Error::Io(error) => StoreFault::of_io(error),
+        _ => StoreFault::Other,
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
-use assay_runtime::executor::{Batch, Entry, Kv, StoreError};
+use assay_runtime::executor::{Batch, Entry, Kv, StoreError, StoreFault};
 use sled::IVec;
 
 /// Memory of the page cache; the trie cache above it holds the hot nodes.
@@ -219,12 +219,21 @@ fn damaged(cause: &str) -> sled::Error {
 }
 
 fn attempt<T>(what: &'static str, act: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
-    let cause = match catch_unwind(AssertUnwindSafe(act)) {
+    let (cause, fault) = match catch_unwind(AssertUnwindSafe(act)) {
         Ok(Ok(done)) => return Ok(done),
-        Ok(Err(error)) => error.to_string(),
-        Err(panic) => format!("sled panicked: {}", words(&*panic)),
+        Ok(Err(error)) => (error.to_string(), fault(&error)),
+        Err(panic) => (format!("sled panicked: {}", words(&*panic)), StoreFault::Other),
     };
-    Err(StoreError { what, cause })
+    Err(StoreError { what, cause, fault })
+}
+
+/// What kind of trouble a sled directory is in.
+pub fn fault(error: &sled::Error) -> StoreFault {
+    match error {
+        sled::Error::Io(error) => StoreFault::of_io(error),
+        sled::Error::Corruption { .. } => StoreFault::Damaged,
+        _ => StoreFault::Other,
+    }
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {

@@ -6,7 +6,7 @@ use assay_runtime::{AccountId, Hash, Runtime};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::artifact::{account_of, resolve, status_text, status_words};
+use super::artifact::{resolve, status_text, status_words};
 use super::context::Context;
 use super::failure::Failure;
 use super::output::tokens;
@@ -157,8 +157,8 @@ impl About {
 
 async fn show(context: &Context, subject: &SubjectArg, account: Option<&str>) -> Result<(), Failure> {
     let account = match account {
-        Some(account) => account_of(context, account)?,
-        None => context.key()?.account(),
+        Some(account) => context.account_of(account)?,
+        None => context.account()?,
     };
     let client = context.client().await?;
     let subject = subject_of(context, &client, subject).await?;

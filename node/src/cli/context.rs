@@ -3,14 +3,17 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use assay_manifest::JobId;
+use assay_manifest::{Digest32, JobId};
+use assay_runtime::AccountId;
 use clap::Args;
+use sp_core::crypto::Ss58Codec;
 
 use super::failure::{Exit, Failure};
 use super::output::{Format, Output};
+use super::secrets::Secrets;
 use crate::client::Client;
 use crate::data_dir::{self, DataDir};
-use crate::keys::{Key, Keystore};
+use crate::keys::{Key, Keystore, Seller};
 
 /// Options that every command takes.
 #[derive(Clone, Debug, Args)]
@@ -19,9 +22,14 @@ pub struct Globals {
     /// Node to speak to.
     #[arg(long, global = true, env = "ASSAY_RPC", value_name = "URL", default_value = "ws://127.0.0.1:9944")]
     rpc: String,
-    /// Key to sign with: a name from the keystore, or a development URI such as //Alice.
+    /// Key to sign with: a name from the keystore, or one derived from it such as NAME//2; or a development key
+    /// such as //Alice.
     #[arg(long, global = true, env = "ASSAY_KEY", value_name = "NAME")]
     key: Option<String>,
+    /// File whose first line is the passphrase of the key, mode 0600; else it is asked for on the terminal, or
+    /// read from standard input.
+    #[arg(long, global = true, env = "ASSAY_PASSWORD_FILE", value_name = "FILE")]
+    password_file: Option<PathBuf>,
     /// Directory under which each chain has its own.
     #[arg(long, global = true, env = "ASSAY_BASE_PATH", value_name = "DIR")]
     base_path: Option<PathBuf>,
@@ -54,6 +62,11 @@ impl Context {
     /// Where results are printed.
     pub const fn output(&self) -> Output {
         Output::new(if self.globals.json { Format::Json } else { Format::Text })
+    }
+
+    /// Whether the user has said yes to every question.
+    pub const fn says_yes(&self) -> bool {
+        self.globals.yes
     }
 
     /// Has the user agree before something is paid; programs and `--yes` agree beforehand.
@@ -153,23 +166,98 @@ impl Context {
         self.globals.key.is_some()
     }
 
-    /// The key to sign with.
+    /// The key to sign with, unlocked. A command asks for it once.
+    ///
+    /// # Errors
+    /// When none was named, it does not exist, or the passphrase is wrong.
+    pub fn key(&self) -> Result<Key, Failure> {
+        self.unlock(self.named_key()?)
+    }
+
+    /// The account of the key to sign with; it is unlocked only where its name has a path.
     ///
     /// # Errors
     /// When none was named, or it does not exist.
-    pub fn key(&self) -> Result<Key, Failure> {
-        let Some(name) = &self.globals.key else {
-            return Err(Failure::usage("signing: no key was named")
-                .hint("name one with --key NAME, or //Alice on a development chain"));
-        };
-        Ok(self.keystore()?.resolve(name)?)
+    pub fn account(&self) -> Result<AccountId, Failure> {
+        self.account_of(self.named_key()?)
+    }
+
+    fn named_key(&self) -> Result<&str, Failure> {
+        self.globals.key.as_deref().ok_or_else(|| {
+            Failure::usage("signing: no key was named")
+                .hint("name one with --key NAME, or //Alice on a development chain")
+        })
+    }
+
+    /// A key by its name or development URI, unlocked.
+    ///
+    /// # Errors
+    /// When it does not exist, or the passphrase is wrong.
+    fn unlock(&self, name: &str) -> Result<Key, Failure> {
+        if name.starts_with("//") {
+            return Ok(Key::development(name)?);
+        }
+        // What is wrong with the file is told before anybody is asked.
+        let locked = self.keystore()?.find(name)?;
+        let passphrase = self.secrets().passphrase(locked.name().name())?;
+        Ok(locked.unlock(&passphrase)?)
+    }
+
+    /// The account that is meant by an address, the name of a key or a development URI.
+    ///
+    /// # Errors
+    /// When it is none of them.
+    pub fn account_of(&self, text: &str) -> Result<AccountId, Failure> {
+        if let Ok(account) = AccountId::from_ss58check(text) {
+            return Ok(account);
+        }
+        if text.starts_with("//") {
+            return Ok(Key::development(text)?.account());
+        }
+        let locked = self.keystore()?.find(text)?;
+        // An address is public, but one that is derived from it follows from the secret.
+        if locked.name().path().is_empty() {
+            Ok(locked.account().clone())
+        } else {
+            Ok(self.unlock(text)?.account())
+        }
+    }
+
+    /// An account as [`Self::account_of`], and what this machine needs to sell as it, if it has that.
+    ///
+    /// # Errors
+    /// When there is no such account, or the file of its work key cannot be used.
+    pub fn seller(&self, text: &str) -> Result<(AccountId, Option<Seller>), Failure> {
+        if text.starts_with("//") {
+            let seller = Seller::development(text)?;
+            return Ok((seller.account.clone(), Some(seller)));
+        }
+        let account = self.account_of(text)?;
+        let seller = self.keystore()?.roles().seller(&account)?;
+        Ok((account, seller))
+    }
+
+    /// Where passphrases and words come from.
+    pub fn secrets(&self) -> Secrets<'_> {
+        Secrets::new(self.globals.password_file.as_deref())
     }
 
     /// A connection to the node.
     ///
     /// # Errors
-    /// When nothing answers.
+    /// When nothing answers, or the node is on another chain than the directory where orders and receipts go.
     pub async fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(&self.globals.rpc).await?)
+        let client = Client::connect(&self.globals.rpc).await?;
+        let Ok(data) = self.chain_dir().and_then(|root| Ok(DataDir::open(&root)?)) else { return Ok(client) };
+        let there = Digest32::from_bytes(client.genesis().0);
+        match data.kept_trust()? {
+            Some(trust) if trust.genesis != there => {
+                let (url, root) = (&self.globals.rpc, data.root().display());
+                let here = trust.genesis;
+                Err(Failure::usage(format!("asking {url}: its chain is {there}, and {root} belongs to {here}"))
+                    .hint("name a node of this chain with --rpc, or that chain's directory with --base-path and --chain"))
+            }
+            _ => Ok(client),
+        }
     }
 }

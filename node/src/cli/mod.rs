@@ -5,6 +5,7 @@
 
 mod failure;
 mod output;
+mod secrets;
 mod context;
 mod progress;
 mod table;
@@ -50,7 +51,7 @@ enum Command {
     Demo(demo::Demo),
     /// Run a node, or set one up.
     Node(node::NodeCommand),
-    /// Create and inspect keys.
+    /// Create, import and look after keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Register models and look them up.

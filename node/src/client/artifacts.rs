@@ -234,7 +234,13 @@ impl Client {
                 ImportEvent::Imported(imported) => return Ok(*imported),
                 ImportEvent::Failed { code, message, hint } => {
                     let method = METHOD.into();
-                    return Err(ClientError::Refused { method, code, message, hint: Some(hint) });
+                    return Err(ClientError::Refused {
+                        method,
+                        code,
+                        message,
+                        hint: Some(hint),
+                        reason: None,
+                    });
                 }
                 ImportEvent::Stop { reason } => return Err(broken(reason)),
             }

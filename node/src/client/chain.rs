@@ -11,6 +11,8 @@ use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::rpc::Reason;
+
 /// A request to a node failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -33,6 +35,8 @@ pub enum ClientError {
         message: String,
         /// What to do next, if the node says.
         hint: Option<String>,
+        /// Why a transaction is invalid, if the node says.
+        reason: Option<Reason>,
     },
     /// The connection broke or timed out.
     #[error("{method}: {cause}")]
@@ -239,14 +243,15 @@ pub(super) fn explain(method: &str, error: RpcError) -> ClientError {
     struct Data {
         cause: Option<String>,
         hint: Option<String>,
+        reason: Option<Reason>,
     }
     let method = method.to_owned();
     match error {
         RpcError::Call(object) => {
             let data = object.data().and_then(|data| serde_json::from_str(data.get()).ok());
-            let Data { cause, hint } = data.unwrap_or_default();
+            let Data { cause, hint, reason } = data.unwrap_or_default();
             let message = cause.unwrap_or_else(|| object.message().into());
-            ClientError::Refused { method, code: object.code(), message, hint }
+            ClientError::Refused { method, code: object.code(), message, hint, reason }
         }
         RpcError::ParseError(error) => ClientError::Foreign { method, cause: error.to_string() },
         other => ClientError::Transport { method, cause: other.to_string() },

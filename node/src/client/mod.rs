@@ -16,4 +16,4 @@ pub use deliveries::{Handed, InputState, JobOutput, awaits_input};
 pub use demands::Demanded;
 pub use orders::{JobEvents, JobState, Order, Wish, is_right};
 pub use providers::{Hardware, Offer, PendingOffer, Provider, Terms, Unbonding};
-pub use submit::{Included, SubmitError, signed};
+pub use submit::{CallError, Included, SubmitError, signed};

@@ -11,6 +11,7 @@ use frame_system::{EventRecord, Phase};
 use jsonrpsee::core::client::{ClientT, Subscription, SubscriptionClientT};
 use jsonrpsee::rpc_params;
 use sp_core::Pair;
+use sp_runtime::DispatchError;
 use sp_runtime::traits::{BlakeTwo256, Hash as _};
 
 use super::chain::{Client, ClientError, explain};
@@ -38,7 +39,7 @@ pub enum SubmitError {
         /// The block.
         block: Hash,
         /// The runtime's error.
-        cause: String,
+        cause: CallError,
     },
     /// What is handed over could not be sealed.
     #[error(transparent)]
@@ -46,6 +47,25 @@ pub enum SubmitError {
     /// A job ended because no executor that was drawn accepted it.
     #[error("handing over the input of job {0}: no executor accepted it")]
     NobodyAccepted(JobId),
+}
+
+/// Why a call failed in its block.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// A rule of one part of the ledger.
+    #[error("{0:?}")]
+    Rule(RuntimeError),
+    /// Anything else, such as too few tokens.
+    #[error("{0:?}")]
+    Other(DispatchError),
+}
+
+impl From<DispatchError> for CallError {
+    fn from(error: DispatchError) -> Self {
+        let DispatchError::Module(module) = error else { return Self::Other(error) };
+        let bytes = [&[module.index], module.error.as_slice()].concat();
+        RuntimeError::decode(&mut bytes.as_slice()).map_or(Self::Other(error), Self::Rule)
+    }
 }
 
 /// A call that succeeded in a finalized block.
@@ -145,7 +165,7 @@ impl Client {
             .collect();
         for event in &events {
             if let RuntimeEvent::System(frame_system::Event::ExtrinsicFailed { dispatch_error, .. }) = event {
-                return Err(SubmitError::Failed { call, block, cause: error_name(dispatch_error) });
+                return Err(SubmitError::Failed { call, block, cause: (*dispatch_error).into() });
             }
         }
         Ok(Included { block, events })
@@ -163,18 +183,6 @@ impl Client {
             cause: format!("block {block} does not hold the extrinsic {:?}", BlakeTwo256::hash(extrinsic)),
         };
         found.and_then(|index| u32::try_from(index).ok()).ok_or_else(foreign)
-    }
-}
-
-/// `Pallet::Error` as the runtime's metadata names it.
-fn error_name(error: &sp_runtime::DispatchError) -> String {
-    match error {
-        sp_runtime::DispatchError::Module(module) => {
-            let bytes = [&[module.index], module.error.as_slice()].concat();
-            RuntimeError::decode(&mut bytes.as_slice())
-                .map_or_else(|_| format!("{module:?}"), |error| format!("{error:?}"))
-        }
-        other => format!("{other:?}"),
     }
 }
 

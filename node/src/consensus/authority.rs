@@ -97,9 +97,13 @@ impl<S: TransactionSource> Authority<S> {
     /// # Errors
     /// [`ConsensusError`] as for [`Self::run`].
     pub async fn make_block(&self) -> Result<(), ConsensusError> {
+        self.make_block_at(clock_ms()).await
+    }
+
+    async fn make_block_at(&self, clock_ms: u64) -> Result<(), ConsensusError> {
         let head = self.ledger.head();
         let item = self.evaluate_beacon(&head).await?;
-        let now_ms = self.next_timestamp_ms().await?;
+        let now_ms = self.next_timestamp_ms(clock_ms).await?;
         let extrinsics = self.source.ready().await;
         let proposed = self.ledger.propose(now_ms, vec![item], extrinsics).await?;
         if !proposed.rejected.is_empty() {
@@ -126,13 +130,11 @@ impl<S: TransactionSource> Authority<S> {
     }
 
     /// The clock's milliseconds, but always past the previous block's.
-    async fn next_timestamp_ms(&self) -> Result<u64, ConsensusError> {
+    async fn next_timestamp_ms(&self, clock_ms: u64) -> Result<u64, ConsensusError> {
         let key = pallet_timestamp::Now::<assay_runtime::Runtime>::hashed_key();
         let last = self.ledger.storage(None, key.to_vec()).await?;
         let last = last.and_then(|bytes| u64::decode(&mut bytes.as_slice()).ok()).unwrap_or(0);
-        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        Ok(now.max(last.saturating_add(1)))
+        Ok(clock_ms.max(last.saturating_add(1)))
     }
 
     fn certify(&self, header: &Header) -> CommitCertificate {
@@ -142,5 +144,52 @@ impl<S: TransactionSource> Authority<S> {
         let signature = Signature(self.keys.consensus.sign(message.as_bytes()).to_bytes());
         let signatures = vec![ValidatorSignature { validator: self.keys.public(), signature }];
         CommitCertificate { height, round: 0, value, signatures }
+    }
+}
+
+/// Milliseconds since 1970.
+fn clock_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_runtime::UncheckedExtrinsic;
+    use assay_runtime::executor::MemoryKv;
+
+    use super::*;
+    use crate::chain_spec::{ChainSpec, development_authority};
+    use crate::ledger;
+
+    struct Nothing;
+
+    impl TransactionSource for Nothing {
+        async fn ready(&self) -> Vec<UncheckedExtrinsic> {
+            Vec::new()
+        }
+
+        async fn rejected(&self, _hashes: Vec<assay_runtime::Hash>) {}
+    }
+
+    /// Deadlines are heights, so a clock decides nothing but the time that a block states.
+    #[tokio::test]
+    async fn blocks_are_made_whatever_the_clock_says() {
+        const YEAR_2100_MS: u64 = 4_102_444_800_000;
+        let spec = ChainSpec::development().unwrap();
+        let config = ledger::Config::default();
+        let ledger = ledger::open(MemoryKv::default(), &spec.genesis, config).unwrap().handle;
+        let config = Config { block_time: spec.block_time() };
+        let authority = Authority::new(config, development_authority(), ledger.clone(), Nothing);
+        let mut stated = Vec::new();
+        for clock_ms in [1_000, YEAR_2100_MS, YEAR_2100_MS, 0, 1_000] {
+            authority.make_block_at(clock_ms).await.unwrap();
+            let key = pallet_timestamp::Now::<assay_runtime::Runtime>::hashed_key();
+            let now = ledger.storage(None, key.to_vec()).await.unwrap().unwrap();
+            stated.push(u64::decode(&mut now.as_slice()).unwrap());
+        }
+        assert_eq!(ledger.head().number, 5);
+        let after = |blocks: u64| YEAR_2100_MS + blocks;
+        assert_eq!(stated, [1_000, after(0), after(1), after(2), after(3)]);
     }
 }

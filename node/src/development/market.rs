@@ -10,11 +10,10 @@ use frame_support::BoundedVec;
 use futures::future::try_join_all;
 use pallet_assay_artifacts::{License, Subject};
 use pallet_assay_providers::{Call, HardwareClass, ModelOffer, Offer};
-use sp_core::Pair;
 
 use super::files::{DemoFiles, dataset_manifest, recipe_hash};
 use crate::client::{Client, ClientError, Entry, ImportFiles, Imported, StatedEdge, SubmitError};
-use crate::keys::Key;
+use crate::keys::{Key, KeyError, PublishedKeys, Seller};
 
 /// Stake of each development provider.
 const STAKE: u128 = 1_000 * UNIT;
@@ -36,6 +35,9 @@ pub enum SetupError {
     /// The dataset's manifest is damaged.
     #[error("reading the demo dataset's manifest: {0}")]
     Dataset(#[from] serde_json::Error),
+    /// A provider is not one of development.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The node refused.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -167,8 +169,8 @@ async fn offer(client: &Client, provider: &Key, model: ModelId) -> Result<(), Se
     }
     let mut calls: Vec<RuntimeCall> = Vec::new();
     if known.is_none() {
-        let work_key = provider.work_key().public().0;
-        let encryption_key = Digest32::from_bytes(provider.encryption_key());
+        let PublishedKeys { work_key, encryption_key } = Seller::development(&provider.name)?.published();
+        let work_key = *work_key.as_bytes();
         calls.push(Call::stake { amount: STAKE, work_key, encryption_key }.into());
     }
     let terms =

@@ -3,7 +3,7 @@
 use assay_runtime::executor::ChainError;
 use jsonrpsee::core::server::SubscriptionCloseResponse;
 use jsonrpsee::types::ErrorObjectOwned;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sp_runtime::transaction_validity::InvalidTransaction;
 
 use super::ports::PortError;
@@ -108,6 +108,43 @@ codes! {
 pub struct RpcError {
     code: Code,
     cause: String,
+    reason: Option<Reason>,
+}
+
+/// Why a transaction is invalid, where a program can do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Its account cannot pay the fee.
+    Payment,
+    /// The signature is not one of the account over this call on this chain.
+    BadSignature,
+    /// Its nonce was used before.
+    Stale,
+}
+
+impl Reason {
+    const fn of(error: &PoolError) -> Option<Self> {
+        match error {
+            PoolError::Invalid(InvalidTransaction::Payment) => Some(Self::Payment),
+            PoolError::Invalid(InvalidTransaction::BadProof) => Some(Self::BadSignature),
+            PoolError::Invalid(InvalidTransaction::Stale) => Some(Self::Stale),
+            _ => None,
+        }
+    }
+
+    /// What to do next.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Payment => {
+                "give the account more tokens: besides what it pays it keeps the existential deposit"
+            }
+            Self::BadSignature => {
+                "sign again with the account's own key, at its nonce and for this chain's genesis and version"
+            }
+            Self::Stale => "sign again at the account's next nonce, as system_accountNextIndex tells it",
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -115,12 +152,14 @@ struct Data<'a> {
     cause: &'a str,
     hint: &'a str,
     docs: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
 }
 
 impl RpcError {
     /// An error with what went wrong.
     pub fn new(code: Code, cause: impl ToString) -> Self {
-        Self { code, cause: cause.to_string() }
+        Self { code, cause: cause.to_string(), reason: None }
     }
 
     /// Parameters that the method does not take.
@@ -141,8 +180,10 @@ impl RpcError {
 
 impl From<RpcError> for ErrorObjectOwned {
     fn from(error: RpcError) -> Self {
-        let RpcError { code, cause } = &error;
-        Self::owned(code.number(), code.message(), Some(Data { cause, hint: code.hint(), docs: DOCS }))
+        let RpcError { code, cause, reason } = &error;
+        let hint = reason.map_or(code.hint(), Reason::hint);
+        let data = Data { cause, hint, docs: DOCS, reason: *reason };
+        Self::owned(code.number(), code.message(), Some(data))
     }
 }
 
@@ -178,7 +219,7 @@ impl From<PoolError> for RpcError {
             PoolError::Busy => Code::NodeBusy,
             PoolError::Ledger(_) | PoolError::Stopped => Code::NodeFailed,
         };
-        Self::new(code, error)
+        Self { reason: Reason::of(&error), ..Self::new(code, error) }
     }
 }
 

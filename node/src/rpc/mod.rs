@@ -34,7 +34,7 @@ mod service;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use error::{Code, RpcError};
+pub use error::{Code, Reason, RpcError};
 pub use ports::{
     Artifacts, Ask, ImportProgress, ImportRequest, Jobs, LocalArtifact, Models, NewArtifact, PortError,
     Prepared, Receipts, Serving, Settlement,

@@ -58,9 +58,7 @@ pub struct Services<A, M, J, R> {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another program listens there.
-    #[error(
-        "listening on {0}: another program does already; stop it, or choose another port with --rpc-port"
-    )]
+    #[error("listening on {0}: another program does already")]
     InUse(SocketAddr),
     /// The address cannot be listened on.
     #[error("listening on {address}: {source}")]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use assay_runtime::executor::{Batch, Entry, Kv, StoreError};
+use assay_runtime::executor::{Batch, Entry, Kv, StoreError, StoreFault};
 use redb::{Database, Error, ReadableDatabase, TableDefinition};
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("ledger");
@@ -64,5 +64,5 @@ impl Kv for RedbKv {
 }
 
 fn failed(error: Error) -> StoreError {
-    StoreError { what: "using", cause: error.to_string() }
+    StoreError { what: "using", cause: error.to_string(), fault: StoreFault::Other }
 }

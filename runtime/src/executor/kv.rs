@@ -1,5 +1,7 @@
 //! What the ledger needs from a store.
 
+use std::io;
+
 /// Keys to write, or to delete where there is no value.
 pub type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
@@ -14,6 +16,40 @@ pub struct StoreError {
     pub what: &'static str,
     /// What went wrong.
     pub cause: String,
+    /// What kind of trouble that is.
+    pub fault: StoreFault,
+}
+
+/// What kind of trouble a store is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// Another process has it open.
+    Held,
+    /// It does not hold what it should.
+    Damaged,
+    /// The disk has no space left.
+    Full,
+    /// It may not be written.
+    ReadOnly,
+    /// Anything else.
+    Other,
+}
+
+impl StoreFault {
+    /// What an error of the operating system means for a store.
+    pub fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::IsADirectory => {
+                Self::Damaged
+            }
+            io::ErrorKind::WouldBlock => Self::Held,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// An ordered key-value store. One thread writes; any number read beside it.

@@ -21,7 +21,7 @@ pub use chain::{Chain, Executed, Proposal, Retention, events_key};
 pub use check::{Checked, check};
 pub use decode::{decode_block, decode_extrinsic};
 pub use error::ChainError;
-pub use kv::{Batch, Entry, Kv, StoreError};
+pub use kv::{Batch, Entry, Kv, StoreError, StoreFault};
 pub use memory::MemoryKv;
 pub use query::{Lease, Reader};
 pub use run::{STACK_BYTES, on_big_stack};

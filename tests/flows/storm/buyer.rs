@@ -82,7 +82,7 @@ impl Buyer {
                 Ok(verdict) => return verdict,
                 // The job moved on while its input was posted, or a post before a kill came first.
                 Err(SubmitError::Failed { call: "posting an input", cause, .. }) => {
-                    assert_eq!(cause, "Jobs(Refused)");
+                    assert_eq!(cause.to_string(), "Jobs(Refused)");
                 }
                 Err(error) => panic!("{error}"),
             }

@@ -178,11 +178,11 @@ pub async fn resolve(context: &Context, client: &Client, reference: &str) -> Res
         return client.artifact(reference).await?.ok_or_else(|| unknown(reference));
     }
     if let Some((account, name)) = reference.rsplit_once('/') {
-        let account = account_of(context, account)?;
+        let account = context.account_of(account)?;
         return named(client, &account, name).await?.ok_or_else(|| unknown(reference));
     }
     if context.names_key()
-        && let Some(artifact) = named(client, &context.key()?.account(), reference).await?
+        && let Some(artifact) = named(client, &context.account()?, reference).await?
     {
         return Ok(artifact);
     }
@@ -215,17 +215,6 @@ pub async fn model_of(context: &Context, client: &Client, reference: &str) -> Re
     exact
         .or_else(|| artifact.model_id())
         .ok_or_else(|| Failure::usage(format!("looking up the model {reference:?}: it is a dataset")))
-}
-
-/// The account that is meant by an address, the name of a key or a development URI.
-///
-/// # Errors
-/// [`Failure`] when it is none of them.
-pub fn account_of(context: &Context, text: &str) -> Result<AccountId, Failure> {
-    match AccountId::from_ss58check(text) {
-        Ok(account) => Ok(account),
-        Err(_) => Ok(context.keystore()?.resolve(text)?.account()),
-    }
 }
 
 fn unknown(reference: &str) -> Failure {

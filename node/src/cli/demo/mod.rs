@@ -20,7 +20,9 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::job::{Bought, enough, finish, now_s};
 use super::node::real_failure;
-use crate::chain_spec::{ChainSpec, DEVELOPMENT_ACCOUNTS, development_authority, development_providers};
+use crate::chain_spec::{
+    ChainSpec, DEVELOPMENT_ACCOUNTS, development_authority, development_providers, development_sellers,
+};
 use crate::client::{Client, Order, Wish};
 use crate::data_dir::{DataDir, read_json, write_json};
 use crate::development::{self, Published};
@@ -116,7 +118,7 @@ async fn start_node(dir: &Path) -> Result<Node, Failure> {
         spec,
         kind: ChainKind::Development,
         authority: Some(development_authority()),
-        identities: development_providers()?,
+        identities: development_sellers()?,
         rpc: rpc::Config { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..rpc::Config::default() },
         ledger: ledger::Config::default(),
         engine: Settings::for_this_machine(),

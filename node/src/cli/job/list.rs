@@ -3,7 +3,6 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::artifact::account_of;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::table;
@@ -24,7 +23,7 @@ impl List {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         let client = context.client().await?;
         let requester = match &self.requester {
-            Some(text) => Some(account_of(context, text)?),
+            Some(text) => Some(context.account_of(text)?),
             None => None,
         };
         let jobs: Vec<Value> = client.request("job_v1_list", jsonrpsee::rpc_params![requester]).await?;

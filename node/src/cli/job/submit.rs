@@ -9,14 +9,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::bought::{Bought, finish};
-use crate::cli::artifact::{account_of, model_of};
+use crate::cli::artifact::model_of;
 use crate::cli::asking::Asking;
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{parse_price, tokens};
 use crate::cli::progress;
-use crate::client::{Client, Provider, SubmitError, Terms, Wish};
+use crate::client::{Client, ClientError, Provider, SubmitError, Terms, Wish};
 use crate::data_dir::write_json;
+use crate::rpc::Code;
 
 /// Ask a model.
 #[derive(Debug, Args)]
@@ -65,7 +66,7 @@ impl Submit {
         let model_id = model_of(context, &client, &self.model).await?;
         let wait = self.wait;
         let wish = self.wish(context, &client, model_id).await?;
-        let order = client.draft(key.account(), wish).await?;
+        let order = client.draft(key.account(), wish).await.map_err(refused_request)?;
         let quote = client.quote(&order).await?;
         context.confirm(&format!("{} are held until the job has ended", tokens(quote.escrow.get())))?;
         // The salt must be on disk before anything depends on it.
@@ -116,6 +117,7 @@ impl Submit {
             output: price(self.max_output_price, offered.output),
             verify_max: price(self.max_verify_price, offered.verify_max.max(input)),
         };
+        check_offers(&self.model, &providers, &model_id, policy, &prices)?;
         if prices.verify_max < prices.input {
             return Err(Failure::usage(
                 "asking: the cap for a verified token is under the price of a prompt token",
@@ -123,7 +125,7 @@ impl Submit {
             .hint("raise --max-verify-price, or lower --max-input-price"));
         }
         let direct_executor = match &self.executor {
-            Some(text) => Some(account_of(context, text)?),
+            Some(text) => Some(context.account_of(text)?),
             None => None,
         };
         Ok(Wish {
@@ -141,6 +143,56 @@ impl Submit {
     }
 }
 
+/// What to do when the node's model does not take a request.
+fn refused_request(error: ClientError) -> Failure {
+    let refused = matches!(&error, ClientError::Refused { code, .. } if *code == Code::JobRefused.number());
+    let failure = Failure::from(error);
+    if refused {
+        failure.hint("shorten the prompt, lower --max-tokens, or ask another model")
+    } else {
+        failure
+    }
+}
+
+/// Refuses limits within which the offers do not fill every seat, before a fee is paid for a request that the
+/// ledger would refuse.
+fn check_offers(
+    name: &str,
+    providers: &[Provider],
+    model: &ModelId,
+    policy: Policy,
+    limits: &Prices,
+) -> Result<(), Failure> {
+    let is_within = |terms: &&Terms| {
+        terms.input <= limits.input && terms.output <= limits.output && terms.verify <= limits.verify_max
+    };
+    let offers = terms(providers, model);
+    let within = offers.iter().filter(is_within).count();
+    let seats = usize::from(policy.verifiers()).saturating_add(1);
+    if within >= seats {
+        return Ok(());
+    }
+    let count = offers.len();
+    let cause =
+        format!("asking {name}: of {count} offers {within} are within your prices, and {seats} are needed");
+    let failure = Failure::new(Exit::NoProvider, cause);
+    if count < seats {
+        return Err(failure.hint("ask for fewer executions with --replicated, or wait for more providers"));
+    }
+    let Prices { input, output, verify_max } = enough(providers, model, policy);
+    let [input, output, verify] = [input, output, verify_max].map(|price| tokens(price.get()));
+    Err(failure.hint(format!(
+        "enough offers ask at most {input} for a million prompt tokens, {output} for generated and {verify} for \
+         verified ones; without price limits that is what you pay"
+    )))
+}
+
+/// The terms of every offer of a model.
+fn terms(providers: &[Provider], model: &ModelId) -> Vec<Terms> {
+    let offers = providers.iter().filter_map(|provider| provider.offer.as_ref());
+    offers.filter_map(|offer| offer.terms(model).cloned()).collect()
+}
+
 /// Seconds since 1970.
 pub fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -148,8 +200,7 @@ pub fn now_s() -> u64 {
 
 /// The lowest caps within which the cheapest offers fill every seat, with one to spare.
 pub fn enough(providers: &[Provider], model: &ModelId, policy: Policy) -> Prices {
-    let terms = |provider: &Provider| provider.offer.as_ref().and_then(|offer| offer.terms(model).cloned());
-    let mut offers: Vec<Terms> = providers.iter().filter_map(terms).collect();
+    let mut offers = terms(providers, model);
     offers.sort_by_key(|terms| (terms.output, terms.input, terms.verify));
     let seats = usize::from(policy.verifiers()).saturating_add(2);
     let fold = |caps: Prices, terms: &Terms| Prices {

@@ -3,57 +3,44 @@
 use std::path::{Path, PathBuf};
 
 use assay_manifest::Digest32;
-use assay_protocol::seal::SealingSecret;
 use assay_runtime::{AccountId, Endowment, UNIT};
 use clap::Args;
-use ed25519_dalek::SigningKey;
-use serde::{Deserialize, Serialize};
-use sp_core::crypto::Ss58Codec;
-use sp_core::{Pair, sr25519};
+use serde::Serialize;
 
 use crate::chain_spec::ChainSpec;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::consensus::AuthorityKeys;
-use crate::data_dir::{DataDir, DataDirError, LedgerStore, read_json, write_json};
+use crate::data_dir::{DataDir, LedgerStore};
+use crate::keys::{KeyError, Keystore, Role};
 
-/// The authority's secrets as they lie in the keystore, mode 0600.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuthorityFile {
-    consensus: Digest32,
-    vrf: Digest32,
-    encryption: Digest32,
+/// The keys of the authority of the chain whose keystore this is, if this machine is it.
+///
+/// # Errors
+/// [`KeyError`] when a file is damaged, or others may read it.
+pub fn load_authority(keystore: &Keystore) -> Result<Option<AuthorityKeys>, KeyError> {
+    let roles = keystore.roles();
+    let [consensus, vrf, encryption] = AUTHORITY_ROLES.map(|role| roles.load(&role));
+    Ok(consensus?.zip(vrf?).zip(encryption?).map(|((consensus, vrf), encryption)| AuthorityKeys {
+        consensus: consensus.ed25519(),
+        vrf: vrf.sr25519(),
+        encryption: encryption.sealing(),
+    }))
 }
 
-impl AuthorityFile {
-    fn generate() -> Self {
-        let secret = || Digest32::from_bytes(rand::random());
-        Self { consensus: secret(), vrf: secret(), encryption: secret() }
-    }
-
-    /// The file of the chain in the directory `root`, if this machine is its authority.
-    ///
-    /// # Errors
-    /// [`DataDirError`] when it is damaged.
-    pub fn load(root: &Path) -> Result<Option<Self>, DataDirError> {
-        let path = Self::path(root);
-        if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
-    }
-
-    /// The keys that it holds.
-    pub fn keys(&self) -> AuthorityKeys {
-        AuthorityKeys {
-            consensus: SigningKey::from_bytes(self.consensus.as_bytes()),
-            vrf: sr25519::Pair::from_seed(self.vrf.as_bytes()),
-            encryption: SealingSecret::from_bytes(*self.encryption.as_bytes()),
-        }
-    }
-
-    fn path(root: &Path) -> PathBuf {
-        root.join("keystore").join("authority.json")
-    }
+/// The keys of an authority to be, on disk before the chain is: a chain without them can never go on. Those that
+/// an attempt before has left are used.
+fn create_authority(keystore: &Keystore) -> Result<AuthorityKeys, KeyError> {
+    let roles = keystore.roles();
+    let [consensus, vrf, encryption] = AUTHORITY_ROLES.map(|role| roles.load_or_create(&role));
+    Ok(AuthorityKeys {
+        consensus: consensus?.ed25519(),
+        vrf: vrf?.sr25519(),
+        encryption: encryption?.sealing(),
+    })
 }
+
+const AUTHORITY_ROLES: [Role; 3] = [Role::Consensus, Role::Vrf, Role::Encryption];
 
 /// Create a chain of your own.
 #[derive(Debug, Args)]
@@ -86,15 +73,12 @@ impl Init {
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let base = context.base()?;
         let root = self.free_root(&base)?;
-        let endowed = match AccountId::from_ss58check(&self.endow) {
-            Ok(account) => account,
-            Err(_) => context.keystore()?.resolve(&self.endow)?.account(),
-        };
-        let authority = authority(&root)?;
+        let endowed = context.account_of(&self.endow)?;
+        let authority = create_authority(&Keystore::new(root.join("keystore")))?;
         let seed = Digest32::from_bytes(rand::random()).to_string();
         let amount = u128::from(self.tokens).saturating_mul(UNIT);
         let endowments = vec![Endowment { account: endowed.clone(), amount }];
-        let spec = ChainSpec::single(&self.id, seed, &authority.keys(), endowments);
+        let spec = ChainSpec::single(&self.id, seed, &authority, endowments);
         let data = DataDir::create(&base, &spec, Some(self.store))?;
         let done = Initialised { id: self.id, directory: data.root().to_owned(), endowed };
         context.output().result(&done, |done| {
@@ -125,17 +109,6 @@ impl Init {
     }
 }
 
-/// The keys of an authority to be, on disk before the chain is: a chain without them can never go on. Those that
-/// an attempt before has left are used.
-fn authority(root: &Path) -> Result<AuthorityFile, DataDirError> {
-    if let Some(file) = AuthorityFile::load(root)? {
-        return Ok(file);
-    }
-    let file = AuthorityFile::generate();
-    write_json(&AuthorityFile::path(root), &file)?;
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,16 +120,16 @@ mod tests {
     }
 
     fn public_keys(root: &Path) -> (Digest32, Digest32) {
-        let spec = DataDir::open(root).unwrap().chain_spec().unwrap();
-        let keys = AuthorityFile::load(root).unwrap().unwrap().keys();
-        (spec.genesis.validators[0].key, keys.public())
+        let data = DataDir::open(root).unwrap();
+        let keys = load_authority(&data.keystore()).unwrap().unwrap();
+        (data.chain_spec().unwrap().genesis.validators[0].key, keys.public())
     }
 
     #[test]
     fn a_chain_has_the_keys_of_its_authority_even_if_its_creation_was_cut_off() {
         let base = tempfile::tempdir().unwrap();
         let root = base.path().join("own");
-        let early = authority(&root).unwrap().keys().public();
+        let early = create_authority(&Keystore::new(root.join("keystore"))).unwrap().public();
         init(base.path()).unwrap();
         assert_eq!(public_keys(&root), (early, early));
         std::fs::remove_file(root.join("VERSION")).unwrap();

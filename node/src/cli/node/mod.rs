@@ -16,15 +16,15 @@ use tokio::sync::oneshot;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-use self::init::{AuthorityFile, Init};
+use self::init::{Init, load_authority};
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use crate::chain_spec::{self, ChainSpec, development_authority, development_providers};
+use crate::chain_spec::{self, ChainSpec, development_authority, development_providers, development_sellers};
 use crate::client::Client;
 use crate::consensus::AuthorityKeys;
 use crate::data_dir::{DataDir, LedgerStore};
 use crate::development;
-use crate::keys::Key;
+use crate::keys::{Key, Seller};
 use crate::ledger;
 use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind, Methods};
@@ -66,8 +66,9 @@ struct Run {
     /// it is gone when the node ends.
     #[arg(long)]
     dev: bool,
-    /// Keys as which this node sells compute.
-    #[arg(long, value_name = "KEY")]
+    /// Account as which this node sells compute: its address, the name of its key, or a development URI; may be
+    /// given several times. The node needs the work key that `assay provider keys` made, not the account's own.
+    #[arg(long, value_name = "ACCOUNT")]
     provider: Vec<String>,
     /// Where JSON-RPC listens.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -159,9 +160,9 @@ impl Run {
             spec.block_time_ms = millis;
         }
         let authority = if self.dev { development_authority() } else { authority(&data)? };
-        let mut identities = if self.dev { development_providers()? } else { Vec::new() };
-        for name in &self.provider {
-            identities.push(data.keystore().resolve(name)?);
+        let mut identities = if self.dev { development_sellers()? } else { Vec::new() };
+        for account in &self.provider {
+            identities.push(seller(context, account)?);
         }
         let retention = if self.archive { Retention::Archive } else { ledger::Config::default().retention };
         let mut engine = Settings::for_this_machine();
@@ -235,15 +236,23 @@ pub fn real_failure(failure: Failure, ended: Result<(), TaskError>) -> Failure {
     }
 }
 
+/// What the node needs to sell as an account.
+fn seller(context: &Context, text: &str) -> Result<Seller, Failure> {
+    let (account, seller) = context.seller(text)?;
+    seller.ok_or_else(|| {
+        Failure::usage(format!("selling as {account}: this machine has no work key of it"))
+            .hint(format!("make one with `assay provider keys {account}`, and have the account publish it"))
+    })
+}
+
 /// The keys of the chain's authority, without whom it makes no block.
 fn authority(data: &DataDir) -> Result<AuthorityKeys, Failure> {
-    let file = AuthorityFile::load(data.root())?.ok_or_else(|| {
+    load_authority(&data.keystore())?.ok_or_else(|| {
         let cause = format!("running {}: the keys of its authority are not here", data.root().display());
         Failure::usage(cause).hint(
             "run it on the machine that created it, or run the development chain with `assay node --dev`",
         )
-    })?;
-    Ok(file.keys())
+    })
 }
 
 fn start_log(context: &Context) {
@@ -317,7 +326,7 @@ mod tests {
     fn the_end_of_the_node_says_more_than_its_client_but_a_slow_stop_does_not() {
         let failure = || Failure::new(Exit::Connect, "the node closed the connection");
         let cause = |ended| real_failure(failure(), ended).cause();
-        let failed = TaskError::Failed { task: "ledger", cause: "the disk is full".into() };
+        let failed = TaskError::Failed { task: "ledger", source: "the disk is full".into() };
         assert!(cause(Err(failed)).contains("the disk is full"));
         assert_eq!(cause(Err(TaskError::Stuck(1))), failure().cause());
         assert_eq!(cause(Ok(())), failure().cause());

@@ -32,10 +32,7 @@ use super::failure::{Exit, Failure};
 use super::output::{Format, Output};
 use super::progress;
 use crate::data_dir::write_json;
-use crate::keys::{Key, KeyError};
-
-/// Name of the key that signs when none is named; made when it is first needed.
-const LOCAL_KEY: &str = "local";
+use crate::keys::{Key, Role};
 
 /// Arguments of `assay run`.
 #[derive(Debug, Args)]
@@ -182,16 +179,13 @@ fn random_seed() -> Digest32 {
     Digest32::from_bytes(seed)
 }
 
-/// The named key, or the one that is kept for receipts of one's own.
+/// The named key, or the one for receipts of this machine, which is made when it is first needed and owns nothing.
 fn signer(context: &Context) -> Result<Key, Failure> {
     if context.names_key() {
         return context.key();
     }
-    let store = context.keystore()?;
-    match store.resolve(LOCAL_KEY) {
-        Err(KeyError::Unknown { .. }) => Ok(store.generate(LOCAL_KEY)?.0),
-        resolved => Ok(resolved?),
-    }
+    let seed = context.keystore()?.roles().load_or_create(&Role::Receipts)?;
+    Ok(Key { name: "receipts".into(), pair: seed.sr25519() })
 }
 
 fn load(file: &GgufFile, output: Output) -> Result<Model, Failure> {

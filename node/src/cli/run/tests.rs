@@ -39,8 +39,8 @@ async fn an_answer_leaves_a_receipt_that_its_owner_signed() {
     );
     assert!(!statement.tokens.is_empty() && statement.tokens.len() <= 12);
     let (context, _) = parse::<Run>(dir.path(), &["--model", "x", "--prompt", "x"]);
-    let key = context.keystore().unwrap().resolve(LOCAL_KEY).unwrap();
-    assert_eq!(statement.signer, <[u8; 32]>::from(key.account()));
+    let seed = context.keystore().unwrap().roles().load(&Role::Receipts).unwrap().unwrap();
+    assert_eq!(statement.signer, seed.sr25519().public().0);
     let report = Receipt::Own(Box::new(receipt.clone())).verify(&trust()).unwrap();
     assert_eq!(report.verdict, Verdict::SelfSigned);
     let mut altered = receipt;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::executor::kv::{Batch, Entry, Kv, StoreError};
+use crate::executor::kv::{Batch, Entry, Kv, StoreError, StoreFault};
 
 /// A store whose n-th commit fails, like a full or dying disk.
 #[derive(Clone)]
@@ -33,7 +33,10 @@ impl<K: Kv> Kv for FailingKv<K> {
             self.commits_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         match left {
             Ok(_) => self.inner.commit(batch),
-            Err(_) => Err(StoreError { what: "writing to", cause: "no space left on device".into() }),
+            Err(_) => {
+                let (cause, fault) = ("no space left on device".into(), StoreFault::Full);
+                Err(StoreError { what: "writing to", cause, fault })
+            }
         }
     }
 }

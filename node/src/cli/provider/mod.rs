@@ -1,31 +1,44 @@
 //! `assay provider`: sell compute.
 
+mod keys;
+mod offer;
+
 use assay_manifest::ModelId;
 use assay_protocol::units::{Height, Price};
-use assay_runtime::{AccountId, Balance, Hash, Runtime, RuntimeCall, RuntimeEvent};
-use clap::{Args, Subcommand};
-use jsonrpsee::rpc_params;
-use pallet_assay_providers::{Call, Event, ModelOffer};
+use assay_runtime::{AccountId, Balance, Hash, Runtime, RuntimeEvent};
+use clap::Subcommand;
+use pallet_assay_providers::{Call, Event};
 use serde::Serialize;
 
-use super::artifact::{account_of, model_of};
+use self::keys::{KeysArgs, keys, local_keys, set_keys};
+use self::offer::OfferArgs;
+use super::artifact::model_of;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::key::public_keys;
-use super::output::{parse_price, parse_tokens, tokens};
+use super::output::{parse_tokens, tokens};
 use super::table;
-use crate::client::{Client, Hardware, Included, Offer, Provider, Terms};
-use crate::keys::Key;
+use crate::client::{Included, Offer, Provider, Terms};
+use crate::keys::{Key, PublishedKeys};
 
 /// What is to be done as a provider, or seen of providers.
 #[derive(Debug, Subcommand)]
 pub enum ProviderCommand {
-    /// Stake tokens that stand for your answers, and publish your keys.
+    /// Make the keys with which this machine works for an account, and print what the account has to publish.
+    /// The account's own key is not needed, and need never be on this machine.
+    Keys {
+        /// Address, name of a key, or development URI; the key to sign with if absent.
+        account: Option<String>,
+    },
+    /// Stake tokens that stand for your answers, and publish the keys of the machine that gives them.
     Stake {
         /// Tokens, such as 1000 or 0.5.
         #[arg(value_parser = parse_tokens)]
         amount: Balance,
+        #[command(flatten)]
+        keys: KeysArgs,
     },
+    /// Publish the keys of another machine; seats that were drawn before keep the old ones.
+    SetKeys(KeysArgs),
     /// Announce terms for a model; terms for other models stay as they are.
     Offer(OfferArgs),
     /// Show a provider.
@@ -56,7 +69,9 @@ impl ProviderCommand {
     /// [`Failure`] when the node or the ledger refuses.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
-            Self::Stake { amount } => stake(context, amount).await,
+            Self::Keys { account } => keys(context, account.as_deref()),
+            Self::Stake { amount, keys } => stake(context, amount, &keys).await,
+            Self::SetKeys(keys) => set_keys(context, &keys).await,
             Self::Offer(offer) => offer.run(context).await,
             Self::Show { account } => show(context, account.as_deref()).await,
             Self::List { model } => list(context, model.as_deref()).await,
@@ -94,11 +109,18 @@ enum Outcome {
     Withdrawn {},
 }
 
-async fn stake(context: &Context, amount: Balance) -> Result<(), Failure> {
+async fn stake(context: &Context, amount: Balance, keys: &KeysArgs) -> Result<(), Failure> {
     let key = context.key()?;
     let client = context.client().await?;
+    let PublishedKeys { work_key, encryption_key } = match keys.named() {
+        Some(named) => named,
+        // More stake leaves the keys as they are.
+        None => match client.provider(&key.account()).await? {
+            Some(Provider { work_key, encryption_key, .. }) => PublishedKeys { work_key, encryption_key },
+            None => local_keys(context, &key)?,
+        },
+    };
     context.confirm(&format!("{} are staked", tokens(amount)))?;
-    let (work_key, encryption_key) = public_keys(&key);
     let call = Call::<Runtime>::stake { amount, work_key: *work_key.as_bytes(), encryption_key };
     let included = client.submit(&key, "staking", call.into()).await?;
     let outcome = find(&included, |event| match event {
@@ -166,132 +188,6 @@ fn find<T>(included: &Included, pick: impl Fn(&Event<Runtime>) -> Option<T>) -> 
     })
 }
 
-/// Arguments of `assay provider offer`; prices are in ASY per million tokens.
-#[derive(Debug, Args)]
-pub struct OfferArgs {
-    /// The model: an id, ACCOUNT/NAME or NAME.
-    #[arg(long)]
-    model: String,
-    /// For prompt tokens, in ASY per million.
-    #[arg(long, value_name = "ASY", value_parser = parse_price)]
-    input_price: Price,
-    /// For generated tokens, in ASY per million.
-    #[arg(long, value_name = "ASY", value_parser = parse_price)]
-    output_price: Price,
-    /// For verified tokens, in ASY per million.
-    #[arg(long, value_name = "ASY", value_parser = parse_price)]
-    verify_price: Price,
-    /// Executions at the same time; unchanged, or 1, if absent.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    capacity: Option<u32>,
-    /// What the models run on; unchanged, or cpu-small, if absent.
-    #[arg(long)]
-    hardware: Option<Hardware>,
-    /// Serve this model only: take every other one out of the offer.
-    #[arg(long)]
-    only: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Announced {
-    account: AccountId,
-    offer: Offer,
-    effective_at: Height,
-    /// How long that takes at the chain's pace.
-    effective_in_ms: u64,
-    keys_changed: bool,
-    block: Hash,
-}
-
-impl OfferArgs {
-    async fn run(self, context: &Context) -> Result<(), Failure> {
-        let key = context.key()?;
-        let client = context.client().await?;
-        let model_id = model_of(context, &client, &self.model).await?;
-        let provider = client.provider(&key.account()).await?.ok_or_else(|| unstaked(&key.account()))?;
-        let offer = self.merged(model_id, provider.latest_offer());
-        let keys = changed_keys(&provider, &key);
-        let keys_changed = keys.is_some();
-        let calls = keys.into_iter().chain([announce(&offer)?]).collect();
-        let included = client.submit_all(&key, "announcing an offer", calls).await?;
-        let effective_at = find(&included, |event| match event {
-            Event::OfferAnnounced { effective_at, .. } => Some(Height::new(*effective_at)),
-            _ => None,
-        })?;
-        let effective_in_ms = wait_ms(&client, effective_at).await?;
-        let (account, block) = (key.account(), included.block);
-        let announced = Announced { account, offer, effective_at, effective_in_ms, keys_changed, block };
-        context.output().result(&announced, announced_text)?;
-        Ok(())
-    }
-
-    /// The present offer with these terms in it.
-    fn merged(&self, model_id: ModelId, present: Option<&Offer>) -> Offer {
-        let (input, output, verify) = (self.input_price, self.output_price, self.verify_price);
-        let kept = present.filter(|_| !self.only).map(|offer| offer.models.clone()).unwrap_or_default();
-        let others = kept.into_iter().filter(|terms| terms.model_id != model_id);
-        Offer {
-            models: others.chain([Terms { model_id, input, output, verify }]).collect(),
-            hardware: self.hardware.or(present.map(|offer| offer.hardware)).unwrap_or(Hardware::CpuSmall),
-            capacity: self.capacity.or(present.map(|offer| offer.capacity)).unwrap_or(1),
-        }
-    }
-}
-
-/// The call that publishes the key's work and encryption keys, if others are on the ledger.
-fn changed_keys(provider: &Provider, key: &Key) -> Option<RuntimeCall> {
-    let (work_key, encryption_key) = public_keys(key);
-    let differ = (provider.work_key, provider.encryption_key) != (work_key, encryption_key);
-    let call = || Call::<Runtime>::set_keys { work_key: *work_key.as_bytes(), encryption_key };
-    differ.then(|| call().into())
-}
-
-fn announce(offer: &Offer) -> Result<RuntimeCall, Failure> {
-    let terms = |Terms { model_id, input, output, verify }: &Terms| ModelOffer {
-        model_id: *model_id,
-        input: *input,
-        output: *output,
-        verify: *verify,
-    };
-    let models: Vec<ModelOffer> = offer.models.iter().map(terms).collect();
-    let count = models.len();
-    let models = models.try_into().map_err(|_| {
-        Failure::usage(format!("announcing an offer: {count} models are more than one offer may have"))
-            .hint("serve this model only, with --only")
-    })?;
-    let (hardware, capacity) = (offer.hardware.into(), offer.capacity);
-    let offer = pallet_assay_providers::Offer { models, hardware, capacity };
-    Ok(Call::<Runtime>::set_offer { offer }.into())
-}
-
-/// Time until the chain is at `height`, at its usual pace.
-async fn wait_ms(client: &Client, height: Height) -> Result<u64, Failure> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Pace {
-        best_height: u32,
-        block_time_ms: u64,
-    }
-    let pace: Pace = client.request("node_v1_info", rpc_params![]).await?;
-    Ok(u64::from(height.get().saturating_sub(pace.best_height)).saturating_mul(pace.block_time_ms))
-}
-
-fn announced_text(announced: &Announced) -> String {
-    let Announced { account, offer, effective_at, effective_in_ms, keys_changed, block } = announced;
-    let seconds = effective_in_ms.div_ceil(1000);
-    let mut rows = vec![
-        ("account", account.to_string()),
-        ("in force", format!("from height {effective_at} on, in about {seconds} s")),
-    ];
-    rows.extend(offer_rows("offer", offer));
-    if *keys_changed {
-        rows.push(("keys", "work and encryption key were replaced by those of this key".into()));
-    }
-    rows.push(("block", format!("{block:?}")));
-    table::fields(&rows)
-}
-
 fn offer_rows(title: &'static str, offer: &Offer) -> Vec<(&'static str, String)> {
     let Offer { models, hardware, capacity } = offer;
     let mut rows =
@@ -311,8 +207,8 @@ fn unstaked(account: &AccountId) -> Failure {
 
 async fn show(context: &Context, account: Option<&str>) -> Result<(), Failure> {
     let account = match account {
-        Some(text) => account_of(context, text)?,
-        None => context.key()?.account(),
+        Some(text) => context.account_of(text)?,
+        None => context.account()?,
     };
     let client = context.client().await?;
     let provider = client.provider(&account).await?.ok_or_else(|| unstaked(&account))?;
@@ -383,37 +279,5 @@ fn providers_text(providers: &[Provider], model: Option<&ModelId>) -> String {
             let head = ["ACCOUNT", "INPUT/M", "OUTPUT/M", "VERIFY/M"];
             table::table(head, &providers.iter().map(row).collect::<Vec<_>>())
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args(price: u128, only: bool) -> OfferArgs {
-        let price = Price::new(price);
-        OfferArgs {
-            model: String::new(),
-            input_price: price,
-            output_price: price,
-            verify_price: price,
-            capacity: None,
-            hardware: None,
-            only,
-        }
-    }
-
-    #[test]
-    fn new_terms_replace_those_of_the_same_model_and_leave_others() {
-        let (a, b) = (ModelId::from_bytes([1; 32]), ModelId::from_bytes([2; 32]));
-        let first = args(1, false).merged(a, None);
-        assert_eq!((first.hardware, first.capacity), (Hardware::CpuSmall, 1));
-        let with_capacity = OfferArgs { capacity: Some(3), hardware: Some(Hardware::Gpu), ..args(2, false) };
-        let second = with_capacity.merged(b, Some(&first));
-        let third = args(9, false).merged(a, Some(&second));
-        assert_eq!((third.hardware, third.capacity, third.models.len()), (Hardware::Gpu, 3, 2));
-        assert_eq!(third.terms(&a).unwrap().output, Price::new(9));
-        assert_eq!(third.terms(&b).unwrap().output, Price::new(2));
-        assert_eq!(args(4, true).merged(a, Some(&third)).models.len(), 1);
     }
 }
