@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 const HEAD_BYTES: usize = 4;
 /// Needles are longer than anything that stands in a file by chance.
 const NEEDLE_BYTES_MIN: usize = 8;
+/// Encodings in which a text must be long enough.
+const ENCODINGS_MIN: usize = 4;
 
 /// A text in every plain encoding.
 pub struct Needles(Vec<(&'static str, Vec<u8>)>);
@@ -34,9 +36,9 @@ impl Needles {
         ];
         // A text begins at any of three places in a group of base64.
         needles.extend((0..3).map(|skipped| ("base64", base64(&bytes[skipped..]).into_bytes())));
-        for (encoding, needle) in &needles {
-            assert!(needle.len() >= NEEDLE_BYTES_MIN, "{encoding} of {text:?} is too short to look for");
-        }
+        // A short answer has encodings that may stand in a file by chance; there are always longer ones.
+        needles.retain(|(_, needle)| needle.len() >= NEEDLE_BYTES_MIN);
+        assert!(needles.len() >= ENCODINGS_MIN, "{text:?} is too short to look for");
         Self(needles)
     }
 
