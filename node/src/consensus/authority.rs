@@ -111,7 +111,9 @@ impl<S: TransactionSource> Authority<S> {
         }
         let header = proposed.block.header.clone();
         let count = proposed.block.extrinsics.len().saturating_sub(1);
-        self.ledger.import(proposed.block, self.certify(&header)).await?;
+        let genesis = Digest32::from_bytes(self.ledger.genesis().0);
+        let certificate = certify(&self.keys.consensus, &genesis, &header);
+        self.ledger.import(proposed.block, certificate).await?;
         info!(height = header.number, transactions = count, hash = %header.hash(), "finalized");
         Ok(())
     }
@@ -136,14 +138,19 @@ impl<S: TransactionSource> Authority<S> {
         let last = last.and_then(|bytes| u64::decode(&mut bytes.as_slice()).ok()).unwrap_or(0);
         Ok(clock_ms.max(last.saturating_add(1)))
     }
+}
 
-    fn certify(&self, header: &Header) -> CommitCertificate {
-        let (height, value) = (Height::new(header.number), Digest32::from_bytes(header.hash().0));
-        let genesis = Digest32::from_bytes(self.ledger.genesis().0);
-        let message = CommitCertificate::sign_bytes(&genesis, height, 0, &value);
-        let signature = Signature(self.keys.consensus.sign(message.as_bytes()).to_bytes());
-        let signatures = vec![ValidatorSignature { validator: self.keys.public(), signature }];
-        CommitCertificate { height, round: 0, value, signatures }
+/// Signs a block alone, in the shape of a certificate by many.
+pub fn certify(key: &SigningKey, genesis: &Digest32, header: &Header) -> CommitCertificate {
+    let (height, value) = (Height::new(header.number), Digest32::from_bytes(header.hash().0));
+    let message = CommitCertificate::sign_bytes(genesis, height, 0, &value);
+    let signature = Signature(key.sign(message.as_bytes()).to_bytes());
+    let validator = Digest32::from_bytes(key.verifying_key().to_bytes());
+    CommitCertificate {
+        height,
+        round: 0,
+        value,
+        signatures: vec![ValidatorSignature { validator, signature }],
     }
 }
 

@@ -6,5 +6,5 @@
 mod authority;
 mod ports;
 
-pub use authority::{Authority, AuthorityKeys, Config, ConsensusError};
+pub use authority::{Authority, AuthorityKeys, Config, ConsensusError, certify};
 pub use ports::TransactionSource;

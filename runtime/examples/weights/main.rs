@@ -4,7 +4,9 @@
 //!
 //! The weight of a call is what one more of them adds to importing a block: its execution, its part of the
 //! state root and of the durable write. It is the slope of a least-squares line over blocks that hold
-//! different numbers of the call, so that a block's own cost is not in it.
+//! different numbers of the call, so that a block's own cost is not in it. Time is that of the processor, so that
+//! other programs on the machine do not count. A transaction's own signature is not in it either: the base weight
+//! of every transaction pays for that.
 
 #[path = "../../tests/flows/answers.rs"]
 #[allow(dead_code)]

@@ -7,7 +7,7 @@ use pallet_assay_providers::Call;
 use crate::market::{P_VERIFY, STAKE, offer, work_public};
 use crate::samples::Samples;
 use crate::support::provider;
-use crate::town::{PROVIDERS, Town, full_offer, stake_call};
+use crate::town::{PROVIDERS, Town, full_offer, lonely_offer, stake_call};
 
 /// One more provider after another: it fills every list, and leaves every list.
 pub fn measure(town: &mut Town, samples: &mut Samples) {
@@ -19,6 +19,14 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
         take(town, samples, "set_offer_16", each(|_| set_offer(full_offer())));
         town.pass("put_in_force_1", batch.len(), samples);
         town.pass("put_in_force_16", batch.len(), samples);
+        // The most that an offer can change: sixteen lists of its own end, and sixteen others begin.
+        for time in 0..2 {
+            let lonely = batch.clone().map(|n| (n, set_offer(lonely_offer(n, time))));
+            take(town, samples, "building", lonely);
+            town.pass("building", 0, samples);
+            let name = if time == 0 { "building" } else { "put_in_force_lonely" };
+            town.pass(name, batch.len(), samples);
+        }
         take(town, samples, "unstake", each(|_| RuntimeCall::Providers(Call::unstake { amount: STAKE / 4 })));
     }
     let joining = PROVIDERS;

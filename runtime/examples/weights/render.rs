@@ -39,7 +39,12 @@ pub fn render(samples: &Samples) -> String {
     }
     text.push_str(&linear("set_offer", "models", each("set_offer_1"), us(models)));
     text.push_str(&constant("set_keys", each("set_keys")));
-    text.push_str(&linear("on_initialize", "offers", 20, each("put_in_force_16")));
+    text.push_str(&linear(
+        "on_initialize",
+        "offers",
+        20,
+        us(dearest(&["put_in_force_16", "put_in_force_lonely"])),
+    ));
     text.push_str("}\n\nimpl pallet_assay_jobs::WeightInfo for Measured {\n");
     text.push_str(&constant("request", each("request")));
     text.push_str(&constant("step", us(step)));

@@ -122,12 +122,14 @@ impl<K: Kv> Chain<K> {
         in_runtime(&state, &mut overlay, signatures, || Executive::initialize_block(&header))?;
         let timestamp = RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: now_ms });
         let inherent = UncheckedExtrinsic::new_bare(timestamp);
-        let mut body = Vec::new();
-        let mut rejected = Vec::new();
+        let (mut body, mut rejected, mut patience) = (Vec::new(), Vec::new(), Patience::default());
         for extrinsic in std::iter::once(inherent).chain(extrinsics) {
+            if patience.is_over(&extrinsic) {
+                continue;
+            }
             match apply(&state, &mut overlay, signatures, &extrinsic)? {
                 Applied::Included => body.push(extrinsic),
-                Applied::Full => {}
+                Applied::Full => patience.lose(&extrinsic),
                 Applied::Rejected => rejected.push(BlakeTwo256::hash_of(&extrinsic)),
             }
         }
@@ -213,6 +215,28 @@ enum Applied {
     Included,
     Full,
     Rejected,
+}
+
+/// Transactions that did not fit before no more of their kind are tried: after them may come a smaller one, but
+/// a full pool must not be run through for it. Paid calls and steps fill shares of their own.
+const MISFITS_MAX: u32 = 16;
+
+#[derive(Default)]
+struct Patience {
+    paid: u32,
+    steps: u32,
+}
+
+impl Patience {
+    fn is_over(&self, extrinsic: &UncheckedExtrinsic) -> bool {
+        let misfits = if extrinsic.is_signed() { self.paid } else { self.steps };
+        misfits >= MISFITS_MAX
+    }
+
+    fn lose(&mut self, extrinsic: &UncheckedExtrinsic) {
+        let misfits = if extrinsic.is_signed() { &mut self.paid } else { &mut self.steps };
+        *misfits = misfits.saturating_add(1);
+    }
 }
 
 fn apply<K: Kv>(
