@@ -2,46 +2,114 @@
 
 use assay_manifest::JobId;
 use assay_protocol::certificate::{Validator, ValidatorSet, ValidatorSignature};
-use assay_protocol::commitment::Opening;
+use assay_protocol::commitment::{Claim, Opening};
 use assay_protocol::job::{Phase, Seat, SignedCommitment};
-use assay_protocol::record::Policy;
+use assay_protocol::record::{Policy, PublicRecord};
+use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::{SeatStep, Signature};
-use assay_runtime::{RuntimeCall, UncheckedExtrinsic, general};
+use assay_runtime::{AccountId, RuntimeCall, RuntimeEvent, UNIT, UncheckedExtrinsic, general};
 use codec::Encode;
 use ed25519_dalek::{Signer, SigningKey};
-use pallet_assay_jobs::Call as JobsCall;
+use pallet_assay_jobs::{Call as JobsCall, Event};
 
 use crate::answers::{claim, reject, right};
-use crate::market::{record, requester};
+use crate::market::{pot, record, requester};
 use crate::samples::Samples;
-use crate::support::alice;
+use crate::support::{alice, transfer};
 use crate::town::{Town, timed};
 
 const VERIFIERS: u8 = 4;
+/// What the pot gets: enough for every fresh verifier here.
+const POT: u128 = 10_000 * UNIT;
 /// Signatures of a full validator set.
 const SIGNATURES: u8 = 100;
+
+/// Jobs that go alike.
+pub struct Lot {
+    pub record: PublicRecord,
+    pub claim: Claim,
+}
+
+impl Lot {
+    fn ordinary() -> Self {
+        Self { record: record(Policy::Verified { verifiers: VERIFIERS }), claim: claim() }
+    }
+}
 
 pub fn measure(town: &mut Town, samples: &mut Samples) {
     for jobs in [4, 8, 16, 24] {
         honest(town, samples, jobs);
         disputed(town, samples, jobs);
+        contested(town, samples, jobs);
+    }
+    // From here on the pot pays for fresh verifiers.
+    let funds = town.signed(&alice(), vec![transfer(&AccountId::from(pot()), POT)]);
+    town.block(funds);
+    for jobs in [4, 8, 16, 24] {
+        looked_at_again(town, samples, jobs);
     }
     signatures(samples);
 }
 
 /// From request to conviction in the challenge window.
 fn honest(town: &mut Town, samples: &mut Samples, jobs: usize) {
-    let ids = drawn_and_committed(town, samples, jobs);
+    let ids = drawn_and_committed(town, samples, &Lot::ordinary(), jobs);
     // A decline seats the next standby.
     let decline = |town: &Town, id| town.market.step(id, first(town, id).index, SeatStep::Decline);
     let declines = ids.iter().map(|id| decline(town, *id)).collect();
     town.take("decline", declines, samples);
     commit_all(town, samples, &ids, |_| right(1));
     let reveals: Vec<_> = ids.iter().map(|id| town.market.reveal(*id, right(1))).collect();
-    authorize(town, samples, &reveals[0]);
+    authorize(town, samples, "authorize", &reveals[0]);
     town.take("reveal", reveals, samples);
     let convictions = ids.iter().map(|id| conviction(town, *id)).collect();
     town.take("equivocation", convictions, samples);
+    close(town, &ids);
+}
+
+/// Settled jobs that are contested, or whose answer is asked for on the ledger.
+fn contested(town: &mut Town, samples: &mut Samples, jobs: usize) {
+    let ids = settled(town, samples, jobs);
+    while ids.iter().any(|id| !matches!(town.market.job(*id).phase, Phase::Settled { .. })) {
+        town.block(vec![]);
+    }
+    let key = SealingSecret::from_bytes([60; 32]).public();
+    let ask = |id: &JobId| RuntimeCall::Jobs(JobsCall::need_answer { job: *id, key });
+    let asked = town.signed(&alice(), ids.iter().map(ask).collect());
+    town.take("need_answer", asked, samples);
+    close(town, &ids);
+    let ids = settled(town, samples, jobs);
+    while ids.iter().any(|id| !matches!(town.market.job(*id).phase, Phase::Settled { .. })) {
+        town.block(vec![]);
+    }
+    let contest = |id: &JobId| RuntimeCall::Jobs(JobsCall::challenge { job: *id });
+    let contests = town.signed(&alice(), ids.iter().map(contest).collect());
+    town.take("challenge", contests, samples);
+    close(town, &ids);
+}
+
+/// Settled jobs of newcomers: the ledger draws a fresh verifier for each.
+fn looked_at_again(town: &mut Town, samples: &mut Samples, jobs: usize) {
+    let ids = settled(town, samples, jobs);
+    for _ in 0..5 {
+        town.block(vec![]);
+    }
+    town.pass("draw_fresh", jobs, samples);
+    assert!(ids.iter().any(|id| matches!(town.market.job(*id).phase, Phase::Rechecking { .. })));
+    close(town, &ids);
+}
+
+/// Jobs that all seats settled by one value just now.
+fn settled(town: &mut Town, samples: &mut Samples, jobs: usize) -> Vec<JobId> {
+    let ids = drawn_and_committed(town, samples, &Lot::ordinary(), jobs);
+    commit_all(town, samples, &ids, |_| right(1));
+    let reveals = ids.iter().map(|id| town.market.reveal(*id, right(1))).collect();
+    town.take("reveal", reveals, samples);
+    ids
+}
+
+/// Empty blocks until the jobs have left the state.
+pub fn close(town: &mut Town, ids: &[JobId]) {
     while ids.iter().any(|id| town.market.find(*id).is_some()) {
         town.block(vec![]);
     }
@@ -49,7 +117,7 @@ fn honest(town: &mut Town, samples: &mut Samples, jobs: usize) {
 
 /// One verifier lies and nobody concedes: the referee judges five seats.
 fn disputed(town: &mut Town, samples: &mut Samples, jobs: usize) {
-    let ids = drawn_and_committed(town, samples, jobs);
+    let ids = drawn_and_committed(town, samples, &Lot::ordinary(), jobs);
     commit_all(town, samples, &ids, |last| if last { reject(1) } else { right(1) });
     for opening in [right(1), reject(1)] {
         let reveals = ids.iter().map(|id| town.market.reveal(*id, opening)).collect();
@@ -60,28 +128,28 @@ fn disputed(town: &mut Town, samples: &mut Samples, jobs: usize) {
     }
     let verdicts = ids.iter().map(|id| town.market.verdict(*id, Some(right(1)))).collect();
     town.take("verdict", verdicts, samples);
-    while ids.iter().any(|id| town.market.find(*id).is_some()) {
-        town.block(vec![]);
-    }
+    close(town, &ids);
 }
 
 /// Requests, both draws, acceptance and the executor's commitment.
-fn drawn_and_committed(town: &mut Town, samples: &mut Samples, jobs: usize) -> Vec<JobId> {
+pub fn drawn_and_committed(town: &mut Town, samples: &mut Samples, lot: &Lot, jobs: usize) -> Vec<JobId> {
     let first: u64 = town.market.net.call("JobsApi_next_nonce", requester());
-    let record = record(Policy::Verified { verifiers: VERIFIERS });
-    let request = |n| JobsCall::request { nonce: first + n, record: record.clone() };
+    let request = |n| JobsCall::request { nonce: first + n, record: lot.record.clone() };
     let calls = (0..jobs as u64).map(request).map(RuntimeCall::Jobs).collect();
     let requests = town.signed(&alice(), calls);
     town.take("request", requests, samples);
-    let open: Vec<assay_protocol::job::Job> = town.market.net.call("JobsApi_open_jobs", ());
-    let ids: Vec<JobId> = open.iter().map(|job| job.id).collect();
+    let requested = |event| match event {
+        RuntimeEvent::Jobs(Event::Requested { job, .. }) => Some(job),
+        _ => None,
+    };
+    let ids: Vec<JobId> = town.market.net.events().into_iter().filter_map(requested).collect();
     assert_eq!(ids.len(), jobs);
     town.block(vec![]);
     town.pass("draw_executor", jobs, samples);
     let accepts: Vec<_> = ids.iter().map(|id| town.market.step(*id, 0, SeatStep::Accept)).collect();
-    authorize(town, samples, &accepts[0]);
+    authorize(town, samples, "authorize", &accepts[0]);
     town.take("accept", accepts, samples);
-    let commits = ids.iter().map(|id| town.market.commitment(*id, 0, &right(1), claim())).collect();
+    let commits = ids.iter().map(|id| town.market.commitment(*id, 0, &right(1), lot.claim)).collect();
     town.take("commit_executor", commits, samples);
     for _ in 0..5 {
         town.block(vec![]);
@@ -102,7 +170,7 @@ fn commit_all(town: &mut Town, samples: &mut Samples, ids: &[JobId], opening: im
     }
 }
 
-fn first(town: &Town, id: JobId) -> Seat {
+pub fn first(town: &Town, id: JobId) -> Seat {
     town.market.pending(id)[0].clone()
 }
 
@@ -122,13 +190,13 @@ fn conviction(town: &Town, id: JobId) -> UncheckedExtrinsic {
 }
 
 /// What the pool and the block pay to know that a step is good.
-fn authorize(town: &Town, samples: &mut Samples, step: &UncheckedExtrinsic) {
+pub fn authorize(town: &Town, samples: &mut Samples, name: &'static str, step: &UncheckedExtrinsic) {
     let bytes = step.encode();
     let lease = town.market.net.chain.reader().at(None).expect("the head's state");
     for _ in 0..8 {
         let (validity, us) = timed(|| lease.validate(&bytes).expect("it is decoded"));
         assert!(validity.is_ok());
-        samples.add("authorize", 1, us);
+        samples.add(name, 1, us);
     }
 }
 

@@ -20,6 +20,7 @@ mod market;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod delivery;
 mod jobs;
 mod providers;
 mod registrations;
@@ -41,6 +42,7 @@ fn main() -> std::io::Result<()> {
     }
     registrations::measure(&mut town, &mut samples);
     jobs::measure(&mut town, &mut samples);
+    delivery::measure(&mut town, &mut samples);
     providers::measure(&mut town, &mut samples);
     samples.print();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/weights.rs");

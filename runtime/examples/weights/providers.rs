@@ -1,10 +1,13 @@
 //! Stake, offers and keys, among lists of providers that are full.
 
-use assay_manifest::Digest32;
-use assay_runtime::{RuntimeCall, UncheckedExtrinsic};
+use assay_protocol::seal::SealingSecret;
+use assay_protocol::signature::{Signature, rotation_digest};
+use assay_runtime::{RuntimeCall, UncheckedExtrinsic, general};
 use pallet_assay_providers::Call;
+use sp_core::Pair;
 
-use crate::market::{P_VERIFY, STAKE, offer, work_public};
+use crate::jobs::authorize;
+use crate::market::{P_VERIFY, STAKE, account, offer, sealing_secret, work_key, work_public};
 use crate::samples::Samples;
 use crate::support::provider;
 use crate::town::{PROVIDERS, Town, full_offer, lonely_offer, stake_call};
@@ -14,6 +17,9 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
     for batch in [0..8u8, 8..24, 24..56] {
         let each = |call: fn(u8) -> RuntimeCall| batch.clone().map(move |n| (n, call(n)));
         take(town, samples, "stake", each(stake_call));
+        let rotations: Vec<_> = batch.clone().map(|n| rotation(town, n)).collect();
+        authorize(town, samples, "authorize_rotate", &rotations[0]);
+        town.take("rotate", rotations, samples);
         take(town, samples, "set_keys", each(set_keys));
         take(town, samples, "set_offer_1", each(|_| set_offer(offer(P_VERIFY))));
         take(town, samples, "set_offer_16", each(|_| set_offer(full_offer())));
@@ -44,7 +50,18 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
 }
 
 fn set_keys(n: u8) -> RuntimeCall {
-    RuntimeCall::Providers(Call::set_keys { work_key: work_public(n), encryption_key: Digest32::ZERO })
+    RuntimeCall::Providers(Call::set_keys {
+        work_key: work_public(n),
+        encryption_key: sealing_secret(n).public(),
+    })
+}
+
+fn rotation(town: &Town, n: u8) -> UncheckedExtrinsic {
+    let (former, next) = (sealing_secret(n).public(), SealingSecret::from_bytes([n ^ 0x80; 32]).public());
+    let message = rotation_digest(&town.market.net.genesis_digest(), &account(n), &former, &next);
+    let signature = Signature(work_key(n).sign(message.as_bytes()).0);
+    let provider = provider(n).public().into();
+    general(RuntimeCall::Providers(Call::rotate_encryption_key { provider, encryption_key: next, signature }))
 }
 
 fn set_offer(offer: pallet_assay_providers::Offer) -> RuntimeCall {

@@ -5,14 +5,17 @@ use std::process::Command;
 use crate::samples::Samples;
 use crate::town::{ACCOUNTS, PROVIDERS};
 
+/// The largest package.
+const PACKAGE_KIB: f64 = 256.0;
+
 /// The file, every number rounded up to two significant digits.
 pub fn render(samples: &Samples) -> String {
     let us = |us: f64| two_digits(us);
     let each = |name: &str| us(samples.each(name));
     let authorize = samples.direct("authorize");
-    let steps = ["accept", "commit_executor", "commit_verifier", "decline", "equivocation"];
+    let steps = ["accept", "commit_executor", "commit_verifier", "decline", "equivocation", "need"];
     let dearest = |names: &[&str]| names.iter().map(|name| samples.each(name)).fold(0.0, f64::max);
-    let draw = dearest(&["draw_executor", "draw_verifiers"]);
+    let draw = dearest(&["draw_executor", "draw_verifiers", "draw_fresh"]);
     // A slope holds both halves of a step, the check and the act.
     let act = |us: f64| (us - authorize).max(us / 2.0);
     let step = act(dearest(&steps));
@@ -39,6 +42,8 @@ pub fn render(samples: &Samples) -> String {
     }
     text.push_str(&linear("set_offer", "models", each("set_offer_1"), us(models)));
     text.push_str(&constant("set_keys", each("set_keys")));
+    let check = samples.direct("authorize_rotate");
+    text.push_str(&constant("rotate", us(check.max(samples.each("rotate") - check))));
     text.push_str(&linear(
         "on_initialize",
         "offers",
@@ -48,6 +53,16 @@ pub fn render(samples: &Samples) -> String {
     text.push_str("}\n\nimpl pallet_assay_jobs::WeightInfo for Measured {\n");
     text.push_str(&constant("request", each("request")));
     text.push_str(&constant("step", us(step)));
+    let check = samples.direct("authorize_complain_long");
+    text.push_str(&constant("complain", us(check.max(samples.each("complain_long") - check))));
+    let check = ["authorize_post_short", "authorize_post_long"].map(|name| samples.direct(name));
+    let post = [samples.each("post_short") - check[0], samples.each("post_long") - check[1]];
+    text.push_str(&by_size("post", post));
+    text.push_str(&by_size("authorize_post", check));
+    text.push_str(&constant("need_answer", each("need_answer")));
+    text.push_str(&constant("challenge", each("challenge")));
+    // A ruling writes less than a verdict.
+    text.push_str(&linear("rule", "signatures", us(act(verdict)), us(signature)));
     text.push_str(&constant("authorize_step", us(authorize)));
     text.push_str(&constant("reveal", us(reveal)));
     text.push_str(&linear("verdict", "signatures", us(act(verdict)), us(signature)));
@@ -85,6 +100,17 @@ fn linear(name: &str, item: &str, base: u64, each: u64) -> String {
              us({}).saturating_add(us({}).saturating_mul({item}.into()))\n    }}\n",
         grouped(base),
         grouped(each),
+    )
+}
+
+/// From what the smallest package takes and what the largest takes.
+fn by_size(name: &str, [short, long]: [f64; 2]) -> String {
+    let per_kib = ((long - short) / PACKAGE_KIB).max(1.0);
+    format!(
+        "    fn {name}(bytes: u32) -> Weight {{\n        \
+             us({}).saturating_add(us({}).saturating_mul(u64::from(bytes.div_ceil(1_024))))\n    }}\n",
+        grouped(two_digits(short)),
+        grouped(two_digits(per_kib)),
     )
 }
 

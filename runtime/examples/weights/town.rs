@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use assay_manifest::{Digest32, ModelId};
+use assay_manifest::ModelId;
 use assay_protocol::params::Params;
 use assay_runtime::executor::{Retention, on_big_stack};
 use assay_runtime::{AccountId, Endowment, GenesisSpec, RuntimeCall, UNIT, UncheckedExtrinsic};
@@ -10,7 +10,7 @@ use pallet_assay_providers::{Call as ProvidersCall, Offer};
 use rustix::time::{ClockId, clock_gettime};
 use sp_core::Pair;
 
-use crate::market::{Market, STAKE, offer, work_public};
+use crate::market::{Market, STAKE, offer, sealing_secret, work_public};
 use crate::samples::Samples;
 use crate::store::RedbKv;
 use crate::support::{Network, genesis, provider};
@@ -43,6 +43,7 @@ fn spec() -> GenesisSpec {
     let params = Params {
         offer_delay: 2,
         unbonding_window: 60,
+        rotation_window: 1,
         challenge_window: 20,
         concede_window: 20,
         ..Params::DEVELOPMENT
@@ -77,7 +78,7 @@ pub fn stake_call(n: u8) -> RuntimeCall {
     RuntimeCall::Providers(ProvidersCall::stake {
         amount: STAKE,
         work_key: work_public(n),
-        encryption_key: Digest32::ZERO,
+        encryption_key: sealing_secret(n).public(),
     })
 }
 
