@@ -1,6 +1,6 @@
 //! Jobs in lockstep, drawn from a full list of providers: every step of many at once.
 
-use assay_manifest::JobId;
+use assay_manifest::{JobId, SpecId};
 use assay_protocol::certificate::{Validator, ValidatorSet, ValidatorSignature};
 use assay_protocol::commitment::{Claim, Opening};
 use assay_protocol::job::{Phase, Seat, SignedCommitment};
@@ -134,7 +134,10 @@ fn disputed(town: &mut Town, samples: &mut Samples, jobs: usize) {
 /// Requests, both draws, acceptance and the executor's commitment.
 pub fn drawn_and_committed(town: &mut Town, samples: &mut Samples, lot: &Lot, jobs: usize) -> Vec<JobId> {
     let first: u64 = town.market.net.call("JobsApi_next_nonce", requester());
-    let request = |n| JobsCall::request { nonce: first + n, record: lot.record.clone() };
+    // Each under a definition of its own: verdicts about three providers under one would pause it.
+    let spec = |nonce: u64| SpecId::from_digest(assay_manifest::sha256(&nonce.to_le_bytes()));
+    let record = |nonce| PublicRecord { spec_id: spec(nonce), ..lot.record.clone() };
+    let request = |n| JobsCall::request { nonce: first + n, record: record(first + n) };
     let calls = (0..jobs as u64).map(request).map(RuntimeCall::Jobs).collect();
     let requests = town.signed(&alice(), calls);
     town.take("request", requests, samples);
