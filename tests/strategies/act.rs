@@ -111,7 +111,9 @@ impl World {
         let (when, what) = act;
         let height = self.net.height();
         let key = (job.id, seat.round, seat.index, when);
-        if self.tried.get(&key).is_some_and(|tried| height < tried + RETRY_BLOCKS) {
+        // The moment in which a value could be opened early lasts a block.
+        let retry_blocks = if what == What::RevealEarly { 1 } else { RETRY_BLOCKS };
+        if self.tried.get(&key).is_some_and(|tried| height < tried + retry_blocks) {
             return None;
         }
         self.tried.insert(key, height);
