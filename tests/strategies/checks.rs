@@ -150,9 +150,14 @@ impl World {
     /// Whether it is the price of a package that the provider asked for (J12).
     fn is_charge(&self, forfeit: &Forfeit, made: &Made) -> bool {
         let who = forfeit.provider;
-        let seat_of = |job: &JobId| {
-            let job = self.open.iter().find(|open| open.id == *job)?;
-            job.seats.iter().find(|seat| seat.provider == who).map(|seat| seat.index)
+        // A job that ended in this block is not open any more; its record knows the seats, too.
+        let seat_of = |id: &JobId| {
+            let open = self.open.iter().filter(|open| open.id == *id).flat_map(|job| &job.seats);
+            let ended = self.tracked.get(id).and_then(|tracked| tracked.records.last());
+            let open = open.map(|seat| (seat.provider, seat.index));
+            let ended = ended.into_iter().flat_map(|record| &record.seats);
+            let mut seats = open.chain(ended.map(|seat| (seat.provider, seat.index)));
+            seats.find(|(provider, _)| *provider == who).map(|(_, index)| index)
         };
         let price = |event: &RuntimeEvent| match event {
             RuntimeEvent::Jobs(Event::Posted { job, party: Party::Seat(index), bytes })
