@@ -72,7 +72,7 @@ impl pallet_assay_jobs::WeightInfo for Measured {
         us(780)
     }
     fn complain() -> Weight {
-        us(4_000)
+        us(60_000)
     }
     fn post(bytes: u32) -> Weight {
         us(800).saturating_add(us(1).saturating_mul(u64::from(bytes) / 256))

@@ -200,7 +200,18 @@ impl Client {
         let bytes = package.len();
         let package = package.try_into().map_err(|_| SealError::TooLarge(bytes))?;
         let call = pallet_assay_jobs::Call::post_input { job, seat, package };
-        self.submit(key, "posting an input", RuntimeCall::Jobs(call)).await.map(drop)
+        match self.submit(key, "posting an input", RuntimeCall::Jobs(call)).await {
+            // The seat has gone on, or was replaced, since the job was read.
+            Err(SubmitError::Failed { .. }) if !self.is_asked(&job, seat).await? => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
+    /// Whether a seat waits for its data on the ledger.
+    async fn is_asked(&self, job: &JobId, seat: u8) -> Result<bool, ClientError> {
+        let job: Option<Job> = self.runtime("JobsApi_job", *job).await?;
+        let need = job.as_ref().and_then(|job| job.need(Party::Seat(seat)));
+        Ok(need.is_some_and(|need| matches!(need.state, NeedState::Open { .. })))
     }
 
     /// The answer to an order whose job has ended so.

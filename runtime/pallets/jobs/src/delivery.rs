@@ -22,14 +22,24 @@ impl<T: Config> Pallet<T> {
 
     /// What a secret that a party shows makes of its package.
     pub(crate) fn complaint_input(job: &Job, party: Party, secret: &Digest32) -> Result<Input, Error<T>> {
-        let need = job.need(party).ok_or(Error::<T>::Refused)?;
-        let secret = SealingSecret::from_bytes(*secret.as_bytes());
-        if secret.public() != need.key {
-            return Err(Error::<T>::Refused);
-        }
+        let secret = Self::shown_secret(job, party, secret)?;
         let package = Packages::<T>::get(job.id, party).ok_or(Error::<T>::Refused)?;
         let good = Self::delivery(job, party).is_some_and(|owed| owed.judge(&package, &secret).is_ok());
         Ok(Input::Complain { party, package: if good { Found::Good } else { Found::Bad } })
+    }
+
+    /// A complaint as the pool asks about it: good or bad, it changes the job, so that the package is opened once,
+    /// in the block.
+    pub(crate) fn unopened_complaint(job: &Job, party: Party, secret: &Digest32) -> Result<Input, Error<T>> {
+        Self::shown_secret(job, party, secret)?;
+        Ok(Input::Complain { party, package: Found::Good })
+    }
+
+    /// The secret, if it is the one of the key to which the party's package is sealed.
+    fn shown_secret(job: &Job, party: Party, secret: &Digest32) -> Result<SealingSecret, Error<T>> {
+        let need = job.need(party).ok_or(Error::<T>::Refused)?;
+        let secret = SealingSecret::from_bytes(*secret.as_bytes());
+        if secret.public() == need.key { Ok(secret) } else { Err(Error::<T>::Refused) }
     }
 
     /// What a party is owed, and by whom.

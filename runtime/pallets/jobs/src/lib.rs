@@ -263,7 +263,7 @@ pub mod pallet {
         #[pallet::authorize(|_source, job, round, seat, step, signature| {
             Pallet::<T>::authorize_step(job, *round, *seat, step, signature)
         })]
-        #[pallet::weight_of_authorize(T::WeightInfo::authorize_seat_step(step))]
+        #[pallet::weight_of_authorize(T::WeightInfo::authorize_step())]
         pub fn step(
             origin: OriginFor<T>,
             job: JobId,

@@ -27,8 +27,16 @@ impl<T: Config> Pallet<T> {
         step: &SeatStep,
         signature: &Signature,
     ) -> TransactionValidityWithRefund {
-        Self::signed_step(id, round, seat, step, signature)
-            .and_then(|(job, input)| Self::try_apply(&job, input))
+        Self::signed_job(id, round, seat, step, signature)
+            .and_then(|job| {
+                let input = match step {
+                    SeatStep::Complain { secret } => {
+                        Self::unopened_complaint(&job, Party::Seat(seat), secret)?
+                    }
+                    _ => Self::step_input(&job, seat, step, signature)?,
+                };
+                Self::try_apply(&job, input)
+            })
             .map_err(|_| InvalidTransaction::Stale)?;
         let phase = match step {
             SeatStep::Accept => 0u8,
@@ -49,27 +57,29 @@ impl<T: Config> Pallet<T> {
         step: SeatStep,
         signature: Signature,
     ) -> DispatchResult {
-        let (job, input) = Self::signed_step(&id, round, seat, &step, &signature)?;
-        Self::apply(&job, input)
+        let job = Self::signed_job(&id, round, seat, &step, &signature)?;
+        Self::apply(&job, Self::step_input(&job, seat, &step, &signature)?)
     }
 
-    fn signed_step(
+    /// The job, if this seat of its round signed the step.
+    fn signed_job(
         id: &JobId,
         round: u8,
         seat: u8,
         step: &SeatStep,
         signature: &Signature,
-    ) -> Result<(Job, Input), Error<T>> {
+    ) -> Result<Job, Error<T>> {
         let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
         let digest = step.digest(&job.genesis, id, round, seat);
         let signed = job.round == round
             && job
                 .round_seats()
                 .any(|other| other.index == seat && signature.verifies(&other.work_key, &digest));
-        if !signed {
-            return Err(Error::<T>::Refused);
-        }
-        let input = match *step {
+        if signed { Ok(job) } else { Err(Error::<T>::Refused) }
+    }
+
+    fn step_input(job: &Job, seat: u8, step: &SeatStep, signature: &Signature) -> Result<Input, Error<T>> {
+        Ok(match *step {
             SeatStep::Accept => Input::Accept { seat },
             SeatStep::Decline => Input::Decline { seat },
             SeatStep::Concede => Input::Concede { seat },
@@ -79,11 +89,10 @@ impl<T: Config> Pallet<T> {
                 claim,
             },
             SeatStep::Need { key } => Self::need_input(Party::Seat(seat), key)?,
-            SeatStep::Complain { secret } => Self::complaint_input(&job, Party::Seat(seat), &secret)?,
+            SeatStep::Complain { secret } => Self::complaint_input(job, Party::Seat(seat), &secret)?,
             // A package is posted together with its bytes.
             SeatStep::Post { .. } => return Err(Error::<T>::Refused),
-        };
-        Ok((job, input))
+        })
     }
 
     pub(crate) fn authorize_reveal(id: &JobId, opening: &Opening) -> TransactionValidityWithRefund {

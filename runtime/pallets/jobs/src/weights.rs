@@ -39,12 +39,4 @@ pub trait WeightInfo {
             _ => Self::step(),
         }
     }
-
-    /// Checking it: a complaint is judged there, too.
-    fn authorize_seat_step(step: &SeatStep) -> Weight {
-        match step {
-            SeatStep::Complain { .. } => Self::complain(),
-            _ => Self::authorize_step(),
-        }
-    }
 }
