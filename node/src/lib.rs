@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod private_file;
+pub mod weight_file;
 pub mod keys;
 pub mod chain_spec;
 pub mod data_dir;

@@ -112,7 +112,11 @@ fn dir_of(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn sync_dir(dir: &Path) -> Result<(), FileError> {
+/// Makes what was created in or removed from a directory durable.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn sync_dir(dir: &Path) -> Result<(), FileError> {
     fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error("writing", dir))
 }
 

@@ -13,7 +13,7 @@ use scale_info::TypeInfo;
 use sp_runtime::traits::{AccountIdConversion, BlakeTwo256, One};
 use sp_version::RuntimeVersion;
 
-use crate::ports::{ChainBeacon, ChainParams, ChainReferees, StakeBook};
+use crate::ports::{ChainBeacon, ChainGenesis, ChainParams, ChainReferees, StakeBook};
 use crate::weights::Measured;
 use crate::{
     AccountId, Balance, Balances, Block, BlockNumber, EXISTENTIAL_DEPOSIT, Hash, Lookup, Nonce, OriginCaller,
@@ -216,6 +216,7 @@ impl pallet_assay_providers::Config for Runtime {
     type Currency = Balances;
     type RuntimeHoldReason = RuntimeHoldReason;
     type Params = ChainParams;
+    type Genesis = ChainGenesis;
     type WeightInfo = Measured;
 }
 

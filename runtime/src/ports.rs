@@ -20,6 +20,15 @@ impl Get<Params> for ChainParams {
     }
 }
 
+/// The chain's first block, which signatures outside of transactions cover.
+pub struct ChainGenesis;
+
+impl Get<Digest32> for ChainGenesis {
+    fn get() -> Digest32 {
+        Jobs::genesis()
+    }
+}
+
 /// The beacon as the jobs see it.
 pub struct ChainBeacon;
 

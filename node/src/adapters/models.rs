@@ -10,7 +10,7 @@ use assay_protocol::request::{Request, prompt_hash};
 use assay_runtime::AccountId;
 use assay_store::{IdKind, Store, StoreError};
 
-use super::model_file::{ModelFile, spec_of_file};
+use super::model_file::{open_model, recomputed, spec_of_file};
 use crate::rpc::{self, Ask, PortError, Prepared};
 use crate::serving::{LoadError, Shelf};
 use crate::worker::{Answer, Compute, ComputeError, Outcome, Served};
@@ -58,8 +58,8 @@ impl Models {
     fn read(&self, id: &ModelId) -> Result<Loaded, LoadError> {
         let unusable = |cause: String| LoadError::Unusable { model: *id, cause };
         let (artifact_id, manifest) = self.manifest(id)?;
-        let file = ModelFile::open(&self.store, &manifest).map_err(unusable)?;
-        match file.recomputed(&manifest).map_err(unusable)?.model_id() {
+        let file = open_model(&self.store, &manifest).map_err(unusable)?;
+        match recomputed(&file, &manifest).map_err(unusable)?.model_id() {
             Some(found) if found == *id => {}
             found => return Err(LoadError::OtherModel { model: *id, found: found.unwrap_or(ModelId::ZERO) }),
         }
@@ -241,8 +241,8 @@ mod tests {
             template_id: parts.template_id,
         };
         let forged = Manifest::model(honest.files().to_vec(), tensors, parts).unwrap();
-        let file = ModelFile::open(&store, &forged).unwrap();
-        let found = file.recomputed(&forged).unwrap().model_id();
+        let file = open_model(&store, &forged).unwrap();
+        let found = recomputed(&file, &forged).unwrap().model_id();
         assert_eq!(found, Some(model));
         assert_ne!(found, forged.model_id());
     }

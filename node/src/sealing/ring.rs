@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -14,24 +13,21 @@ use rand::RngCore;
 use rand::rngs::OsRng;
 use zeroize::Zeroizing;
 
+use crate::private_file::{self, FileError, io_error};
+
 /// How a key's file ends.
 const ENDING: &str = "key";
 /// Version of a key's file.
 const VERSION: u8 = 1;
+/// Bytes of a key's file; ours have 70.
+const FILE_BYTES_MAX: usize = 1_024;
 
 /// A key could not be kept, read or deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
-    /// The file system refused.
-    #[error("{what} {}: {source}", path.display())]
-    Io {
-        /// What was attempted.
-        what: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What went wrong.
-        source: std::io::Error,
-    },
+    /// The file system refused, or other users may read a key.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A file does not hold a key of ours.
     #[error("reading the encryption key {}: it is damaged", .0.display())]
     Damaged(PathBuf),
@@ -89,14 +85,11 @@ impl KeyRing {
     /// # Errors
     /// [`RingError`] when a file cannot be read, or is damaged.
     pub fn open(dir: PathBuf, derived: Vec<SealingSecret>) -> Result<Self, RingError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .map_err(io("creating the directory of encryption keys", &dir))?;
+        private_file::create_dir(&dir)?;
+        private_file::check_dir(&dir)?;
         let mut held = BTreeMap::new();
-        for entry in fs::read_dir(&dir).map_err(io("listing encryption keys in", &dir))? {
-            let path = entry.map_err(io("listing encryption keys in", &dir))?.path();
+        for entry in fs::read_dir(&dir).map_err(io_error("listing encryption keys in", &dir))? {
+            let path = entry.map_err(io_error("listing encryption keys in", &dir))?.path();
             if path.extension().is_some_and(|ending| ending == ENDING) {
                 let key = read(&path)?;
                 held.insert(key.about.key, key);
@@ -127,7 +120,6 @@ impl KeyRing {
         let secret = SealingSecret::from_bytes(*bytes);
         let about = HeldKey { key: secret.public(), account, made_for, made_at: height };
         write(&self.path(&about.key), &about, &secret)?;
-        sync_dir(&self.dir)?;
         self.write().insert(about.key, Held { about, secret });
         Ok(about.key)
     }
@@ -153,8 +145,8 @@ impl KeyRing {
             file.sync_all()?;
             fs::remove_file(&path)
         };
-        overwrite().map_err(io("deleting the encryption key", &path))?;
-        sync_dir(&self.dir)
+        overwrite().map_err(io_error("deleting the encryption key", &path))?;
+        Ok(private_file::sync_dir(&self.dir)?)
     }
 
     fn path(&self, key: &EncryptionKey) -> PathBuf {
@@ -171,7 +163,7 @@ impl KeyRing {
 }
 
 fn read(path: &Path) -> Result<Held, RingError> {
-    let bytes = Zeroizing::new(fs::read(path).map_err(io("reading the encryption key", path))?);
+    let bytes = private_file::read(path, FILE_BYTES_MAX)?;
     let damaged = || RingError::Damaged(path.into());
     let stored = Stored::decode_all(&mut bytes.as_slice()).map_err(|_| damaged())?;
     let Stored { version, account, made_for, made_at, secret } = stored;
@@ -184,29 +176,11 @@ fn read(path: &Path) -> Result<Held, RingError> {
     Ok(Held { about: HeldKey { key, account, made_for, made_at }, secret })
 }
 
-/// Writes a key's file under a name of its own first, so that it is there whole or not at all.
 fn write(path: &Path, about: &HeldKey, secret: &SealingSecret) -> Result<(), RingError> {
     let HeldKey { account, made_for, made_at, .. } = *about;
     let secret = *secret.as_bytes();
     let stored = Zeroizing::new(Stored { version: VERSION, account, made_for, made_at, secret }.encode());
-    let unfinished = path.with_extension("new");
-    let attempt = || -> std::io::Result<()> {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        file.write_all(&stored)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)
-    };
-    attempt().map_err(io("writing the encryption key", path))
-}
-
-fn sync_dir(dir: &Path) -> Result<(), RingError> {
-    let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
-    synced.map_err(io("writing the directory of encryption keys", dir))
-}
-
-fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> RingError {
-    move |source| RingError::Io { what, path: path.into(), source }
+    Ok(private_file::create(path, &stored)?)
 }
 
 #[cfg(test)]
@@ -214,6 +188,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    /// A directory that only its owner enters.
+    fn a_closed_dir() -> tempfile::TempDir {
+        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+    }
 
     #[test]
     fn a_key_opens_until_it_is_forgotten_and_then_never_again() {
@@ -244,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_deleted_keys_bytes_are_overwritten_where_they_stood() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = a_closed_dir();
         let ring = KeyRing::open(dir.path().into(), vec![]).unwrap();
         let key = ring.make([1; 32], KeyUse::Published, 7).unwrap();
         let secret = *ring.secret(&key).unwrap().as_bytes();
@@ -259,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_damaged_or_renamed_file_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = a_closed_dir();
         let key = {
             let ring = KeyRing::open(dir.path().into(), vec![]).unwrap();
             let key = ring.make([1; 32], KeyUse::Published, 7).unwrap();

@@ -1,9 +1,7 @@
 //! A model file on this machine: its bytes, and the ids that follow from them.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use assay_engine::WeightSource;
@@ -14,15 +12,12 @@ use assay_manifest::{Digest32, FileEntry, Manifest, RelativePath, TensorEntry};
 use sha2::{Digest as _, Sha256};
 
 use crate::cli::failure::Failure;
-
-/// Bytes that are hashed at once: large against the cost of a call, small against the processor's cache.
-const CHUNK_BYTES: usize = 1 << 20;
+use crate::weight_file::WeightFile;
 
 /// An open GGUF file.
 pub struct GgufFile {
-    file: File,
+    file: WeightFile,
     path: PathBuf,
-    size_bytes: u64,
 }
 
 impl GgufFile {
@@ -31,12 +26,11 @@ impl GgufFile {
     /// # Errors
     /// [`Failure`] when it is not there.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (size_bytes, file) = opened.map_err(|error| {
+        let file = File::open(path).and_then(WeightFile::new).map_err(|error| {
             Failure::usage(format!("opening the model {}: {error}", path.display()))
                 .hint("name a GGUF file with --model")
         })?;
-        Ok(Self { file, path: path.to_owned(), size_bytes })
+        Ok(Self { file, path: path.to_owned() })
     }
 
     /// The manifest that importing the file into a store gives; reads it once.
@@ -44,8 +38,8 @@ impl GgufFile {
     /// # Errors
     /// [`Failure`] when it is no GGUF file, or cannot be read.
     pub fn manifest(&self) -> Result<Manifest, Failure> {
-        let header = Gguf::parse(BufReader::new(Reader { file: &self.file, at: 0 }), self.size_bytes)
-            .map_err(|error| self.failed(error))?;
+        let header =
+            Gguf::parse(self.file.reader(), self.size_bytes()).map_err(|error| self.failed(error))?;
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let path = name.parse().map_err(|error: PathError| self.failed(error))?;
         let (file, tensors) = self.hash(path, header.tensors).map_err(|error| self.failed(error))?;
@@ -67,34 +61,14 @@ impl GgufFile {
         let mut entries = Vec::with_capacity(tensors.len());
         let mut at = 0;
         for tensor in tensors {
-            self.read(at..tensor.offset, &mut whole)?;
+            self.file.read(at..tensor.offset, &mut whole)?;
             at = tensor.offset + tensor.nbytes;
-            let mut own = blake3::Hasher::new();
-            self.read(tensor.offset..at, |bytes| {
-                whole(bytes);
-                own.update(bytes);
-            })?;
-            let (dtype, shape, nbytes) = (tensor.dtype, tensor.shape(), tensor.nbytes);
-            let blake3 = Digest32::from_bytes(own.finalize().into());
-            entries.push(TensorEntry { name: tensor.name, dtype, shape, nbytes, blake3 });
+            entries.push(self.file.entry(tensor, &mut whole)?);
         }
-        self.read(at..self.size_bytes, &mut whole)?;
+        self.file.read(at..self.size_bytes(), &mut whole)?;
         let sha256 = Digest32::from_bytes(sha256.finalize().into());
         let blake3 = Digest32::from_bytes(blake3.finalize().into());
-        Ok((FileEntry { path, size: self.size_bytes, sha256, blake3 }, entries))
-    }
-
-    fn read(&self, range: Range<u64>, mut see: impl FnMut(&[u8])) -> io::Result<()> {
-        let mut buffer = vec![0; CHUNK_BYTES];
-        let mut at = range.start;
-        while at < range.end {
-            let len = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-            let chunk = &mut buffer[..len];
-            self.file.read_exact_at(chunk, at)?;
-            see(chunk);
-            at += len as u64;
-        }
-        Ok(())
+        Ok((FileEntry { path, size: self.size_bytes(), sha256, blake3 }, entries))
     }
 
     fn failed(&self, cause: impl std::fmt::Display) -> Failure {
@@ -105,25 +79,11 @@ impl GgufFile {
 
 impl WeightSource for GgufFile {
     fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.file.size_bytes()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
-    }
-}
-
-/// Reads from the beginning without moving the file's own position.
-struct Reader<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for Reader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.file.read_at(buffer, self.at)?;
-        self.at += len as u64;
-        Ok(len)
+        self.file.read_at(offset, buffer)
     }
 }
 

@@ -11,7 +11,7 @@ use frame_support::pallet_prelude::{
 };
 use frame_support::traits::Get;
 use frame_system::pallet_prelude::BlockNumberFor;
-use sp_runtime::traits::{Saturating, Zero};
+use sp_runtime::traits::Saturating;
 
 use crate::{Config, Error, Event, Pallet, Provider, Providers};
 
@@ -79,20 +79,11 @@ impl<T: Config> Pallet<T> {
         ensure!(provider.stake > 0 && *key != provider.encryption_key, Error::<T>::TooSoon);
         Self::check_key(key)?;
         let account = who.clone().into();
-        let message = rotation_digest(&Self::genesis(), &account, &provider.encryption_key, key);
+        let message = rotation_digest(&T::Genesis::get(), &account, &provider.encryption_key, key);
         ensure!(signature.verifies(&provider.work_key, &message), Error::<T>::BadSignature);
         let work_key = provider.work_key;
         provider.set_keys(work_key, *key, now);
         Ok(provider)
-    }
-
-    fn genesis() -> Digest32 {
-        let hash = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::zero());
-        let mut bytes = [0; 32];
-        for (to, from) in bytes.iter_mut().zip(hash.as_ref()) {
-            *to = *from;
-        }
-        Digest32::from_bytes(bytes)
     }
 }
 

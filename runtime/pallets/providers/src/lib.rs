@@ -49,6 +49,8 @@ pub mod pallet {
         type RuntimeHoldReason: From<HoldReason>;
         /// The chain's protocol parameters.
         type Params: Get<Params>;
+        /// The hash of block 0, which every signature of the protocol covers.
+        type Genesis: Get<Digest32>;
         /// Measured weights.
         type WeightInfo: WeightInfo;
     }
