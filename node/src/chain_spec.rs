@@ -40,6 +40,9 @@ const DEVELOPMENT_BLOCK_TIME: Duration = Duration::from_millis(200);
 const BLOCK_TIME: Duration = Duration::from_secs(1);
 
 impl ChainSpec {
+    /// The id of the development chain, which no other has.
+    pub const DEVELOPMENT: &str = "dev";
+
     /// The development chain: known keys, short windows, blocks every 200 ms.
     ///
     /// # Errors
@@ -51,7 +54,7 @@ impl ChainSpec {
         let endowed = accounts.iter().chain(&providers);
         Ok(Self {
             name: "Development".into(),
-            id: "dev".into(),
+            id: Self::DEVELOPMENT.into(),
             block_time_ms: millis(DEVELOPMENT_BLOCK_TIME),
             genesis: GenesisSpec {
                 seed: "assay development".into(),
@@ -77,6 +80,11 @@ impl ChainSpec {
                 params: Params::MAIN,
             },
         }
+    }
+
+    /// Whether its keys are the public ones of development.
+    pub fn is_development(&self) -> bool {
+        self.id == Self::DEVELOPMENT
     }
 
     /// From one block to the next.

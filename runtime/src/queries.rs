@@ -10,6 +10,7 @@ use assay_protocol::job::Job;
 use assay_protocol::params::Params;
 use assay_protocol::record::PublicRecord;
 use pallet_assay_artifacts::{Prior, Registered, StatedEdge, StatedStatus};
+use pallet_assay_jobs::SpecState;
 use pallet_assay_providers::{Offer, PendingOffer, Provider};
 
 use crate::{AccountId, BlockNumber};
@@ -73,6 +74,8 @@ sp_api::decl_runtime_apis! {
         fn next_nonce(account: AccountId) -> u64;
         /// The chain's parameters.
         fn params() -> Params;
+        /// The definitions about which the validators were asked, and what holds of them now.
+        fn questioned() -> Vec<(SpecId, SpecState<BlockNumber>)>;
     }
 
     /// The log and the validators.

@@ -15,93 +15,93 @@ const fn us(microseconds: u64) -> Weight {
 
 impl pallet_assay_artifacts::WeightInfo for Measured {
     fn register() -> Weight {
-        us(150)
+        us(380)
     }
     fn unregister() -> Weight {
-        us(130)
+        us(190)
     }
     fn state_edge() -> Weight {
-        us(150)
-    }
-    fn withdraw_edge() -> Weight {
-        us(140)
-    }
-    fn commit_prior() -> Weight {
-        us(150)
-    }
-    fn open_prior() -> Weight {
         us(300)
     }
+    fn withdraw_edge() -> Weight {
+        us(200)
+    }
+    fn commit_prior() -> Weight {
+        us(180)
+    }
+    fn open_prior() -> Weight {
+        us(240)
+    }
     fn withdraw_prior() -> Weight {
-        us(140)
+        us(94)
     }
     fn state_status() -> Weight {
-        us(150)
+        us(140)
     }
 }
 
 impl pallet_assay_providers::WeightInfo for Measured {
     fn stake() -> Weight {
-        us(290)
+        us(320)
     }
     fn unstake() -> Weight {
-        us(550)
+        us(160)
     }
     fn withdraw() -> Weight {
-        us(4_700)
+        us(460)
     }
     fn set_offer(models: u32) -> Weight {
-        us(500).saturating_add(us(7).saturating_mul(models.into()))
+        us(130).saturating_add(us(2).saturating_mul(models.into()))
     }
     fn set_keys() -> Weight {
-        us(580)
+        us(290)
     }
     fn rotate() -> Weight {
         us(200)
     }
     fn on_initialize(offers: u32) -> Weight {
-        us(20).saturating_add(us(350).saturating_mul(offers.into()))
+        us(20).saturating_add(us(590).saturating_mul(offers.into()))
     }
 }
 
 impl pallet_assay_jobs::WeightInfo for Measured {
     fn request() -> Weight {
-        us(700)
+        us(660)
     }
     fn step() -> Weight {
-        us(780)
+        us(660)
     }
     fn complain() -> Weight {
-        us(60_000)
+        us(54_000)
     }
     fn post(bytes: u32) -> Weight {
-        us(800).saturating_add(us(1).saturating_mul(u64::from(bytes) / 256))
+        us(700).saturating_add(us(10).saturating_mul(u64::from(bytes.div_ceil(1_024))))
     }
     fn authorize_post(bytes: u32) -> Weight {
-        us(100).saturating_add(us(1).saturating_mul(u64::from(bytes) / 256))
+        us(54).saturating_add(us(1).saturating_mul(u64::from(bytes.div_ceil(1_024))))
     }
     fn need_answer() -> Weight {
-        us(800)
+        us(280)
     }
     fn challenge() -> Weight {
-        us(800)
+        us(310)
     }
     fn rule(signatures: u32) -> Weight {
-        us(200).saturating_add(us(37).saturating_mul(signatures.into()))
+        us(720).saturating_add(us(37).saturating_mul(signatures.into()))
     }
     fn authorize_step() -> Weight {
-        us(52)
+        us(55)
     }
     fn reveal() -> Weight {
-        us(620)
+        us(530)
     }
     fn verdict(signatures: u32) -> Weight {
-        us(1_100).saturating_add(us(37).saturating_mul(signatures.into()))
+        us(720).saturating_add(us(37).saturating_mul(signatures.into()))
     }
     fn poke() -> Weight {
-        us(1_400)
+        us(880)
     }
     fn on_initialize(jobs: u32) -> Weight {
-        us(20).saturating_add(us(1_400).saturating_mul(jobs.into()))
+        us(20).saturating_add(us(880).saturating_mul(jobs.into()))
     }
 }

@@ -158,7 +158,7 @@ fn a_node_sells_without_the_secret_of_the_account_and_no_file_holds_a_secret() {
     let published = [&published[..], &["--encryption-key", keys["encryptionKey"].as_str().unwrap()]].concat();
     let signed = [&["--rpc", &node.rpc, "--key", "seller"][..], &account].concat();
     json(&[&["provider", "stake", "2000"][..], &published, &signed].concat());
-    let terms = ["--model", &node.model.to_string(), "--input-price", "1000", "--output-price", "2000"];
+    let terms = ["--model", &node.model().to_string(), "--input-price", "1000", "--output-price", "2000"];
     let terms = [&terms[..], &["--verify-price", "500", "--capacity", "4"]].concat();
     let offered = json(&[&["provider", "offer"][..], &terms, &signed].concat());
     wait_until(&node, offered["effectiveAt"].as_u64().unwrap());

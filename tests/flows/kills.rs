@@ -30,7 +30,8 @@ async fn nobody_gets_the_executors_trace_root_before_the_job_has_ended() {
     let node = NodeProcess::start(dir.path());
     let (client, buyer) = (node.client().await, Parties::new().buyer);
     let order = loop {
-        let order = client.draft(buyer.account(), wish(node.model, "What is 40 + 30?".into())).await.unwrap();
+        let order =
+            client.draft(buyer.account(), wish(node.model(), "What is 40 + 30?".into())).await.unwrap();
         client.place(&buyer, &order).await.unwrap();
         // On a busy machine the job may run past the moment unseen; then the next one is tried.
         if until(&client, &order.job, |phase| matches!(phase, Phase::Committed { .. })).await {
@@ -87,7 +88,7 @@ async fn killed_in(
     moments: &[Moment],
 ) -> (NodeProcess, Order, bool) {
     let client = node.client().await;
-    let order = client.draft(buyer.account(), wish(node.model, question)).await.unwrap();
+    let order = client.draft(buyer.account(), wish(node.model(), question)).await.unwrap();
     client.request_job(buyer, &order).await.unwrap();
     for moment in moments {
         let client = node.client().await;

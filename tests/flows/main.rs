@@ -1,5 +1,19 @@
 //! Whole-system tests: the binary as a user runs it, over JSON-RPC, killed and started again.
 
+#[path = "../../runtime/tests/flows/answers.rs"]
+#[allow(dead_code)]
+mod answers;
+#[path = "../../runtime/tests/flows/books.rs"]
+#[allow(dead_code)]
+mod books;
+#[path = "../../runtime/tests/flows/market.rs"]
+#[allow(dead_code)]
+mod market;
+#[path = "../../runtime/tests/flows/pausing.rs"]
+mod pausing;
+#[path = "../../runtime/tests/support/mod.rs"]
+mod support;
+
 mod process;
 mod parties;
 mod tally;
@@ -11,6 +25,7 @@ mod commands;
 mod needles;
 mod secrets;
 mod keys;
+mod rulings;
 mod refusals;
 mod disk;
 mod damage;

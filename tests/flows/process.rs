@@ -44,11 +44,13 @@ pub fn failure(arguments: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), told(&output))
 }
 
-/// How a development node is to run.
+/// How a node is to run.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// Where it keeps its things.
     pub base: PathBuf,
+    /// The chain that was set up there; none for the development chain.
+    pub chain: Option<String>,
     /// What keeps its ledger.
     pub store: LedgerStore,
     /// From one block to the next.
@@ -60,11 +62,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A node with the default store.
+    /// A development node with the default store.
     pub fn in_dir(base: &Path) -> Self {
         let block_time = Duration::from_millis(100);
         Self {
             base: base.into(),
+            chain: None,
             store: LedgerStore::default(),
             block_time,
             arguments: vec![],
@@ -91,7 +94,7 @@ impl Setup {
     }
 
     fn spawn(&self) -> Child {
-        let Self { base, store, block_time, arguments, through } = self;
+        let Self { base, chain, store, block_time, arguments, through } = self;
         let mut command = match through.split_first() {
             Some((program, rest)) => {
                 let mut command = Command::new(program);
@@ -100,7 +103,12 @@ impl Setup {
             }
             None => assay(),
         };
-        command.args(["node", "--dev", "--json", "--rpc-port", "0", "--threads", "1"]);
+        command.arg("node");
+        match chain {
+            Some(id) => command.args(["--chain", id]),
+            None => command.arg("--dev"),
+        };
+        command.args(["--json", "--rpc-port", "0", "--threads", "1"]);
         command.args(["--store", store.name(), "--block-time", &block_time.as_millis().to_string()]);
         command.arg("--base-path").arg(base).args(arguments);
         // Its log would fill a pipe that nobody reads.
@@ -118,20 +126,20 @@ impl Setup {
     }
 }
 
-/// A running development node; killed with SIGKILL when dropped.
+/// A running node; killed with SIGKILL when dropped.
 pub struct NodeProcess {
     setup: Setup,
     child: Child,
     /// Where it serves JSON-RPC.
     pub rpc: String,
-    /// The model that it offers.
-    pub model: ModelId,
+    /// The model that a development node offers.
+    model: Option<ModelId>,
 }
 
 #[derive(Deserialize)]
 struct Ready {
     rpc: String,
-    model: ModelId,
+    model: Option<ModelId>,
 }
 
 impl NodeProcess {
@@ -146,9 +154,14 @@ impl NodeProcess {
         Setup { arguments, ..Setup::in_dir(base) }.start()
     }
 
+    /// The model that a development node offers.
+    pub fn model(&self) -> ModelId {
+        self.model.expect("a development node says what it offers")
+    }
+
     /// Its data directory.
     pub fn data_dir(&self) -> DataDir {
-        DataDir::open(&self.setup.base.join("dev")).unwrap()
+        DataDir::open(&self.setup.base.join(self.setup.chain.as_deref().unwrap_or("dev"))).unwrap()
     }
 
     /// A connection to it.

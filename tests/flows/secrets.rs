@@ -190,7 +190,7 @@ impl Public {
 
 fn wish(node: &NodeProcess, question: &str) -> Wish {
     Wish {
-        model_id: node.model,
+        model_id: node.model(),
         prompt: chat(question),
         now_s: 0,
         sampler: Sampler::greedy(),

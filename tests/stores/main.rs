@@ -1,5 +1,5 @@
-//! The ledger's stores against crashes: a disk that fails or tears at every operation, torn files, killed processes,
-//! files that may not grow, and a whole job of which every write fails.
+//! The ledger's stores and the journal against crashes: a disk that fails or tears at every operation, torn files,
+//! killed processes, files that may not grow, and a whole job of which every write fails.
 
 #![forbid(unsafe_code)]
 
@@ -22,3 +22,4 @@ mod disk;
 mod torn;
 mod processes;
 mod jobs;
+mod journal;

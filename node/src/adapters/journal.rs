@@ -10,7 +10,7 @@ use assay_protocol::party::AccountBytes;
 use assay_protocol::seal::{Envelope, Purpose};
 use assay_runtime::executor::StoreFault;
 use codec::{DecodeAll, Encode};
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use super::redb::{fault, open_or_create};
 use crate::receipts::{IndexError, SettlementIndex};
@@ -52,8 +52,20 @@ impl Journal {
     /// # Errors
     /// [`JournalError`] when the file cannot be opened, or another process holds it.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        Self::with(|| open_or_create(&Builder::new(), path))
+    }
+
+    /// Opens or creates the journal in anything that can be read and written like a file.
+    ///
+    /// # Errors
+    /// [`JournalError`] when it is damaged or cannot be written.
+    pub fn open_in(backend: impl StorageBackend) -> Result<Self, JournalError> {
+        Self::with(|| Ok(Builder::new().create_with_backend(backend)?))
+    }
+
+    fn with(open: impl FnOnce() -> Result<Database, redb::Error>) -> Result<Self, JournalError> {
         let attempt = || -> Result<Database, redb::Error> {
-            let db = open_or_create(&Builder::new(), path)?;
+            let db = open()?;
             let write = db.begin_write()?;
             write.open_table(ENVELOPES)?;
             write.open_table(SETTLEMENTS)?;

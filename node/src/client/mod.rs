@@ -8,6 +8,7 @@ mod providers;
 mod deliveries;
 mod demands;
 mod orders;
+mod rulings;
 
 pub use artifacts::{Artifact, Entry, ImportFiles, Imported, Registering, Registration, StatedEdge};
 pub use chain::{Balances, Client, ClientError, Heights, decimal};

@@ -97,7 +97,20 @@ impl Client {
         what: &'static str,
         call: RuntimeCall,
     ) -> Result<Included, SubmitError> {
-        let extrinsic = self.sign(key, call).await?.encode();
+        let extrinsic = self.sign(key, call).await?;
+        self.submit_made(what, extrinsic).await
+    }
+
+    /// The same for a transaction that is complete.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the pool drops it or the call fails.
+    pub async fn submit_made(
+        &self,
+        what: &'static str,
+        extrinsic: UncheckedExtrinsic,
+    ) -> Result<Included, SubmitError> {
+        let extrinsic = extrinsic.encode();
         let block = self.wait_for(what, &extrinsic).await?;
         self.outcome(what, block, &extrinsic).await
     }

@@ -16,18 +16,19 @@ use sp_core::Pair;
 
 use crate::answers::salt;
 use crate::jobs::{Lot, authorize, close, drawn_and_committed, first};
-use crate::market::{N_IN, record, work_key_of};
+use crate::market::{N_IN, N_MAX, record, work_key_of};
 use crate::samples::Samples;
 use crate::town::Town;
 
 /// Tokens of the answer: as many as a request may ask for.
 pub const LONG: u32 = 65_000;
 /// Tokens of the answer in the smallest package.
-const SHORT: u32 = 16;
+const SHORT: u32 = N_MAX as u32;
 
-/// Blocks of different numbers of each, with the largest and the smallest package.
+/// Blocks of different numbers of each, with the largest and the smallest package; of complaints about large ones,
+/// a block holds two.
 pub fn measure(town: &mut Town, samples: &mut Samples) {
-    for jobs in [1, 2, 4] {
+    for jobs in [1, 2, 1, 2] {
         packages(town, samples, jobs, LONG);
         packages(town, samples, jobs, SHORT);
     }

@@ -10,7 +10,7 @@ use crate::jobs::authorize;
 use crate::market::{P_VERIFY, STAKE, account, offer, sealing_secret, work_key, work_public};
 use crate::samples::Samples;
 use crate::support::provider;
-use crate::town::{PROVIDERS, Town, full_offer, lonely_offer, stake_call};
+use crate::town::{PROVIDERS, Town, UNBONDING, full_offer, lonely_offer, stake_call};
 
 /// One more provider after another: it fills every list, and leaves every list.
 pub fn measure(town: &mut Town, samples: &mut Samples) {
@@ -42,7 +42,7 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
     town.pass("building", 0, samples);
     let all = RuntimeCall::Providers(Call::unstake { amount: STAKE });
     take(town, samples, "building", [(joining, all)].into_iter());
-    for _ in 0..60 {
+    for _ in 0..UNBONDING {
         town.pass("building", 0, samples);
     }
     // A whole provider leaves sixteen full lists.

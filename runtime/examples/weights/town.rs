@@ -21,6 +21,8 @@ pub const ACCOUNTS: u32 = 50_000;
 pub const PROVIDERS: u8 = 255;
 /// Models of every offer: as many as there may be.
 const MODELS: u8 = 16;
+/// Blocks until unstaked tokens can be taken.
+pub const UNBONDING: u32 = 100;
 /// Executions of one block, of which the one that took the least processor time counts.
 const REPEATS: u32 = 3;
 
@@ -42,9 +44,9 @@ fn spec() -> GenesisSpec {
     );
     let params = Params {
         offer_delay: 2,
-        unbonding_window: 60,
+        unbonding_window: UNBONDING,
         rotation_window: 1,
-        challenge_window: 20,
+        challenge_window: 60,
         concede_window: 20,
         ..Params::DEVELOPMENT
     };
@@ -123,7 +125,7 @@ impl Town {
     pub fn take(&mut self, name: &'static str, extrinsics: Vec<UncheckedExtrinsic>, samples: &mut Samples) {
         let count = extrinsics.len();
         let us = self.block(extrinsics);
-        assert!(crate::market::error(&self.market.net.events()).is_none(), "{name}: every call succeeds");
+        assert_eq!(crate::market::error(&self.market.net.events()), None, "{name}: every call succeeds");
         samples.add(name, count, us);
     }
 

@@ -10,6 +10,7 @@ use assay_protocol::job::Job;
 use assay_protocol::params::Params;
 use assay_protocol::record::PublicRecord;
 use pallet_assay_artifacts::Prior;
+use pallet_assay_jobs::SpecState;
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 use sp_core::OpaqueMetadata;
 use sp_runtime::traits::Block as BlockT;
@@ -156,6 +157,9 @@ sp_api::impl_runtime_apis! {
         }
         fn params() -> Params {
             Jobs::params()
+        }
+        fn questioned() -> Vec<(SpecId, SpecState<BlockNumber>)> {
+            pallet_assay_jobs::Specs::<Runtime>::iter().collect()
         }
     }
 

@@ -19,6 +19,7 @@ mod equivocation;
 mod steps;
 mod delivery;
 mod recheck;
+mod pausing;
 mod pause;
 mod queue;
 mod stake;

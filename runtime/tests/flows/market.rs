@@ -103,7 +103,7 @@ pub fn work_public(n: u8) -> [u8; 32] {
 
 /// The secret to which a provider's data is sealed.
 pub fn sealing_secret(n: u8) -> SealingSecret {
-    SealingSecret::from_bytes([n + 1; 32])
+    SealingSecret::from_bytes([n.wrapping_add(1); 32])
 }
 
 pub fn work_key_of(seat: &Seat) -> sr25519::Pair {
@@ -155,16 +155,20 @@ impl Market {
     }
 
     pub fn with(providers: u8, params: Params) -> Self {
-        let spec = GenesisSpec { params, ..genesis() };
-        let mut market = Self { net: Network::with(MemoryKv::default(), &spec, Retention::Archive).unwrap() };
+        Self::kept_in(MemoryKv::default(), providers, &GenesisSpec { params, ..genesis() })
+    }
+}
+
+impl<K: Kv> Market<K> {
+    /// A new market in a store.
+    pub fn kept_in(kv: K, providers: u8, spec: &GenesisSpec) -> Self {
+        let mut market = Self { net: Network::with(kv, spec, Retention::Archive).unwrap() };
         let opening = (0..providers).flat_map(|n| market.enter(n)).collect();
         market.net.block(opening);
         market.net.blocks(spec.params.offer_delay);
         market
     }
-}
 
-impl<K: Kv> Market<K> {
     /// The two transactions with which a provider enters the market.
     pub fn enter(&self, n: u8) -> Vec<UncheckedExtrinsic> {
         let stake = ProvidersCall::stake {

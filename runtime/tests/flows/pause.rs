@@ -2,37 +2,15 @@
 
 use assay_manifest::JobId;
 use assay_protocol::job::{Phase, Verdict};
-use assay_runtime::RuntimeEvent;
-use pallet_assay_jobs::{Event, Ruling};
+use pallet_assay_jobs::Ruling;
 
 use crate::answers::*;
 use crate::market::*;
+use crate::pausing::{judge, pause};
 
-/// A job that waits for the validators, one of whose verifiers lies; and the liar.
-fn contested(market: &mut Market) -> (JobId, [u8; 32]) {
-    let (id, _, verifiers) = market.revealing(&[right(1), right(1), reject(1)], claim());
-    market.wait(id, |phase| matches!(phase, Phase::Refereeing { .. }));
-    (id, verifiers[1].provider)
-}
-
-fn judge(market: &mut Market, id: JobId) -> Vec<RuntimeEvent> {
-    let verdict = market.verdict(id, Some(right(1)));
-    market.take(verdict)
-}
-
-/// Two liars have been found wrong; the verdict over the third pauses the definition.
 fn paused() -> (Market, JobId, [u8; 32]) {
     let mut market = Market::of(9);
-    for _ in 0..2 {
-        let (id, liar) = contested(&mut market);
-        judge(&mut market, id);
-        assert_eq!(market.provider(liar).stake, STAKE - B);
-        market.close(id);
-    }
-    let (id, liar) = contested(&mut market);
-    let events = judge(&mut market, id);
-    let is_pause = |event: &RuntimeEvent| matches!(event, RuntimeEvent::Jobs(Event::Paused { .. }));
-    assert!(events.iter().any(is_pause));
+    let (id, liar) = pause(&mut market);
     (market, id, liar)
 }
 

@@ -23,6 +23,9 @@ use sp_keyring::Sr25519Keyring;
 /// Milliseconds of block 0.
 const START_MS: u64 = 1_800_000_000_000;
 
+/// Seed of the authority's part of the beacon.
+pub const VRF_SEED: [u8; 32] = [43; 32];
+
 /// A chain with its authority's keys.
 pub struct Network<K: Kv = MemoryKv> {
     /// The chain.
@@ -36,7 +39,7 @@ pub fn authority() -> SigningKey {
 }
 
 pub fn vrf_key() -> sr25519::Pair {
-    sr25519::Pair::from_seed(&[43; 32])
+    sr25519::Pair::from_seed(&VRF_SEED)
 }
 
 /// The secret to which disputed work is sealed.

@@ -79,7 +79,7 @@ impl Storm {
             setup,
             dice,
             registrar: Registrar::new(),
-            buyer: Buyer::new(&client, node.model).await,
+            buyer: Buyer::new(&client, node.model()).await,
             told: client.height().await.unwrap().into(),
             kills: 0,
             kills_at_start: FIRST_STARTS.into(),

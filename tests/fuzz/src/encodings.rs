@@ -1,15 +1,18 @@
-//! Binary encodings that are hashed, signed or kept: manifests, log entries, statements, records.
+//! Encodings that are hashed, signed, sealed or kept: manifests, log entries, statements, records, parcels, key files.
 
 use assay_manifest::lineage::Edge;
 use assay_manifest::log::LogEntry;
 use assay_manifest::manifest::FileEntry;
 use assay_manifest::merkle::{ConsistencyProof, InclusionProof};
 use assay_manifest::{Digest32, Manifest, sha256};
+use assay_node::keys::{KeyRef, LockedKey, Passphrase, WordCount, Words};
 use assay_protocol::certificate::{CommitCertificate, ValidatorSet};
+use assay_protocol::commitment::Salt;
 use assay_protocol::header::HeaderView;
 use assay_protocol::job::SettlementRecord;
 use assay_protocol::record::PublicRecord;
 use assay_protocol::request::{Message, Prompt, REQUEST_VERSION, Request, Sampler};
+use assay_protocol::seal::{Envelope, InputParcel, Parcel, SealingSecret};
 use assay_protocol::signature::SeatStep;
 use codec::{DecodeAll, Encode};
 
@@ -19,7 +22,7 @@ use crate::memory::in_proportion;
 type Reader = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// What an input's first byte chooses from.
-const READERS: [Reader; 12] = [
+const READERS: [Reader; 15] = [
     |bytes| Manifest::from_bytes(bytes).ok().map(|manifest| manifest.to_bytes()),
     |bytes| Edge::from_statement(bytes).ok().map(|edge| edge.statement()),
     |bytes| LogEntry::from_bytes(bytes).ok().map(|entry| entry.to_bytes()),
@@ -32,6 +35,9 @@ const READERS: [Reader; 12] = [
     scale::<InclusionProof>,
     scale::<ConsistencyProof>,
     header,
+    scale::<Envelope>,
+    scale::<Parcel>,
+    key_file,
 ];
 
 /// What can be made without a chain, and as many zeros for each of the others.
@@ -55,8 +61,17 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed: Some(Digest32::ZERO),
         salt_hash: Digest32::ZERO,
     };
+    let reply_key = SealingSecret::from_bytes([7; 32]).public();
+    let parcel =
+        Parcel::Input(InputParcel { salt: Salt::from_bytes([8; 32]), request: request.clone(), reply_key });
     let proof = InclusionProof::of(&[Digest32::ZERO; 5], 2).expect("a proof");
-    let known = [(0, manifest.to_bytes()), (3, request.to_bytes()), (9, proof.encode())];
+    let known = [
+        (0, manifest.to_bytes()),
+        (3, request.to_bytes()),
+        (9, proof.encode()),
+        (13, parcel.encode()),
+        (14, key()),
+    ];
     let known = known.into_iter().map(|(reader, bytes)| [&[reader][..], &bytes].concat());
     let zeros = (0..READERS.len() as u8).map(|reader| [&[reader][..], &[0; 600]].concat());
     known.chain(zeros).collect()
@@ -82,5 +97,25 @@ fn scale<T: DecodeAll + Encode>(mut bytes: &[u8]) -> Option<Vec<u8>> {
 fn header(bytes: &[u8]) -> Option<Vec<u8>> {
     let header = HeaderView::decode(bytes).ok()?;
     let _ = (header.randomness(), header.log());
+    Some(bytes.to_vec())
+}
+
+fn key_name() -> KeyRef {
+    KeyRef::plain("fuzz").expect("a name")
+}
+
+/// The file of a key.
+fn key() -> Vec<u8> {
+    let words = Words::generate(WordCount::Twelve);
+    let passphrase = Passphrase::new("fuzz").expect("a passphrase");
+    let key = LockedKey::seal(key_name(), &words, &passphrase).expect("memory for the passphrase");
+    key.text().expect("it has a JSON form")
+}
+
+/// A key's file is text, which may be spaced in many ways; what is read of it is written and read again.
+fn key_file(bytes: &[u8]) -> Option<Vec<u8>> {
+    let read = |text: &[u8]| LockedKey::parse(key_name(), "fuzz.json".as_ref(), text);
+    let text = read(bytes).ok()?.text().expect("it has a JSON form");
+    assert_eq!(read(&text).expect("our own file").text().expect("it has a JSON form"), text);
     Some(bytes.to_vec())
 }

@@ -95,7 +95,11 @@ impl Init {
     /// The directory of the chain, in which there is none yet.
     fn free_root(&self, base: &Path) -> Result<PathBuf, Failure> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if self.id.is_empty() || self.id.len() > 32 || !self.id.chars().all(allowed) || self.id == "dev" {
+        if self.id.is_empty()
+            || self.id.len() > 32
+            || !self.id.chars().all(allowed)
+            || self.id == ChainSpec::DEVELOPMENT
+        {
             return Err(Failure::usage(format!("naming a chain {:?}", self.id))
                 .hint("use up to 32 lowercase letters, digits and '-'; `dev` is the development chain"));
         }

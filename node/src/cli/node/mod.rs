@@ -246,9 +246,12 @@ fn seller(context: &Context, text: &str) -> Result<Seller, Failure> {
 }
 
 /// The keys of the chain's authority, without whom it makes no block.
-fn authority(data: &DataDir) -> Result<AuthorityKeys, Failure> {
+///
+/// # Errors
+/// [`Failure`] when they are not in this directory, or their files cannot be used.
+pub fn authority(data: &DataDir) -> Result<AuthorityKeys, Failure> {
     load_authority(&data.keystore())?.ok_or_else(|| {
-        let cause = format!("running {}: the keys of its authority are not here", data.root().display());
+        let cause = format!("acting for {}: the keys of its authority are not here", data.root().display());
         Failure::usage(cause).hint(
             "run it on the machine that created it, or run the development chain with `assay node --dev`",
         )

@@ -1,6 +1,8 @@
-//! `assay chain`: look at the chain.
+//! `assay chain`: look at the chain, and rule on what its verdicts rest on.
 
-use assay_manifest::Digest32;
+mod rule;
+
+use assay_manifest::{Digest32, SpecId};
 use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::params::Params;
 use assay_protocol::units::Amount;
@@ -9,6 +11,7 @@ use clap::Subcommand;
 use jsonrpsee::rpc_params;
 use serde::{Deserialize, Serialize};
 
+use self::rule::{Rule, Standing};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::tokens;
@@ -17,13 +20,14 @@ use crate::adapters::open_ledger;
 use crate::client::Client;
 use crate::data_dir::DataDir;
 
-/// What is to be seen of the chain.
+/// What is to be seen of the chain, and done to it.
 #[derive(Debug, Subcommand)]
 pub enum ChainCommand {
     /// Print the chain's state, rules and validators.
     Info,
     /// Read the whole ledger of a stopped node and compare it with its hashes: blocks, certificates, state, log.
     Check,
+    Rule(Rule),
 }
 
 impl ChainCommand {
@@ -41,6 +45,7 @@ impl ChainCommand {
                 let whole = Whole::read(&context.data_dir()?)?;
                 context.output().result(&whole, Whole::text)?;
             }
+            Self::Rule(rule) => rule.run(context).await?,
         }
         Ok(())
     }
@@ -122,6 +127,14 @@ struct Providers {
     stake: Amount,
 }
 
+/// A definition about which the validators were asked.
+#[derive(Debug, Serialize)]
+struct Questioned {
+    spec: SpecId,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Info {
@@ -131,6 +144,7 @@ struct Info {
     validators: ValidatorSet,
     log: Log,
     providers: Providers,
+    questioned: Vec<Questioned>,
     params: Params,
 }
 
@@ -140,18 +154,20 @@ impl Info {
         let providers = client.providers(None).await?;
         let add = |sum: Amount, stake| sum.plus(stake).unwrap_or(sum);
         let stake = providers.iter().map(|provider| provider.stake).fold(Amount::ZERO, add);
+        let questioned = client.questioned().await?.into_iter();
         Ok(Self {
             node: client.request("node_v1_info", rpc_params![]).await?,
             runtime: client.request("state_getRuntimeVersion", rpc_params![]).await?,
             validators: client.runtime("LedgerApi_validators", ()).await?,
             log: Log { size, root },
             providers: Providers { count: providers.len(), stake },
+            questioned: questioned.map(|(spec, state)| Questioned { spec, standing: state.into() }).collect(),
             params: client.runtime("JobsApi_params", ()).await?,
         })
     }
 
     fn text(&self) -> String {
-        let Self { node, runtime, validators, log, providers, params } = self;
+        let Self { node, runtime, validators, log, providers, questioned, params } = self;
         let RuntimeVersion { spec_name, spec_version, transaction_version } = runtime;
         let stake = tokens(providers.stake.get());
         let mut rows = vec![
@@ -165,6 +181,8 @@ impl Info {
         ];
         let validator = validators.validators().iter();
         rows.extend(validator.map(|one| ("validator", format!("{}, power {}", one.key, one.power))));
+        let questioned = questioned.iter();
+        rows.extend(questioned.map(|one| ("definition", format!("{}: {}", one.spec, one.standing))));
         rows.extend(parameters(params));
         table::fields(&rows)
     }
