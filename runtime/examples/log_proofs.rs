@@ -20,7 +20,7 @@ use support::{Network, alice};
 /// Entries of the log.
 const ENTRIES: u32 = 100_000;
 /// Registrations of one block.
-const PER_BLOCK: u32 = 1_000;
+const PER_BLOCK: u32 = 250;
 /// Entries that are proved, spread over the log.
 const PROOFS: u64 = 1_000;
 

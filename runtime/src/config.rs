@@ -5,8 +5,7 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::traits::{
     ConstU8, ConstU16, ConstU32, ConstU64, ConstU128, Contains, InstanceFilter, VariantCountOf,
 };
-use frame_support::weights::constants::RocksDbWeight;
-use frame_support::weights::{ConstantMultiplier, IdentityFee};
+use frame_support::weights::{ConstantMultiplier, IdentityFee, RuntimeDbWeight};
 use frame_support::{PalletId, derive_impl, parameter_types};
 use pallet_transaction_payment::{ConstFeeMultiplier, FungibleAdapter, Multiplier};
 use scale_info::TypeInfo;
@@ -14,7 +13,7 @@ use sp_runtime::traits::{AccountIdConversion, BlakeTwo256, One};
 use sp_version::RuntimeVersion;
 
 use crate::ports::{ChainBeacon, ChainGenesis, ChainParams, ChainReferees, StakeBook};
-use crate::weights::Measured;
+use crate::weights::{DATABASE, Measured};
 use crate::{
     AccountId, Balance, Balances, Block, BlockNumber, EXISTENTIAL_DEPOSIT, Hash, Lookup, Nonce, OriginCaller,
     PalletInfo, Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin,
@@ -30,6 +29,7 @@ parameter_types! {
     pub const Version: RuntimeVersion = VERSION;
     pub BlockWeights: frame_system::limits::BlockWeights = limits::block_weights();
     pub BlockLength: frame_system::limits::BlockLength = limits::block_length();
+    pub const DbWeight: RuntimeDbWeight = DATABASE;
     pub FeeMultiplier: Multiplier = Multiplier::one();
     pub Pot: AccountId = PalletId(*b"asy/vpot").into_account_truncating();
 }
@@ -72,7 +72,9 @@ impl frame_system::Config for Runtime {
     type Version = Version;
     type AccountData = pallet_balances::AccountData<Balance>;
     // For the pallets that are not ours: their weights count reads and writes apart from execution.
-    type DbWeight = RocksDbWeight;
+    type DbWeight = DbWeight;
+    type SystemWeightInfo = frame_system::weights::SubstrateWeight<Runtime>;
+    type ExtensionsWeightInfo = frame_system::SubstrateExtensionsWeight<Runtime>;
     type SS58Prefix = ConstU16<SS58_PREFIX>;
     type MaxConsumers = ConstU32<16>;
 }

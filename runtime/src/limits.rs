@@ -67,7 +67,7 @@ mod tests {
             ("requests", DispatchClass::Normal, Measured::request(), 400),
             ("steps", DispatchClass::Operational, step(Measured::step()), 130),
             ("reveals", DispatchClass::Operational, step(Measured::reveal()), 160),
-            ("registrations", DispatchClass::Normal, register(), 700),
+            ("registrations", DispatchClass::Normal, register(), 1_500),
         ];
         for (what, class, weight, expected) in cases {
             let count = fit(class, weight);

@@ -20,6 +20,7 @@ mod market;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod accounts;
 mod delivery;
 mod jobs;
 mod providers;
@@ -40,6 +41,7 @@ fn main() -> std::io::Result<()> {
     for _ in 0..16 {
         town.pass("empty", 0, &mut samples);
     }
+    accounts::measure(&mut town, &mut samples);
     registrations::measure(&mut town, &mut samples);
     jobs::measure(&mut town, &mut samples);
     delivery::measure(&mut town, &mut samples);

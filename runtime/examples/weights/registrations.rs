@@ -14,22 +14,24 @@ use crate::town::Town;
 
 const NAME_BYTES: usize = 64;
 const LICENSE_BYTES: usize = 256;
+const ROUNDS: usize = 4;
 
-fn artifact(n: u8) -> ArtifactId {
-    ArtifactId::from_bytes([n; 32])
+/// Ids that are spread over the state as real ones are.
+fn artifact(n: u16) -> ArtifactId {
+    ArtifactId::from_digest(assay_manifest::sha256(&n.to_le_bytes()))
 }
 
-fn edge(n: u8) -> Edge {
+fn edge(n: u16) -> Edge {
     Edge {
         child: artifact(n),
         kind: EdgeKind::FinetunedFrom,
-        parent: artifact(255),
+        parent: artifact(u16::MAX),
         evidence: Evidence::Asserted,
         recipe: Digest32::ZERO,
     }
 }
 
-fn register(n: u8) -> Call<assay_runtime::Runtime> {
+fn register(n: u16) -> Call<assay_runtime::Runtime> {
     Call::register {
         subject: Subject::Dataset(artifact(n)),
         size_bytes: 1,
@@ -38,23 +40,27 @@ fn register(n: u8) -> Call<assay_runtime::Runtime> {
     }
 }
 
-fn status(n: u8) -> Status {
+fn status(n: u16) -> Status {
     let subject = StatusSubject::Artifact(artifact(n));
     Status { subject, kind: StatusKind::Superseded { by: Digest32::ZERO }, reason: Reason::Mistake }
 }
 
-fn prior(n: u8) -> Digest32 {
+fn prior(n: u16) -> Digest32 {
     commitment(&artifact(n), &alice().public().0, &Digest32::ZERO)
 }
 
-/// Blocks of 8, 16 and 32 of each call; 32 are all the commitments that an account may have.
+/// Blocks of 8, 16 and 32 of each call, several times, for what a store does at a commit differs from one to the
+/// next; 32 are all the commitments that an account may have.
 pub fn measure(town: &mut Town, samples: &mut Samples) {
-    for batch in [1..9u8, 10..26, 30..62] {
+    let mut first = 0;
+    for calls in [8, 16, 32].into_iter().cycle().take(3 * ROUNDS) {
+        let batch = first..first + calls;
+        first = batch.end;
         take(town, samples, "register", batch.clone().map(register));
         take(town, samples, "state_edge", batch.clone().map(|n| Call::state_edge { edge: edge(n) }));
-        let withdraw = |n: u8| Call::withdraw_edge { child: artifact(n), id: edge(n).id() };
+        let withdraw = |n: u16| Call::withdraw_edge { child: artifact(n), id: edge(n).id() };
         take(town, samples, "withdraw_edge", batch.clone().map(withdraw));
-        let state = |n: u8| Call::state_status { status: status(n) };
+        let state = |n: u16| Call::state_status { status: status(n) };
         take(town, samples, "state_status", batch.clone().map(state));
         take(town, samples, "unregister", batch.clone().map(|n| Call::unregister { artifact: artifact(n) }));
         measure_priors(town, samples, batch);
@@ -62,17 +68,17 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
 }
 
 /// A commitment is opened in the block of its registration, so that both are measured together.
-fn measure_priors(town: &mut Town, samples: &mut Samples, batch: std::ops::Range<u8>) {
-    let commit = |n: u8| Call::commit_prior { commitment: prior(n) };
+fn measure_priors(town: &mut Town, samples: &mut Samples, batch: std::ops::Range<u16>) {
+    let commit = |n: u16| Call::commit_prior { commitment: prior(n) };
     take(town, samples, "commit_prior", batch.clone().map(commit));
     let account = alice().public();
-    let withdraw = |n: u8| Call::withdraw_prior { account: account.into(), commitment: prior(n) };
+    let withdraw = |n: u16| Call::withdraw_prior { account: account.into(), commitment: prior(n) };
     take(town, samples, "withdraw_prior", batch.clone().map(withdraw));
     take(town, samples, "building", batch.clone().map(commit));
     for _ in 0..OPENING_DELAY_BLOCKS {
         town.pass("empty", 0, samples);
     }
-    let open = |n: u8| Call::open_prior { artifact: artifact(n), salt: Digest32::ZERO };
+    let open = |n: u16| Call::open_prior { artifact: artifact(n), salt: Digest32::ZERO };
     let calls = batch.clone().flat_map(|n| [register(n), open(n)]).map(RuntimeCall::Artifacts).collect();
     let us = town.block(town.signed(&alice(), calls));
     samples.add("register_and_open", batch.len(), us);

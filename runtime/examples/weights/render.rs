@@ -34,6 +34,9 @@ pub fn render(samples: &Samples) -> String {
         ("state_status", each("state_status")),
     ];
     let mut text = header();
+    let read = samples.direct("read");
+    let write = samples.each("transfer_to_each") - samples.each("transfer_to_one") - read;
+    text.push_str(&database(us(read), us(write)));
     text.push_str("\nimpl pallet_assay_artifacts::WeightInfo for Measured {\n");
     by_call.iter().for_each(|(name, us)| text.push_str(&constant(name, *us)));
     text.push_str("}\n\nimpl pallet_assay_providers::WeightInfo for Measured {\n");
@@ -79,7 +82,7 @@ fn header() -> String {
          //! Measured and written by `cargo run --release -p assay-runtime --example weights`, with {ACCOUNTS}\n\
          //! accounts and {PROVIDERS} providers of sixteen models each, on {}, on {}.\n\
          //! Every number is rounded up to two digits.\n\n\
-         use frame_support::weights::Weight;\n\n\
+         use frame_support::weights::{{RuntimeDbWeight, Weight}};\n\n\
          /// The measured weights.\n\
          pub struct Measured;\n\n\
          const fn us(microseconds: u64) -> Weight {{\n    \
@@ -87,6 +90,17 @@ fn header() -> String {
          }}\n",
         machine(),
         today(),
+    )
+}
+
+/// What the weights of pallets that are not ours count beside execution.
+fn database(read: u64, write: u64) -> String {
+    format!(
+        "\n/// A key of the state that is read, and one that is written, its part of the state root and of the durable\n\
+         /// write included.\n\
+         pub const DATABASE: RuntimeDbWeight = RuntimeDbWeight {{ read: {}, write: {} }};\n",
+        grouped(read.saturating_mul(1_000_000)),
+        grouped(write.saturating_mul(1_000_000)),
     )
 }
 

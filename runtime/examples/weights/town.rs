@@ -30,14 +30,18 @@ pub struct Town {
     pub market: Market<RedbKv>,
 }
 
+/// Accounts that only have a balance.
+pub fn crowd() -> impl Iterator<Item = AccountId> {
+    (0..ACCOUNTS).map(|n| AccountId::new(*assay_manifest::sha256(&n.to_le_bytes()).as_bytes()))
+}
+
 fn spec() -> GenesisSpec {
-    let crowd = (0..ACCOUNTS).map(|n| AccountId::new(*assay_manifest::sha256(&n.to_le_bytes()).as_bytes()));
     let providers = (0..=PROVIDERS).map(|n| provider(n).public().into());
     let base = genesis();
     let mut endowments = base.endowments.clone();
     let known: Vec<AccountId> = endowments.iter().map(|entry| entry.account.clone()).collect();
     endowments.extend(
-        crowd
+        crowd()
             .chain(providers)
             .filter(|account| !known.contains(account))
             .map(|account| Endowment { account, amount: 1_000_000 * UNIT }),
