@@ -40,9 +40,11 @@ deny:
 kills:
     ASSAY_KILLS=500 cargo test -p assay-node --test flows -- --nocapture storm
 
-# The measured claims: the store's import, the engine with the demo model, weights of calls, the ledger's stores
+# The measured claims: import, engine, weights of calls, transfers, proofs of the log, the ledger's stores
 bench:
     cargo run --release -p assay-store --example import_speed
     cargo run --release -p assay-engine --example speed -- verifier/trainer/model/demo-q8_0.gguf 64 128
     cargo run --release -p assay-runtime --example weights
+    cargo run --release -p assay-node --example transfers
+    cargo run --release -p assay-runtime --example log_proofs
     cargo run --release -p assay-node --example stores
