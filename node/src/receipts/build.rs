@@ -152,7 +152,10 @@ impl Receipts {
         };
         let events = self.ledger.events(block).await?;
         let found = events.into_iter().find_map(|record| drawn(record.event));
-        found.ok_or_else(|| incomplete(format!("block {block} does not hold the draw")))
+        let mut candidates =
+            found.ok_or_else(|| incomplete(format!("block {block} does not hold the draw")))?;
+        candidates.sort();
+        Ok(candidates)
     }
 
     async fn evidence(&self, block: Hash) -> Result<Evidence, ReceiptError> {

@@ -69,7 +69,7 @@ pub struct Evidence {
 pub struct DrawEvidence {
     /// The block whose randomness was used.
     pub seed: Evidence,
-    /// Who could be drawn, with free stake.
+    /// Who could be drawn, with free stake, in order of accounts.
     pub candidates: Vec<Candidate>,
 }
 

@@ -87,7 +87,8 @@ pub(crate) fn receipt_of(model_id: ModelId) -> LedgerReceipt {
         inclusion: InclusionProof::of(&leaves, index).unwrap(),
     };
     let draw = |role: Role| {
-        let (_, height, candidates) = world.drawn.iter().find(|drawn| drawn.0 == role).unwrap().clone();
+        let (_, height, mut candidates) = world.drawn.iter().find(|drawn| drawn.0 == role).unwrap().clone();
+        candidates.sort();
         Some(DrawEvidence { seed: evidence(height, (0, Digest32::ZERO)), candidates })
     };
     LedgerReceipt {
@@ -246,6 +247,17 @@ fn a_receipt_with_any_single_field_altered_is_refused() {
             }
         }
     }
+}
+
+#[test]
+fn the_candidates_of_a_draw_have_one_order() {
+    let reversed = |draw: fn(&mut LedgerReceipt) -> &mut Option<DrawEvidence>| {
+        let mut receipt = receipt();
+        draw(&mut receipt).as_mut().unwrap().candidates.reverse();
+        ledger(receipt).verify(&trust())
+    };
+    assert!(reversed(|receipt| &mut receipt.executor_draw).is_err());
+    assert!(reversed(|receipt| &mut receipt.verifier_draw).is_err());
 }
 
 #[test]

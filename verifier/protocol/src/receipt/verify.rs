@@ -209,6 +209,9 @@ fn check_draw(
     let header = evidence.seed.check(trust, Some(facts.height))?;
     let randomness = header.randomness().map_err(|e| e.to_string())?;
     ensure(randomness == facts.randomness, || "the seed block has another randomness".into())?;
+    // One draw has one form in a file, whose hash can then stand for it.
+    let ascending = evidence.candidates.is_sorted_by(|one, next| one.provider < next.provider);
+    ensure(ascending, || format!("the candidates of the {role:?} draw are not in order of their accounts"))?;
     let recomputed = DrawFacts::of(facts.height, randomness, &evidence.candidates, facts.total_stake);
     ensure(recomputed == Ok(facts), || {
         format!("the candidates of the {role:?} draw are not those recorded")
