@@ -124,7 +124,9 @@ async fn a_full_disk_stops_the_node_and_loses_nothing_that_was_acknowledged() {
     assert_eq!(there, hash, "block {height} was acknowledged");
     let job = ["job", "show", bought["id"].as_str().unwrap(), "--rpc", &node.rpc, "--base-path"];
     let shown = json(&[&job[..], &[own.path().to_str().unwrap(), "--json"]].concat());
-    assert_eq!(shown["settlement"]["verdict"], bought["verdict"], "{shown}");
+    // It may have been looked at again since.
+    let verdict = shown["settlement"]["verdict"].as_str().unwrap();
+    assert!(["verified_thin", "retro_verified"].contains(&verdict), "{shown}");
     assert!(shown.get("problem").is_none(), "the answer is there: {shown}");
     assert_eq!(self::bought(&node, own.path())["state"], "settled", "it goes on");
     let holds: Result<(), Vec<u8>> = client.runtime("LedgerApi_check_invariants", ()).await.unwrap();

@@ -84,6 +84,7 @@ impl World {
             return Err(format!("issuance is conserved: {before} before, {burned} burned, {after} after"));
         }
         let mut expected = self.explained(records);
+        self.check_looks(records, &other.paid_by_pot)?;
         for (who, amount) in other.moved {
             *expected.entry(who).or_default() += amount;
         }
@@ -98,6 +99,36 @@ impl World {
             *self.books.fees.entry(who).or_default() += fee;
         }
         (self.books.wealth, self.books.issuance) = (now.wealth, now.issuance);
+        Ok(())
+    }
+
+    /// What later records say that somebody got since the last one, the pot has paid now.
+    fn check_looks(
+        &self,
+        records: &[SettlementRecord],
+        paid_by_pot: &BTreeMap<AccountBytes, Balance>,
+    ) -> Result<(), String> {
+        let mut stated = BTreeMap::<AccountBytes, Balance>::new();
+        for record in records {
+            let all = &self.tracked[&record.job].records;
+            let at = all.iter().position(|other| other == record).unwrap_or_default();
+            let Some(last) = at.checked_sub(1).map(|before| &all[before]) else { continue };
+            let before =
+                |index| last.seats.iter().find(|seat| seat.index == index).map_or(0, |seat| seat.paid.get());
+            for seat in record.seats.iter() {
+                let more = seat.paid.get().checked_sub(before(seat.index));
+                *stated.entry(seat.provider).or_default() += more.ok_or("a later record takes pay back")?;
+            }
+        }
+        for (who, amount) in stated {
+            let paid = paid_by_pot.get(&who).copied().unwrap_or(0);
+            if paid < amount {
+                return Err(format!(
+                    "records are true: {} was to get {amount}, and got {paid}",
+                    hex::encode(who)
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -130,31 +161,21 @@ impl World {
     }
 
     /// What the records alone say of each account's wealth; escrow counted as the requester's until it is spent.
-    /// What a job's later records repeat moves nothing again: only the fresh verifier is paid then, by the pot.
+    /// What a job's later records repeat moves nothing again: the pot pays then, which its transfers explain.
     fn explained(&self, records: &[SettlementRecord]) -> BTreeMap<AccountBytes, i128> {
         let mut moved = BTreeMap::new();
         let mut add = |who: AccountBytes, amount: i128| *moved.entry(who).or_default() += amount;
         for record in records {
-            let all = &self.tracked[&record.job].records;
-            let at = all.iter().position(|other| other == record).unwrap_or_default();
-            let paid_before = |index| {
-                all[..at]
-                    .iter()
-                    .flat_map(|other| &other.seats)
-                    .any(|seat| seat.index == index && seat.paid.get() > 0)
-            };
-            for seat in record.seats.iter().filter(|seat| seat.paid.get() > 0 && !paid_before(seat.index)) {
+            if self.tracked[&record.job].records.first() != Some(record) {
+                continue;
+            }
+            for seat in record.seats.iter() {
                 add(seat.provider, seat.paid.get() as i128);
-                if at > 0 {
-                    add(pot().into(), -(seat.paid.get() as i128));
-                }
             }
-            if at == 0 {
-                let payments = record.payments;
-                let spent = [payments.executor, payments.verifiers, payments.pot, payments.burned];
-                add(record.requester, -(spent.iter().map(|part| part.get()).sum::<Balance>() as i128));
-                add(pot().into(), payments.pot.get() as i128);
-            }
+            let payments = record.payments;
+            let spent = [payments.executor, payments.verifiers, payments.pot, payments.burned];
+            add(record.requester, -(spent.iter().map(|part| part.get()).sum::<Balance>() as i128));
+            add(pot().into(), payments.pot.get() as i128);
         }
         moved
     }
@@ -174,10 +195,11 @@ impl World {
 struct OtherMoves {
     burned: Balance,
     moved: BTreeMap<AccountBytes, i128>,
+    paid_by_pot: BTreeMap<AccountBytes, Balance>,
 }
 
 fn other_moves(block: &FinalizedBlock) -> OtherMoves {
-    use pallet_balances::Event::{Burned, BurnedHeld, TransferOnHold};
+    use pallet_balances::Event::{Burned, BurnedHeld, Transfer, TransferOnHold};
     let deposit = RuntimeHoldReason::Jobs(pallet_assay_jobs::HoldReason::Deposit);
     let mut other = OtherMoves::default();
     for record in &block.events {
@@ -190,6 +212,11 @@ fn other_moves(block: &FinalizedBlock) -> OtherMoves {
             Burned { who, amount } if *who == pot() => {
                 other.burned += amount;
                 *other.moved.entry(pot().into()).or_default() -= *amount as i128;
+            }
+            Transfer { from, to, amount } if *from == pot() => {
+                *other.moved.entry(from.clone().into()).or_default() -= *amount as i128;
+                *other.moved.entry(to.clone().into()).or_default() += *amount as i128;
+                *other.paid_by_pot.entry(to.clone().into()).or_default() += amount;
             }
             TransferOnHold { reason, source, dest, amount } if *reason == deposit => {
                 *other.moved.entry(source.clone().into()).or_default() -= *amount as i128;

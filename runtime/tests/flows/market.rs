@@ -9,7 +9,7 @@ use assay_protocol::party::{AccountBytes, Role};
 use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
 use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::{SeatStep, Signature};
-use assay_protocol::units::{Height, Price, Tokens};
+use assay_protocol::units::{Amount, Height, Price, Tokens};
 use assay_runtime::executor::{Kv, MemoryKv, Retention};
 use assay_runtime::queries::ProviderEntry;
 use assay_runtime::{
@@ -72,7 +72,8 @@ pub fn escrow(verifiers: u128) -> Balance {
 }
 
 pub fn params() -> Params {
-    Params { offer_delay: 4, ..Params::DEVELOPMENT }
+    // Nobody is a newcomer, from whose fee something is kept; those have tests of their own.
+    Params { offer_delay: 4, newcomer_score: Amount::ZERO, ..Params::DEVELOPMENT }
 }
 
 pub fn model() -> ModelId {

@@ -15,7 +15,6 @@ pub fn pause<K: Kv>(market: &mut Market<K>) -> (JobId, [u8; 32]) {
         let (id, liar) = contested(market);
         judge(market, id);
         assert_eq!(market.provider(liar).stake, STAKE - B);
-        market.close(id);
     }
     let (id, liar) = contested(market);
     let events = judge(market, id);

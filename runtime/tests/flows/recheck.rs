@@ -3,17 +3,24 @@
 use assay_manifest::JobId;
 use assay_protocol::commitment::{Claim, Opening};
 use assay_protocol::job::{Phase, Seat, SeatOutcome, Verdict};
-use assay_runtime::{AccountId, RuntimeCall};
+use assay_protocol::params::Params;
+use assay_runtime::RuntimeCall;
 use pallet_assay_jobs::{Call as JobsCall, Ruling};
 use sp_keyring::Sr25519Keyring;
 
 use crate::answers::*;
 use crate::market::*;
-use crate::support::{alice, transfer};
+use crate::pausing::pause;
 
-/// Steps of a fresh look, which the pot pays.
-fn recheck_steps() -> u128 {
+/// Steps of a fresh look.
+fn look_steps() -> u128 {
     4 * step_fee()
+}
+
+/// A market of providers without a record.
+fn of_newcomers(providers: u8) -> Market {
+    let newcomer_score = Params::DEVELOPMENT.newcomer_score;
+    Market::with(providers, Params { newcomer_score, ..params() })
 }
 
 /// A job that all seats settled by one value, at the draw of its fresh verifier.
@@ -26,9 +33,7 @@ struct Settled {
 
 impl Settled {
     fn by(value: Opening, claimed: Claim) -> Self {
-        let mut market = Market::of(8);
-        let funds = market.net.sign(&alice(), transfer(&AccountId::from(pot()), 10 * A_MAX));
-        market.take(funds);
+        let mut market = of_newcomers(8);
         let (id, executor, verifiers) = market.revealing(&[value; 3], claimed);
         let reveal = market.reveal(id, value);
         market.take(reveal);
@@ -64,19 +69,24 @@ fn convict(market: &mut Market, id: JobId, value: Opening) {
 }
 
 #[test]
-fn a_newcomers_answer_is_looked_at_again_and_the_pot_pays_for_it() {
+fn a_newcomers_answer_is_looked_at_again_and_the_newcomer_pays_for_it() {
     let mut settled = Settled::by(right(1), claim());
+    let executor = settled.seats.pop().unwrap();
+    let withheld = F * 60 / 100 + look_steps();
+    let paid = settled.market.settlement(settled.id).payments;
+    assert_eq!((paid.executor.get(), paid.pot.get()), (F - withheld, F * 3 / 100 + withheld));
     let mut want = settled.market.books();
     settled.look_again(right(2));
-    want.of(pot()).free -= A + recheck_steps();
+    want.of(pot()).free -= withheld;
     want.of(settled.fresh.provider).free += A;
-    want.burn(recheck_steps());
+    want.of(executor.provider).free += withheld - A - look_steps();
+    want.burn(look_steps());
     assert_eq!(settled.market.books(), want);
     let records = settled.market.records(settled.id);
     assert_eq!(records.len(), 2);
     assert_eq!(records[1].verdict, Verdict::RetroVerified);
     settled.market.close(settled.id);
-    for seat in settled.seats.iter().chain([&settled.fresh]) {
+    for seat in settled.seats.iter().chain([&settled.fresh, &executor]) {
         want.unlock(seat.provider, B);
     }
     assert_eq!(settled.market.books(), want, "nobody lost anything");
@@ -96,9 +106,10 @@ fn seats_that_agreed_on_wrong_tokens_forfeit_everything_to_the_unit() {
     }
     want.of(pot()).free += A_MAX;
     want.burn(3 * (B - F_MAX - F_MAX / 2) - A_MAX);
-    want.of(pot()).free -= A + recheck_steps();
+    // What was kept of the executor's fee and not needed stays in the pot.
+    want.of(pot()).free -= A + look_steps();
     want.of(settled.fresh.provider).free += A;
-    want.burn(recheck_steps());
+    want.burn(look_steps());
     assert_eq!(settled.market.books(), want);
     let record = settled.market.records(settled.id).pop().unwrap();
     assert_eq!((record.verdict, record.opening), (Verdict::Refereed, Some(reject(2))));
@@ -123,6 +134,9 @@ fn a_copier_in_the_next_round_is_found_wrong() {
     }
     want.of(pot()).free += A_MAX;
     want.burn(B - F_MAX - 3 * (F_MAX / 2) - A_MAX);
+    let withheld = F * 60 / 100 + look_steps();
+    want.of(pot()).free -= withheld;
+    want.of(settled.seats[2].provider).free += withheld;
     assert_eq!(settled.market.books(), want);
     settled.market.close(settled.id);
 }
@@ -140,6 +154,7 @@ fn bob() -> [u8; 32] {
 fn a_lost_challenge_pays_the_referee_and_touches_no_seat() {
     let mut market = Market::new();
     let (id, ..) = market.honest_job();
+    market.wait(id, |phase| matches!(phase, Phase::Settled { .. }));
     let mut want = market.books();
     let contested = challenge(&market, id);
     let fee = fee_paid(&market.take(contested));
@@ -164,6 +179,7 @@ fn a_won_challenge_returns_the_deposit_and_takes_every_bond() {
     let (id, executor, verifiers) = market.revealing(&[right(1); 3], flipped_claim());
     let reveal = market.reveal(id, right(1));
     market.take(reveal);
+    market.wait(id, |phase| matches!(phase, Phase::Settled { .. }));
     let mut want = market.books();
     let contested = challenge(&market, id);
     let fee = fee_paid(&market.take(contested));
@@ -184,6 +200,7 @@ fn a_won_challenge_returns_the_deposit_and_takes_every_bond() {
 fn a_challenge_that_nobody_decides_returns_its_deposit() {
     let mut market = Market::new();
     let (id, executor, verifiers) = market.honest_job();
+    market.wait(id, |phase| matches!(phase, Phase::Settled { .. }));
     let mut want = market.books();
     let contested = challenge(&market, id);
     let fee = fee_paid(&market.take(contested));
@@ -194,6 +211,18 @@ fn a_challenge_that_nobody_decides_returns_its_deposit() {
         want.unlock(seat.provider, B);
     }
     assert_eq!(market.books(), want);
+}
+
+#[test]
+fn a_challenge_of_a_suspended_definition_is_refused() {
+    let mut market = Market::with(9, Params { challenge_window: 500, unbonding_window: 600, ..params() });
+    let (id, ..) = market.honest_job();
+    pause(&mut market);
+    let closes_at = market.job(id).phase.closes_at().unwrap();
+    assert!(market.height() + 1 < closes_at.get(), "its window is open");
+    let contested = challenge(&market, id);
+    let events = market.take(contested);
+    assert!(error(&events).is_some(), "nobody could decide it, and its bonds would wait");
 }
 
 #[test]

@@ -124,6 +124,8 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn do_challenge(who: T::AccountId, id: JobId) -> DispatchResult {
         let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
+        // Nobody could decide it.
+        ensure!(!Self::is_suspended(&job.record.spec_id), Error::<T>::SpecSuspended);
         let deposit = job.quote.referee_cost.get();
         Self::apply(&job, Input::Challenge { challenger: who.clone().into() })?;
         Self::deposit_event(Event::Challenged { job: id, challenger: who, deposit });

@@ -48,7 +48,7 @@ impl<T: Config> Pallet<T> {
         if put_off {
             Self::deposit_event(Event::PutOff { job: id });
         }
-        Self::file(job, &next, put_off);
+        Self::file(job, &next, due_changed.then_some(put_off));
         let requester = next.requester;
         Jobs::<T>::insert(id, next);
         if let Some(event) = announced {
@@ -81,8 +81,9 @@ impl<T: Config> Pallet<T> {
         Amount::new(pot.saturating_sub(Reserved::<T>::get()))
     }
 
-    /// Keeps the indexes by which others find what is at hand.
-    fn file(before: &Job, after: &Job, put_off: bool) {
+    /// Keeps the indexes by which others find what is at hand; `put_off` says of a new deadline that no queue had
+    /// room for it.
+    fn file(before: &Job, after: &Job, put_off: Option<bool>) {
         let (old, new) = (before.at_hand(), after.at_hand());
         for account in old.iter().filter(|account| !new.contains(account)) {
             AtHand::<T>::remove(T::AccountId::from(*account), after.id);
@@ -95,10 +96,10 @@ impl<T: Config> Pallet<T> {
             (true, false) => Contested::<T>::remove(after.id),
             _ => {}
         }
-        if put_off {
-            Waiting::<T>::insert(after.id, ());
-        } else if Waiting::<T>::contains_key(after.id) {
-            Waiting::<T>::remove(after.id);
+        match put_off {
+            Some(true) => Waiting::<T>::insert(after.id, ()),
+            Some(false) => Waiting::<T>::remove(after.id),
+            None => {}
         }
     }
 
@@ -134,7 +135,7 @@ impl<T: Config> Pallet<T> {
                 Reserved::<T>::mutate(|reserved| *reserved = reserved.saturating_add(amount.get()));
                 Ok(())
             }
-            Effect::SpendPot { reserved, payment, burned } => Self::spend_pot(reserved, payment, burned),
+            Effect::SpendPot { reserved, payments, burned } => Self::spend_pot(reserved, &payments, burned),
             Effect::DropPackage { party } => {
                 Packages::<T>::remove(id, party);
                 Ok(())
@@ -196,14 +197,14 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    fn spend_pot(reserved: Amount, payment: Option<Payment>, burned: Amount) -> DispatchResult {
+    fn spend_pot(reserved: Amount, payments: &[Payment], burned: Amount) -> DispatchResult {
         Reserved::<T>::try_mutate(|all| -> DispatchResult {
             *all = all.checked_sub(reserved.get()).ok_or(Error::<T>::Inconsistent)?;
             Ok(())
         })?;
         let pot = T::Pot::get();
-        if let Some(Payment { to, amount }) = payment {
-            T::Currency::transfer(&pot, &Self::payee(to), amount.get(), Preservation::Preserve)?;
+        for Payment { to, amount } in payments.iter().filter(|payment| payment.amount > Amount::ZERO) {
+            T::Currency::transfer(&pot, &Self::payee(*to), amount.get(), Preservation::Preserve)?;
         }
         if burned > Amount::ZERO {
             let (exact, polite) = (Precision::Exact, Fortitude::Polite);

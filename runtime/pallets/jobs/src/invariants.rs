@@ -42,7 +42,7 @@ impl<T: Config> Pallet<T> {
                 let sum = owed.entry(account).or_default();
                 *sum = sum.saturating_add(amount.get());
             }
-            reserved = reserved.saturating_add(job.recheck.map_or(0, |recheck| recheck.reserved.get()));
+            reserved = reserved.saturating_add(job.reserved().get());
         }
         for (account, amount) in owed {
             if T::Currency::balance_on_hold(&HoldReason::Deposit.into(), &account.into()) != amount {

@@ -325,7 +325,7 @@ pub mod pallet {
         #[pallet::call_index(5)]
         #[pallet::weight((T::WeightInfo::poke(), DispatchClass::Operational))]
         #[pallet::authorize(|_source, job| Pallet::<T>::authorize_poke(job))]
-        #[pallet::weight_of_authorize(T::WeightInfo::authorize_step())]
+        #[pallet::weight_of_authorize(T::WeightInfo::poke())]
         pub fn poke(origin: OriginFor<T>, job: JobId) -> DispatchResult {
             ensure_authorized(origin)?;
             Self::do_poke(job)

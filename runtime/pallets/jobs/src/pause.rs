@@ -61,13 +61,27 @@ pub fn ruling_digest(genesis: &Digest32, spec: &SpecId, since: u32, ruling: Ruli
 }
 
 impl<T: Config> Pallet<T> {
-    /// Whether verdicts under the definition count now, and requests are taken.
+    /// Whether verdicts under the definition do not count now.
     pub(crate) fn is_suspended(spec: &SpecId) -> bool {
         matches!(Specs::<T>::get(spec), Some(SpecState::Paused { .. } | SpecState::Annulled))
     }
 
-    pub(crate) fn is_paused(spec: &SpecId) -> bool {
-        matches!(Specs::<T>::get(spec), Some(SpecState::Paused { .. }))
+    /// Whether the definition computes something else than it says: then nothing is asked under it any more.
+    pub(crate) fn is_annulled(spec: &SpecId) -> bool {
+        matches!(Specs::<T>::get(spec), Some(SpecState::Annulled))
+    }
+
+    /// Whether the deadline of a verdict does not count now: validators have one window to rule, and after it the
+    /// same to decide what has waited. Longer nobody's money waits for them.
+    pub(crate) fn puts_off(spec: &SpecId) -> bool {
+        let now = frame_system::Pallet::<T>::block_number();
+        match Specs::<T>::get(spec) {
+            Some(SpecState::Paused { since }) => {
+                now <= since.saturating_add(Self::params().verdict_window.into())
+            }
+            Some(SpecState::Confirmed { until }) => now <= until,
+            Some(SpecState::Annulled) | None => false,
+        }
     }
 
     /// Whether a verdict may be applied. If it would find a third provider wrong within the window, it is not,
@@ -89,7 +103,11 @@ impl<T: Config> Pallet<T> {
         }
         let passes = wrong.len() <= WRONG_MAX as usize;
         if passes {
-            Wrong::<T>::insert(spec, frame_support::BoundedVec::truncate_from(wrong));
+            if wrong.is_empty() {
+                Wrong::<T>::remove(spec);
+            } else {
+                Wrong::<T>::insert(spec, frame_support::BoundedVec::truncate_from(wrong));
+            }
         } else {
             Specs::<T>::insert(spec, SpecState::Paused { since: now });
             Self::deposit_event(Event::Paused { spec, job: job.id });

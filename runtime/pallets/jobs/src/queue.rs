@@ -70,7 +70,10 @@ impl<T: Config> Pallet<T> {
 
     /// What the ledger does by itself with a job that is due.
     pub(crate) fn automatic(job: &Job) -> Result<Input, Error<T>> {
-        if job.is_contested() && Self::is_paused(&job.record.spec_id) {
+        if job.is_answer_overdue(Self::now()) {
+            return Ok(Input::Deadline);
+        }
+        if job.is_contested() && Self::puts_off(&job.record.spec_id) {
             return Ok(Input::PutOff);
         }
         if job.draws_at(Self::now()).is_none() {

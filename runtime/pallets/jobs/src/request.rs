@@ -40,7 +40,7 @@ impl<T: Config> Pallet<T> {
         let supported =
             record.version == PROTOCOL_VERSION && record.parent.is_none() && record.verified_range.is_none();
         ensure!(supported, Error::<T>::Unsupported);
-        ensure!(!Self::is_suspended(&record.spec_id), Error::<T>::SpecSuspended);
+        ensure!(!Self::is_annulled(&record.spec_id), Error::<T>::SpecSuspended);
         ensure!(Self::has_eyes_for_a_dispute(record), Error::<T>::TooFewEyes);
         ensure!(record.policy.is_allowed(), Error::<T>::OutOfRange);
         ensure!(record.n_in.get() > 0 && record.n_max.get() > 0, Error::<T>::OutOfRange);

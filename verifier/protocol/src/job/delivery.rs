@@ -108,10 +108,7 @@ impl Run<'_> {
         match (self.seat(index)?.role, self.job.phase.closes_at()) {
             (Role::Executor, _) => self.finish(End::Misled),
             (Role::Verifier, None) => self.convict_executor(),
-            (Role::Verifier, Some(closes_at)) => {
-                self.convict_answerer()?;
-                self.end_recheck(closes_at, None)
-            }
+            (Role::Verifier, Some(closes_at)) => self.end_withheld_look(closes_at),
         }
     }
 

@@ -124,8 +124,8 @@ pub enum Effect {
     SpendPot {
         /// The whole of it.
         reserved: Amount,
-        /// The part that is paid.
-        payment: Option<Payment>,
+        /// The parts that are paid.
+        payments: Vec<Payment>,
         /// The part that is burned.
         burned: Amount,
     },

@@ -78,9 +78,7 @@ impl Run<'_> {
             (_, Input::Post { party, bytes }) => self.post(party, bytes),
             // J13: the ledger opens a package of which somebody complains.
             (_, Input::Complain { party, package }) => self.complain(party, package),
-            (_, Input::Deadline) if self.job.answer_due().is_some_and(|due| due < self.context.now) => {
-                self.expire_answer()
-            }
+            (_, Input::Deadline) if self.job.is_answer_overdue(self.context.now) => self.expire_answer(),
             // J7: two commitments for one seat convict by themselves.
             (_, Input::Equivocate { seat, commitment, claim }) => self.equivocate(seat, commitment, claim),
             (Phase::Requested { .. } | Phase::Assigned { .. } | Phase::Accepted { .. }, input) => {
@@ -232,9 +230,7 @@ impl Run<'_> {
                 self.rejudge(closes_at)
             }
             // J8: whoever stands for the referee's cost may contest what was agreed.
-            (Phase::Sampling { .. } | Phase::Settled { .. }, Input::Challenge { challenger }) => {
-                self.challenge(closes_at, challenger)
-            }
+            (Phase::Settled { .. }, Input::Challenge { challenger }) => self.challenge(closes_at, challenger),
             (Phase::Rejudging { verdict_by, .. }, Input::Verdict { opening }) => {
                 self.not_after(verdict_by)?;
                 self.replace_settlement(closes_at, opening)

@@ -33,6 +33,16 @@ struct Settled {
     job_fee: Amount,
 }
 
+impl Settled {
+    fn protocol_fee(&self) -> Result<Amount, OutOfRange> {
+        self.job_fee.share_up(PROTOCOL_FEE_PERCENT, 100)
+    }
+
+    fn fee_burned(&self) -> Result<Amount, OutOfRange> {
+        self.protocol_fee()?.share_up(PROTOCOL_FEE_BURNED_PERCENT, PROTOCOL_FEE_PERCENT)
+    }
+}
+
 impl Run<'_> {
     /// Ends the job: judges seats, divides forfeits and the escrow, writes the record.
     pub(super) fn finish(&mut self, end: End) -> Done {
@@ -48,12 +58,14 @@ impl Run<'_> {
             _ => Verdict::Inconclusive,
         };
         self.forfeit_losers(matches!(end, End::Refereed(_)))?;
-        let payments = self.divide_escrow(settled.as_ref(), &end)?;
+        let (payments, withheld) = self.divide_escrow(settled.as_ref(), &end)?;
         self.job.standing = settled.as_ref().map(|settled| Standing {
             round: self.job.round,
             opening: settled.opening,
             verdict,
             payments,
+            withheld,
+            challenges: 0,
         });
         self.job.phase = self.phase_after(&end)?;
         let value = settled.as_ref().and_then(|settled| self.value_of(&settled.opening));
@@ -68,10 +80,14 @@ impl Run<'_> {
     }
 
     /// A verdict of the validators is not looked at again, nor what is compared by bounds.
+    fn is_looked_at_again(&self, end: &End) -> bool {
+        matches!(end, End::Agreed(_)) && self.job.record.class == Class::Exact
+    }
+
     fn phase_after(&self, end: &End) -> Result<Phase, Refusal> {
         let closes_at = self.later(self.context.params.challenge_window)?;
         Ok(match end {
-            End::Agreed(_) if self.job.record.class == Class::Exact => {
+            End::Agreed(_) if self.is_looked_at_again(end) => {
                 let draw_at = self.later(self.context.params.verifier_draw_delay)?;
                 Phase::Sampling { draw_at, closes_at }
             }
@@ -231,12 +247,19 @@ impl Run<'_> {
         }
     }
 
-    fn divide_escrow(&mut self, settled: Option<&Settled>, end: &End) -> Result<Payments, Refusal> {
+    /// Divides the escrow; answers the parts, and what of the pot's is withheld from a newcomer.
+    fn divide_escrow(&mut self, settled: Option<&Settled>, end: &End) -> Result<(Payments, Amount), Refusal> {
         let quote = self.job.quote;
         let steps = self.context.params.step_fee.times(self.job.steps)?.at_most(quote.steps);
         let mut payments = Payments { burned: steps, ..Payments::default() };
+        let mut withheld = Amount::ZERO;
         if let Some(settled) = settled {
-            self.pay_seats(settled, &mut payments)?;
+            self.divide_protocol_fee(settled, &mut payments)?;
+            if self.is_looked_at_again(end) {
+                withheld = self.withheld_from_newcomer(settled, payments.pot)?;
+                payments.pot = payments.pot.plus(withheld)?;
+            }
+            self.pay_seats(settled, withheld, &mut payments)?;
         }
         let fine = match end {
             End::Expired if self.was_never_accepted() => quote.job_fee.share_up(1, 100)?,
@@ -250,9 +273,25 @@ impl Run<'_> {
         if pot.amount > Amount::ZERO {
             self.effects.push(Effect::PayEscrow(pot));
         }
+        if withheld > Amount::ZERO {
+            self.effects.push(Effect::ReservePot { amount: withheld });
+        }
         self.effects.push(Effect::BurnEscrow { amount: payments.burned });
         self.effects.push(Effect::RefundEscrow { amount: payments.refunded });
-        Ok(payments)
+        Ok((payments, withheld))
+    }
+
+    /// An executor without a record pays for the look that its job is given, so that nobody can draw upon the pot
+    /// with accounts of its own.
+    fn withheld_from_newcomer(&self, settled: &Settled, income: Amount) -> Result<Amount, Refusal> {
+        let drawn = self.job.executor().filter(|seat| {
+            let has_record = self.context.books.score(&seat.provider) >= self.context.params.newcomer_score;
+            seat.outcome == SeatOutcome::Right && !has_record && self.job.record.direct_executor.is_none()
+        });
+        match drawn {
+            Some(_) => Ok(self.look_budget_max(income, settled.n_out)?.at_most(settled.job_fee)),
+            None => Ok(Amount::ZERO),
+        }
     }
 
     /// J14: the requester pays when the last executor did not accept, since it may have withheld the input.
@@ -261,15 +300,22 @@ impl Run<'_> {
         last.is_some_and(|seat| matches!(seat.outcome, SeatOutcome::Declined | SeatOutcome::NeverAccepted))
     }
 
-    fn pay_seats(&mut self, settled: &Settled, payments: &mut Payments) -> Done {
-        let protocol_fee = settled.job_fee.share_up(PROTOCOL_FEE_PERCENT, 100)?;
-        let fee_burned = protocol_fee.share_up(PROTOCOL_FEE_BURNED_PERCENT, PROTOCOL_FEE_PERCENT)?;
+    fn divide_protocol_fee(&self, settled: &Settled, payments: &mut Payments) -> Done {
+        let fee_burned = settled.fee_burned()?;
         payments.burned = payments.burned.plus(fee_burned)?;
-        payments.pot = protocol_fee.minus(fee_burned)?;
+        payments.pot = settled.protocol_fee()?.minus(fee_burned)?;
+        Ok(())
+    }
+
+    fn pay_seats(&mut self, settled: &Settled, withheld: Amount, payments: &mut Payments) -> Done {
+        let fee_burned = settled.fee_burned()?;
         let right: Vec<Seat> =
             self.job.round_seats().filter(|seat| seat.outcome == SeatOutcome::Right).cloned().collect();
         for seat in right {
-            let amount = self.earned(&seat, settled)?;
+            let mut amount = self.earned(&seat, settled)?;
+            if seat.role == Role::Executor {
+                amount = amount.minus(withheld)?;
+            }
             self.seat_mut(seat.index)?.paid = amount;
             let total = match seat.role {
                 Role::Executor => &mut payments.executor,

@@ -6,21 +6,24 @@ use crate::commitment::Opening;
 use crate::fees;
 use crate::party::Role;
 use crate::record::Class;
-use crate::units::{Amount, Height};
+use crate::units::{Amount, Height, Price, Tokens};
 
 use super::effect::{Effect, Payee, Payment};
 use super::input::{Contender, Refusal};
 use super::machine::{Done, Run};
 use super::payout::processed;
 use super::settlement::Verdict;
-use super::state::{Challenge, OpenedValue, Phase, Recheck, Seat, SeatOutcome};
+use super::state::{Challenge, OpenedValue, Phase, Recheck, Seat, SeatOutcome, Standing};
 use super::values::holds;
 
 /// Steps of a fresh look: a commitment, a reveal, a verdict, and one to spare.
 const RECHECK_STEPS: u32 = 4;
+/// Challenges of one settlement: each that the validators do not decide keeps its bonds for a verdict window.
+const CHALLENGES_MAX: u8 = 3;
 
 impl Run<'_> {
-    /// Chance, or the executor's youth, decides whether a fresh verifier is drawn.
+    /// Draws a fresh verifier, if one can be paid: by what was withheld from a newcomer, or, where chance falls on
+    /// the job, by the pot.
     pub(super) fn sample(
         &mut self,
         closes_at: Height,
@@ -29,52 +32,86 @@ impl Run<'_> {
         total_stake: Amount,
     ) -> Done {
         self.job.phase = Phase::Settled { closes_at: closes_at.max(self.later(1)?) };
-        let reserved = self.recheck_cost()?;
-        let possible = reserved <= self.context.pot && self.free_seats() > 0 && self.may_show_to_another();
-        if !possible || !self.is_sampled(&randomness)? {
-            return Ok(());
+        let budget = self.look_budget(&randomness)?;
+        if budget == Amount::ZERO || self.free_seats() == 0 || !self.may_show_to_another() {
+            return self.pay_look();
+        }
+        let n_out = self.settled_tokens()?;
+        let mut affordable = Vec::new();
+        for contender in contenders {
+            if self.look_cost(contender.verify, n_out)? <= budget {
+                affordable.push(*contender);
+            }
         }
         let answer_round = self.job.round;
         self.job.round = answer_round.saturating_add(1);
-        let (draw, drawn) = self.draw(Role::Verifier, randomness, contenders, total_stake)?;
+        let (draw, drawn) = self.draw(Role::Verifier, randomness, &affordable, total_stake)?;
         let Some(fresh) = drawn.first() else {
             self.job.round = answer_round;
-            return Ok(());
+            return self.pay_look();
         };
-        self.job.recheck = Some(Recheck { draw, reserved });
+        if self.withheld() == Amount::ZERO {
+            self.effects.push(Effect::ReservePot { amount: budget });
+        }
+        self.job.recheck = Some(Recheck { draw, reserved: budget });
         self.job.phase = Phase::Rechecking { closes_at };
-        self.effects.push(Effect::ReservePot { amount: reserved });
         let deadline = self.verify_by()?;
         self.take_seat(Role::Verifier, fresh.standby(fresh.verify), deadline)?;
         let is_seated = self.job.pending_verifiers().next().is_some();
         if is_seated { Ok(()) } else { self.end_recheck(closes_at, None) }
     }
 
-    fn recheck_cost(&self) -> Result<Amount, Refusal> {
-        let (record, standing) = (&self.job.record, self.job.standing.ok_or(Refusal::WrongPhase)?);
-        let claim = self.job.claim.ok_or(Refusal::BadClaim)?;
-        let n_out = processed(&claim, &standing.opening);
-        let fee = fees::verification_fee(record.prices.verify_max, record.n_in, n_out)?;
-        Ok(fee.plus(self.recheck_step_fees()?)?)
+    /// What is there for a look at this job; nothing, where there will be none.
+    fn look_budget(&self, randomness: &Digest32) -> Result<Amount, Refusal> {
+        let withheld = self.withheld();
+        if withheld > Amount::ZERO {
+            return Ok(withheld);
+        }
+        let standing = self.job.standing.ok_or(Refusal::WrongPhase)?;
+        let budget = self.look_budget_max(standing.payments.pot, self.settled_tokens()?)?;
+        let is_drawn = lot(randomness, &self.job.id) < self.context.params.recheck_percent;
+        Ok(if is_drawn && budget <= self.context.pot { budget } else { Amount::ZERO })
     }
 
-    fn recheck_step_fees(&self) -> Result<Amount, Refusal> {
+    /// The most that a look may cost at a job that brought the pot `income`: its steps, which are burned, and what
+    /// as many jobs bring the pot as one look comes for. A higher fee would pay whoever trades with itself.
+    pub(super) fn look_budget_max(&self, income: Amount, n_out: Tokens) -> Result<Amount, Refusal> {
+        let jobs_per_look = income.share_down(100, self.context.params.recheck_percent.max(1).into())?;
+        let fee = self.look_fee(self.job.record.prices.verify_max, n_out)?.at_most(jobs_per_look);
+        Ok(if fee > Amount::ZERO { fee.plus(self.look_steps()?)? } else { Amount::ZERO })
+    }
+
+    /// The fee of a look at this price, and its steps.
+    fn look_cost(&self, price: Price, n_out: Tokens) -> Result<Amount, Refusal> {
+        Ok(self.look_fee(price, n_out)?.plus(self.look_steps()?)?)
+    }
+
+    fn look_fee(&self, price: Price, n_out: Tokens) -> Result<Amount, Refusal> {
+        Ok(fees::verification_fee(price, self.job.record.n_in, n_out)?)
+    }
+
+    /// Generated tokens that the settlement pays.
+    fn settled_tokens(&self) -> Result<Tokens, Refusal> {
+        let claim = self.job.claim.ok_or(Refusal::BadClaim)?;
+        let standing = self.job.standing.ok_or(Refusal::WrongPhase)?;
+        Ok(processed(&claim, &standing.opening))
+    }
+
+    fn look_steps(&self) -> Result<Amount, Refusal> {
         Ok(self.context.params.step_fee.times(RECHECK_STEPS)?)
     }
 
-    fn is_sampled(&self, randomness: &Digest32) -> Result<bool, Refusal> {
-        let executor = self.job.answerer().ok_or(Refusal::WrongSeat)?;
-        let newcomer = self.context.books.score(&executor.provider) < self.context.params.newcomer_score;
-        Ok(newcomer || lot(randomness, &self.job.id) < self.context.params.recheck_percent)
+    /// What was kept of the executor's fee for a look that has not ended.
+    fn withheld(&self) -> Amount {
+        self.job.standing.map_or(Amount::ZERO, |standing| standing.withheld)
     }
 
     pub(super) fn expire_recheck(&mut self, closes_at: Height) -> Done {
         for index in self.late_verifiers()? {
             if self.is_starved(index) {
-                self.convict_answerer()?;
-            } else {
-                self.drop_verifier(index, SeatOutcome::Silent)?;
+                return self.end_withheld_look(closes_at);
             }
+            self.drop_verifier(index, SeatOutcome::Silent)?;
         }
         self.end_recheck(closes_at, None)
     }
@@ -113,12 +150,22 @@ impl Run<'_> {
                 (None, outcome) => self.seat_mut(index)?.outcome = outcome.at_the_end(),
             }
         }
-        self.pay_recheck()?;
+        self.pay_look()?;
         if let Some(opening) = confirmed {
-            self.restate(Verdict::RetroVerified, opening)?;
+            self.restate(Verdict::RetroVerified, Some(opening))?;
         }
-        self.job.phase = Phase::Settled { closes_at: closes_at.max(self.later(1)?) };
+        // Whoever would contest the answer could not, while it was looked at.
+        let closes_at = closes_at.max(self.later(self.context.params.answer_window)?);
+        self.job.phase = Phase::Settled { closes_at };
         Ok(())
+    }
+
+    /// J12: an executor that keeps its data from the fresh verifier forfeits, and what it keeps from being checked
+    /// is no longer called an answer.
+    pub(super) fn end_withheld_look(&mut self, closes_at: Height) -> Done {
+        self.convict_answerer()?;
+        self.restate(Verdict::Inconclusive, None)?;
+        self.end_recheck(closes_at, None)
     }
 
     /// The seat that was drawn after the settlement.
@@ -126,24 +173,39 @@ impl Run<'_> {
         self.job.recheck.and(self.job.round_seats().next())
     }
 
-    /// Pays a fresh verifier that was right, and frees what was set aside.
-    fn pay_recheck(&mut self) -> Done {
-        let Some(recheck) = &mut self.job.recheck else { return Ok(()) };
-        let reserved = std::mem::replace(&mut recheck.reserved, Amount::ZERO);
+    /// Pays a fresh verifier that was right, gives a newcomer back what was not needed, and frees what was set
+    /// aside.
+    fn pay_look(&mut self) -> Done {
+        let reserved = self.job.reserved();
+        let withheld = self.withheld();
+        if let Some(recheck) = &mut self.job.recheck {
+            recheck.reserved = Amount::ZERO;
+        }
+        if let Some(standing) = &mut self.job.standing {
+            standing.withheld = Amount::ZERO;
+        }
         if reserved == Amount::ZERO {
             return Ok(());
         }
-        let fresh = self.fresh_seat().map(|seat| (seat.index, seat.provider, seat.outcome));
-        let (payment, burned) = match fresh {
-            Some((index, provider, SeatOutcome::Right)) => {
-                let amount = self.verification_fee_at(index)?;
-                self.seat_mut(index)?.paid = amount;
-                let payment = Payment { to: Payee::Account(provider), amount };
-                (Some(payment), self.recheck_step_fees()?)
-            }
-            _ => (None, Amount::ZERO),
-        };
-        self.effects.push(Effect::SpendPot { reserved, payment, burned });
+        let (mut payments, mut burned) = (Vec::new(), Amount::ZERO);
+        if let Some(fresh) = self.fresh_seat().filter(|seat| seat.outcome == SeatOutcome::Right) {
+            burned = self.look_steps()?;
+            let fee = self.look_fee(fresh.price, self.settled_tokens()?)?.at_most(reserved.minus(burned)?);
+            payments.push((fresh.index, fee));
+        }
+        if withheld > Amount::ZERO
+            && let Some(executor) = self.job.answerer().filter(|seat| seat.outcome == SeatOutcome::Right)
+        {
+            let spent = payments.iter().try_fold(burned, |sum, (_, fee)| sum.plus(*fee))?;
+            payments.push((executor.index, reserved.minus(spent)?));
+        }
+        let payments = payments.into_iter().map(|(index, amount)| {
+            let seat = self.seat_mut(index)?;
+            seat.paid = seat.paid.plus(amount)?;
+            Ok(Payment { to: Payee::Account(seat.provider), amount })
+        });
+        let payments = payments.collect::<Result<_, Refusal>>()?;
+        self.effects.push(Effect::SpendPot { reserved, payments, burned });
         Ok(())
     }
 
@@ -155,12 +217,16 @@ impl Run<'_> {
 
     pub(super) fn challenge(&mut self, closes_at: Height, challenger: crate::party::AccountBytes) -> Done {
         let standing = self.job.standing.ok_or(Refusal::WrongPhase)?;
-        let final_already = standing.verdict == Verdict::Refereed;
-        if final_already || self.job.record.class == Class::Tolerance || self.context.now >= closes_at {
+        let is_final = matches!(standing.verdict, Verdict::Refereed | Verdict::Inconclusive)
+            || standing.challenges >= CHALLENGES_MAX
+            || self.job.record.class == Class::Tolerance;
+        if is_final || self.context.now >= closes_at {
             return Err(Refusal::NotContestable);
         }
         let deposit = self.job.quote.referee_cost;
-        self.job.challenge = Some(Challenge { challenger, deposit });
+        let left = closes_at.minus(self.context.now)?.get();
+        self.job.challenge = Some(Challenge { challenger, deposit, left });
+        self.job.standing = Some(Standing { challenges: standing.challenges.saturating_add(1), ..standing });
         self.effects.push(Effect::TakeDeposit { from: challenger, amount: deposit });
         self.rejudge(closes_at)
     }
@@ -171,14 +237,17 @@ impl Run<'_> {
             Some(opening) => self.judge_again(&opening)?,
             None => false,
         };
+        let left = self.job.challenge.map_or(1, |challenge| challenge.left);
         self.end_challenge(opening.is_some() && !overturned)?;
-        self.pay_recheck()?;
+        self.pay_look()?;
         self.leave_unjudged()?;
         if let Some(opening) = opening {
             self.forfeit_losers(true)?;
-            self.restate(Verdict::Refereed, opening)?;
+            self.restate(Verdict::Refereed, Some(opening))?;
         }
-        self.job.phase = Phase::Settled { closes_at: closes_at.max(self.later(1)?) };
+        // The window stood still while the validators were asked.
+        let closes_at = closes_at.max(self.later(left)?);
+        self.job.phase = Phase::Settled { closes_at };
         Ok(())
     }
 
@@ -216,7 +285,7 @@ impl Run<'_> {
 
     /// J8: the loser of a challenge pays the referee; without a verdict nobody has lost.
     fn end_challenge(&mut self, lost: bool) -> Done {
-        let Some(Challenge { challenger, deposit }) = self.job.challenge.take() else { return Ok(()) };
+        let Some(Challenge { challenger, deposit, .. }) = self.job.challenge.take() else { return Ok(()) };
         let to_pot = if lost { deposit } else { Amount::ZERO };
         self.effects.push(Effect::EndDeposit {
             from: challenger,
@@ -228,12 +297,12 @@ impl Run<'_> {
     }
 
     /// Writes a later record of a settled job. The escrow moved with the first one.
-    fn restate(&mut self, verdict: Verdict, opening: Opening) -> Done {
+    fn restate(&mut self, verdict: Verdict, opening: Option<Opening>) -> Done {
         let mut standing = self.job.standing.ok_or(Refusal::WrongPhase)?;
         standing.verdict = verdict;
         let claim = self.job.claim.ok_or(Refusal::BadClaim)?;
-        let value = opening.value(&self.job.id, self.job.round, &claim);
-        let record = self.record(verdict, Some((opening, value)), standing.payments)?;
+        let opened = opening.map(|opening| (opening, opening.value(&self.job.id, self.job.round, &claim)));
+        let record = self.record(verdict, opened, standing.payments)?;
         self.job.standing = Some(standing);
         self.effects.push(Effect::Record(Box::new(record)));
         Ok(())
@@ -241,7 +310,7 @@ impl Run<'_> {
 }
 
 /// A number below 100 that chance gives a job at the height of `randomness`.
-fn lot(randomness: &Digest32, job: &assay_manifest::JobId) -> u32 {
+pub(super) fn lot(randomness: &Digest32, job: &assay_manifest::JobId) -> u32 {
     let hash = TaggedHash::new("assay/recheck/1").fixed(randomness.as_bytes()).fixed(job.as_bytes()).finish();
     let number = hash.as_bytes().iter().take(8).fold(0u64, |number, byte| (number << 8) | u64::from(*byte));
     u32::try_from(number % 100).unwrap_or(0)

@@ -462,6 +462,8 @@ pub struct Challenge {
     pub challenger: AccountBytes,
     /// The referee's cost.
     pub deposit: Amount,
+    /// Blocks that were left of the challenge window.
+    pub left: u32,
 }
 
 /// What a job was settled by, until a verdict replaces it.
@@ -489,6 +491,10 @@ pub struct Standing {
     pub verdict: Verdict,
     /// What the escrow paid.
     pub payments: Payments,
+    /// Kept of the executor's fee, in the pot, for a look that has not ended.
+    pub withheld: Amount,
+    /// Challenges so far.
+    pub challenges: u8,
 }
 
 /// A fresh look at a settled job.
@@ -639,10 +645,14 @@ impl Job {
         }
     }
 
+    /// Whether the requester's claim on its answer has run out, which comes before anything else.
+    pub fn is_answer_overdue(&self, now: Height) -> bool {
+        self.answer_due().is_some_and(|due| due < now)
+    }
+
     /// The draw waits for a height that has come, and no claim on an answer is due before it.
     pub fn draws_at(&self, now: Height) -> Option<Role> {
-        let claimed = self.answer_due().is_some_and(|due| due < now);
-        self.awaits_draw().filter(|_| !claimed)
+        self.awaits_draw().filter(|_| !self.is_answer_overdue(now))
     }
 
     /// Seats of the round at hand.
@@ -698,6 +708,12 @@ impl Job {
             deposits.push((self.requester, params.need_deposit()?));
         }
         Ok(deposits)
+    }
+
+    /// What is set aside for the job in the pot.
+    pub fn reserved(&self) -> Amount {
+        let withheld = self.standing.map_or(Amount::ZERO, |standing| standing.withheld);
+        self.recheck.map_or(withheld, |recheck| recheck.reserved)
     }
 
     /// The round whose executor's answer is, or was, settled.

@@ -87,7 +87,7 @@ impl Books for World {
     }
 
     fn score(&self, account: &AccountBytes) -> Amount {
-        Amount::new(self.scores.get(account).copied().unwrap_or(0))
+        self.scores.get(account).map_or(Params::MAIN.newcomer_score, |score| Amount::new(*score))
     }
 }
 
@@ -216,13 +216,13 @@ impl World {
                 self.pot += to_pot.get();
             }
             Effect::ReservePot { amount } => self.reserved += amount.get(),
-            Effect::SpendPot { reserved, payment, burned } => {
+            Effect::SpendPot { reserved, payments, burned } => {
                 self.reserved -= reserved.get();
-                let paid = payment.map_or(0, |payment| payment.amount.get());
+                let paid: u128 = payments.iter().map(|payment| payment.amount.get()).sum();
                 assert!(paid + burned.get() <= reserved.get(), "no more than what was set aside");
                 self.pot -= paid + burned.get();
                 self.burned += burned.get();
-                payment.into_iter().for_each(|payment| self.pay(payment));
+                payments.into_iter().for_each(|payment| self.pay(payment));
             }
             Effect::DropPackage { party } => self.dropped.push(party),
             Effect::Record(record) if self.record.is_none() => self.record = Some(*record),

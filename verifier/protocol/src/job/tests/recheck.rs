@@ -1,22 +1,41 @@
 //! What happens to a settled job: the fresh look, and the challenge (clause J8).
 
 use super::*;
+use crate::job::recheck::lot;
 
 const STEP: u128 = 1_000_000_000;
-/// A with the request's cap as its price: what is set aside for a fresh verifier, and four steps.
-const RESERVED: u128 = 103_750_000_000 + 4 * STEP;
+/// The most that a look at this job may cost: twenty times its three hundredths for the pot, and four steps. The fee
+/// at the request's cap would be more.
+const BUDGET: u128 = F * 60 / 100 + 4 * STEP;
 
 impl World {
-    /// A job settled by `settled` in a world whose pot can pay, and whose executor is new.
+    /// Providers without a record, the pot empty but for what keeps it alive.
+    fn of_newcomers(providers: u8) -> Self {
+        let mut world = Self::new(providers);
+        world.scores = (1..=providers).map(|n| (account(n), 0)).collect();
+        world
+    }
+
+    /// Fills the pot from outside.
+    fn fill_pot(&mut self, amount: u128) {
+        self.pot = amount;
+        self.lost.insert([0xcc; 32], amount);
+    }
+
+    /// A job settled by `settled`, whose executor is new.
     fn sampled(settled: Opening) -> Self {
-        let mut world = Self::new(8);
-        world.pot = 10 * RESERVED;
-        world.lost.insert([0xcc; 32], 10 * RESERVED);
+        let mut world = Self::of_newcomers(8);
         world.reach_revealing(&[settled; 3]);
         world.reveal(settled);
         world.draw();
         assert!(matches!(world.job.phase, Phase::Rechecking { .. }));
         world
+    }
+
+    /// The draw after the settlement.
+    fn draw_fresh(&mut self, randomness: Digest32, contenders: Vec<Contender>) {
+        self.now = self.job.due().unwrap();
+        self.step(Input::Draw { randomness, contenders, total_stake: Amount::new(STAKE * 8) });
     }
 
     fn fresh(&self) -> u8 {
@@ -45,10 +64,12 @@ impl World {
 }
 
 #[test]
-fn a_fresh_verifier_that_agrees_is_paid_from_the_pot_and_confirms() {
+fn a_newcomer_pays_the_fresh_verifier_that_agrees_and_gets_the_rest_back() {
     let mut world = World::sampled(right());
-    let (fresh, pot) = (world.provider_of(world.fresh()), world.pot);
-    assert_eq!(world.reserved, RESERVED);
+    let (executor, fresh) = (world.provider_of(0), world.provider_of(world.fresh()));
+    assert_eq!(world.reserved, BUDGET);
+    assert_eq!(world.gain(executor), F - BUDGET);
+    assert_eq!(world.pot, F * 3 / 100 + BUDGET);
     world.look_again(right());
     assert_eq!(world.later.len(), 1);
     let record = &world.later[0];
@@ -56,9 +77,82 @@ fn a_fresh_verifier_that_agrees_is_paid_from_the_pot_and_confirms() {
     assert_eq!(record.payments, world.record.as_ref().unwrap().payments);
     assert_eq!(record.seats.last().unwrap().paid, Amount::new(A));
     assert_eq!(world.gain(fresh), A);
-    assert_eq!(world.pot, pot - A - 4 * STEP);
+    assert_eq!(world.gain(executor), F - A - 4 * STEP);
+    assert_eq!(world.pot, F * 3 / 100, "the pot has paid nothing");
     world.close();
     assert!(world.faults.is_empty() && world.misses.is_empty());
+}
+
+#[test]
+fn a_newcomer_gets_everything_back_where_nobody_can_look() {
+    let mut world = World::of_newcomers(6);
+    world.reach_revealing(&[right(); 3]);
+    world.reveal(right());
+    world.draw_fresh(Digest32::ZERO, Vec::new());
+    assert!(matches!(world.job.phase, Phase::Settled { .. }));
+    assert_eq!(world.gain(world.provider_of(0)), F);
+    assert_eq!((world.reserved, world.pot), (0, F * 3 / 100));
+    world.close();
+}
+
+#[test]
+fn chance_pays_from_the_pot_no_more_than_as_many_jobs_bring_it() {
+    let mut world = World::new(8);
+    world.fill_pot(10 * BUDGET);
+    world.reach_revealing(&[right(); 3]);
+    world.reveal(right());
+    let executor = world.provider_of(0);
+    assert_eq!(world.gain(executor), F, "nothing is withheld from an executor with a record");
+    let pot = world.pot;
+    let drawn = |mark: &Digest32| lot(mark, &world.job.id) < Params::MAIN.recheck_percent;
+    let mut marks = (0..=u8::MAX).map(|mark| Digest32::from_bytes([mark; 32]));
+    let randomness = marks.find(drawn).unwrap();
+    world.draw_fresh(randomness, world.contenders());
+    let fresh = world.provider_of(world.fresh());
+    assert_eq!(world.reserved, BUDGET);
+    world.look_again(right());
+    assert_eq!((world.gain(fresh), world.gain(executor)), (A, F));
+    assert_eq!(world.pot, pot - A - 4 * STEP);
+    world.close();
+}
+
+#[test]
+fn a_chosen_executor_never_gets_a_record_and_pays_no_look() {
+    let chosen =
+        PublicRecord { direct_executor: Some(account(3)), ..record(Policy::Verified { verifiers: 2 }) };
+    let mut world = World::with(8, chosen);
+    world.scores = (1..=8).map(|n| (account(n), 0)).collect();
+    world.reach_revealing(&[right(); 3]);
+    world.reveal(right());
+    assert_eq!((world.gain(account(3)), world.reserved), (F, 0));
+    world.close();
+}
+
+#[test]
+fn nobody_is_drawn_whose_price_a_look_cannot_pay() {
+    let mut world = World::of_newcomers(8);
+    world.reach_revealing(&[right(); 3]);
+    world.reveal(right());
+    let mut contenders = world.contenders();
+    contenders.iter_mut().for_each(|contender| contender.verify = world.job.record.prices.verify_max);
+    world.draw_fresh(Digest32::ZERO, contenders);
+    assert!(matches!(world.job.phase, Phase::Settled { .. }));
+    assert_eq!(world.gain(world.provider_of(0)), F);
+    world.close();
+}
+
+#[test]
+fn an_agreed_failure_that_processed_nothing_pays_a_look_no_more_than_that() {
+    let failed = Opening { position: 0, ..opening(ValueKind::Fail, 3) };
+    let mut world = World::of_newcomers(8);
+    world.reach_revealing(&[failed; 3]);
+    world.reveal(failed);
+    assert_eq!(world.reserved, 60 * UNIT + 4 * STEP, "of the fee for the prompt alone");
+    world.draw();
+    let fresh = world.provider_of(world.fresh());
+    world.look_again(failed);
+    assert_eq!(world.gain(fresh), 50 * UNIT, "half a unit for each of its hundred tokens");
+    world.close();
 }
 
 #[test]
@@ -103,9 +197,7 @@ fn seats_that_agreed_on_a_lie_forfeit_when_a_fresh_verifier_finds_it() {
 
 #[test]
 fn a_seat_that_lied_in_its_round_and_told_the_truth_for_the_next_is_wrong_all_the_same() {
-    let mut world = World::new(8);
-    world.pot = 10 * RESERVED;
-    world.lost.insert([0xcc; 32], 10 * RESERVED);
+    let mut world = World::of_newcomers(8);
     world.reach_accepted();
     // The executor says "right" now, and "rejected" to whoever looks again.
     let input = world.commit_input(0, &right());
@@ -167,31 +259,28 @@ fn a_fresh_value_that_nobody_opens_is_different_and_without_a_verdict_nothing_ch
     assert!(matches!(world.job.phase, Phase::Settled { .. }));
     assert!(world.later.is_empty());
     world.close();
-    assert_eq!(world.lost.len(), 1, "nobody lost but the one that filled the pot");
+    assert!(world.lost.is_empty());
 }
 
 #[test]
 fn chance_and_youth_decide_who_is_looked_at_again() {
     let outcome = |score: u128, mark: u8, pot: u128| {
         let mut world = World::new(8);
-        world.pot = pot;
-        world.lost.insert([0xcc; 32], pot);
+        world.fill_pot(pot);
         world.scores = (1..=8).map(|n| (account(n), score)).collect();
         world.reach_revealing(&[right(); 3]);
         world.reveal(right());
-        world.now = world.job.due().unwrap();
-        let contenders = world.contenders();
-        let randomness = Digest32::from_bytes([mark; 32]);
-        world.step(Input::Draw { randomness, contenders, total_stake: Amount::new(STAKE * 8) });
+        world.draw_fresh(Digest32::from_bytes([mark; 32]), world.contenders());
         let looked_at = matches!(world.job.phase, Phase::Rechecking { .. });
         world.close();
         looked_at
     };
     let grown = Params::MAIN.newcomer_score.get();
-    assert!((0..16).all(|mark| outcome(grown - 1, mark, RESERVED)), "every job of a newcomer");
-    assert!(!outcome(grown - 1, 0, RESERVED - 1 - F * 3 / 100), "unless the pot cannot pay");
-    let looked_at = (0..=u8::MAX).filter(|mark| outcome(grown, *mark, RESERVED)).count();
-    assert!((3..=25).contains(&looked_at), "{looked_at} of 256: about a twentieth");
+    assert!((0..16).all(|mark| outcome(grown - 1, mark, 0)), "every job of a newcomer, which pays for it");
+    let looked_at: Vec<u8> = (0..=u8::MAX).filter(|mark| outcome(grown, *mark, BUDGET)).collect();
+    assert!((3..=25).contains(&looked_at.len()), "{looked_at:?} of 256: about a twentieth");
+    let too_little = BUDGET - 1 - F * 3 / 100;
+    assert!(looked_at.iter().all(|mark| !outcome(grown, *mark, too_little)), "unless the pot cannot pay");
 }
 
 #[test]
@@ -199,6 +288,7 @@ fn a_lost_challenge_pays_the_referee() {
     let mut world = World::new(6);
     world.reach_revealing(&[right(); 3]);
     world.reveal(right());
+    world.draw();
     let challenger = [0xbb; 32];
     world.step(Input::Challenge { challenger });
     let deposit = world.job.quote.referee_cost.get();
@@ -217,6 +307,7 @@ fn a_won_challenge_costs_every_seat_that_agreed_its_bond() {
     let mut world = World::new(6);
     world.reach_revealing(&[right(); 3]);
     world.reveal(right());
+    world.draw();
     let challenger = [0xbb; 32];
     world.step(Input::Challenge { challenger });
     world.step(Input::Verdict { opening: Some(reject()) });
@@ -235,6 +326,7 @@ fn a_challenge_without_a_verdict_costs_nobody() {
         let mut world = World::new(6);
         world.reach_revealing(&[right(); 3]);
         world.reveal(right());
+        world.draw();
         let challenger = [0xbb; 32];
         world.step(Input::Challenge { challenger });
         match verdict {
@@ -245,6 +337,51 @@ fn a_challenge_without_a_verdict_costs_nobody() {
         assert!(world.later.is_empty() && world.faults.is_empty());
         world.close();
     }
+}
+
+#[test]
+fn the_window_stands_still_while_the_validators_are_asked_and_nobody_asks_them_for_ever() {
+    let mut world = World::new(6);
+    world.reach_revealing(&[right(); 3]);
+    world.reveal(right());
+    let challenge = || Input::Challenge { challenger: [0xbb; 32] };
+    assert_eq!(world.try_step(challenge()), Err(Refusal::WrongPhase), "before the draw of a fresh look");
+    world.draw();
+    let left = world.job.phase.closes_at().unwrap().minus(world.now).unwrap();
+    for _ in 0..3 {
+        world.step(challenge());
+        world.timeout();
+        assert_eq!(world.job.phase.closes_at().unwrap(), world.now.plus(left).unwrap());
+    }
+    assert_eq!(world.try_step(challenge()), Err(Refusal::NotContestable));
+    world.close();
+}
+
+#[test]
+fn what_an_executor_keeps_from_the_fresh_verifier_is_no_longer_called_an_answer() {
+    let mut world = World::sampled(right());
+    let executor = world.provider_of(0);
+    let party = Party::Seat(world.fresh());
+    world.step(Input::Need { party, key: Digest32::from_bytes([5; 32]) });
+    world.timeout();
+    assert_eq!(world.loss(executor), BOND);
+    let record = world.later.last().unwrap();
+    assert_eq!((record.verdict, record.opening, record.value), (Verdict::Inconclusive, None, None));
+    assert_eq!(world.gain(REQUESTER), F_MAX + world.record.as_ref().unwrap().payments.refunded.get());
+    let contested = world.try_step(Input::Challenge { challenger: [0xbb; 32] });
+    assert_eq!(contested, Err(Refusal::NotContestable));
+    world.close();
+}
+
+#[test]
+fn a_look_leaves_time_to_contest_what_it_did_not_find() {
+    let mut world = World::sampled(right());
+    // The look has taken as long as the whole window.
+    world.job.phase = Phase::Rechecking { closes_at: world.now.plus(Height::new(1)).unwrap() };
+    world.look_again(right());
+    let left = world.job.phase.closes_at().unwrap().minus(world.now).unwrap();
+    assert_eq!(left, Height::new(Params::MAIN.answer_window));
+    world.close();
 }
 
 #[test]
