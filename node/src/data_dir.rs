@@ -11,6 +11,7 @@
 //! models/            the artifact store
 //! orders/            salts and requests of jobs bought from here, mode 0600
 //! receipts/          receipts that were fetched
+//! commitments/       salts of priority commitments that are not opened, mode 0600
 //! ```
 
 use std::fs;
@@ -163,7 +164,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError::Foreign`] when something else does.
     pub fn check_free(root: &Path) -> Result<(), DataDirError> {
-        let ours = ["keystore", "orders", "receipts", "chain-spec.json"];
+        let ours = ["keystore", "orders", "receipts", "commitments", "chain-spec.json"];
         let is_ours = |name: &std::ffi::OsStr| {
             ours.iter().any(|ours| name == *ours) || name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
         };

@@ -35,5 +35,5 @@ pub fn blocks(record: &PublicRecord) -> u32 {
 
 /// What a duty takes on the machine for which windows are made.
 pub fn needs_blocks(job: &Job, task: Task) -> u32 {
-    reference_blocks(job, task, &PARAMS)
+    reference_blocks(job, task, job.record.n_max, &PARAMS)
 }

@@ -108,11 +108,18 @@ impl Client {
             match need {
                 Some((_, NeedState::Open { .. })) => drop(heights.next().await?),
                 Some((job, NeedState::Posted { .. })) => {
-                    return self.take_posted(key, order, record, job).await;
+                    if let Some(package) = self.posted(job).await? {
+                        return self.take_posted(key, order, record, (job, &package)).await;
+                    }
+                    // The claim has ended since the job was read.
                 }
                 Some((_, NeedState::Closed)) | None => return Ok(Demanded::Withheld),
             }
         }
+    }
+
+    async fn posted(&self, job: &Job) -> Result<Option<Vec<u8>>, ClientError> {
+        self.storage(&Packages::<Runtime>::hashed_key_for(job.id, Party::Requester), None).await
     }
 
     async fn take_posted(
@@ -120,11 +127,9 @@ impl Client {
         key: &Key,
         order: &Order,
         record: &SettlementRecord,
-        job: &Job,
+        (job, package): (&Job, &[u8]),
     ) -> Result<Demanded, SubmitError> {
-        let storage = Packages::<Runtime>::hashed_key_for(job.id, Party::Requester);
-        let package: Option<Vec<u8>> = self.storage(&storage, None).await?;
-        match order.open_posted(job, record, &package.unwrap_or_default()) {
+        match order.open_posted(job, record, package) {
             Some(Parcel::Answer(answer)) => Ok(Demanded::Answered(self.decoded(order, &answer).await?)),
             _ => {
                 let secret = Digest32::from_bytes(*order.demand_secret().as_bytes());

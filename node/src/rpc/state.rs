@@ -23,6 +23,8 @@ use crate::ledger::LedgerHandle;
 const PAGE_MAX: usize = 1_000;
 /// Keys of one query, proof or subscription.
 const KEYS_MAX: usize = 1_024;
+/// Bytes of the values of one query or of a subscription's first answer; in hexadecimal they are twice as long.
+const VALUES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 pub fn register(methods: &mut Registry<Backend>) -> Result<(), RegisterMethodError> {
     register_storage(methods)?;
@@ -144,13 +146,30 @@ async fn query_storage(ledger: &LedgerHandle, mut args: Args) -> Result<Vec<Chan
     args.finish()?;
     let read = ledger.read(move |reader| {
         let lease = reader.at(at)?;
-        Ok(ChangeSet { block: lease.header().hash(), changes: values(&lease, &keys)? })
+        Ok((lease.header().hash(), values(&lease, &keys)?))
     });
-    Ok(vec![read.await?])
+    let (block, changes) = read.await?;
+    Ok(vec![ChangeSet { block, changes: changes.ok_or_else(too_long)? }])
 }
 
-fn values<K: Kv>(lease: &Lease<K>, keys: &[Vec<u8>]) -> Result<Vec<(Bytes, Option<Bytes>)>, ChainError> {
-    keys.iter().map(|key| Ok((Bytes(key.clone()), lease.storage(key)?.map(Bytes)))).collect()
+type Values = Vec<(Bytes, Option<Bytes>)>;
+
+/// The values of keys; none when together they are too long for one answer.
+fn values<K: Kv>(lease: &Lease<K>, keys: &[Vec<u8>]) -> Result<Option<Values>, ChainError> {
+    let (mut values, mut bytes) = (Vec::new(), 0usize);
+    for key in keys {
+        let value = lease.storage(key)?;
+        bytes = bytes.saturating_add(value.as_ref().map_or(0, Vec::len));
+        if bytes > VALUES_BYTES_MAX {
+            return Ok(None);
+        }
+        values.push((Bytes(key.clone()), value.map(Bytes)));
+    }
+    Ok(Some(values))
+}
+
+fn too_long() -> RpcError {
+    RpcError::new(Code::TooMuch, format!("values of more than {VALUES_BYTES_MAX} bytes: ask for fewer keys"))
 }
 
 fn keys(args: &mut Args) -> Result<Vec<Vec<u8>>, RpcError> {
@@ -222,12 +241,12 @@ async fn storage_changes(
         let keys = Arc::clone(&keys);
         move |reader| {
             let lease = reader.at(None)?;
-            let changes = values(&lease, &keys)?;
-            Ok((lease.header().number, ChangeSet { block: lease.header().hash(), changes }))
+            Ok((lease.header().number, lease.header().hash(), values(&lease, &keys)?))
         }
     });
     let (height, now) = match now.await {
-        Ok(now) => now,
+        Ok((height, block, Some(changes))) => (height, ChangeSet { block, changes }),
+        Ok((.., None)) => return Ok(reject(pending, too_long()).await),
         Err(error) => return Ok(reject(pending, error.into()).await),
     };
     blocks.seen(height);

@@ -91,7 +91,13 @@ impl KeyRing {
         for entry in fs::read_dir(&dir).map_err(io_error("listing encryption keys in", &dir))? {
             let path = entry.map_err(io_error("listing encryption keys in", &dir))?.path();
             if path.extension().is_some_and(|ending| ending == ENDING) {
-                let key = read(&path)?;
+                let bytes = private_file::read(&path, FILE_BYTES_MAX)?;
+                if bytes.iter().all(|byte| *byte == 0) {
+                    // Its deletion was cut off between the overwriting and the removal.
+                    fs::remove_file(&path).map_err(io_error("deleting the encryption key", &path))?;
+                    continue;
+                }
+                let key = read(&path, &bytes)?;
                 held.insert(key.about.key, key);
             }
         }
@@ -162,10 +168,9 @@ impl KeyRing {
     }
 }
 
-fn read(path: &Path) -> Result<Held, RingError> {
-    let bytes = private_file::read(path, FILE_BYTES_MAX)?;
+fn read(path: &Path, mut bytes: &[u8]) -> Result<Held, RingError> {
     let damaged = || RingError::Damaged(path.into());
-    let stored = Stored::decode_all(&mut bytes.as_slice()).map_err(|_| damaged())?;
+    let stored = Stored::decode_all(&mut bytes).map_err(|_| damaged())?;
     let Stored { version, account, made_for, made_at, secret } = stored;
     let secret = SealingSecret::from_bytes(*Zeroizing::new(secret));
     let key = secret.public();
@@ -234,6 +239,21 @@ mod tests {
         assert!(holds());
         ring.forget(&key).unwrap();
         assert!(!holds());
+    }
+
+    #[test]
+    fn a_deletion_that_was_cut_off_is_completed() {
+        let dir = a_closed_dir();
+        let open = || KeyRing::open(dir.path().into(), vec![]).unwrap();
+        let path = {
+            let ring = open();
+            let key = ring.make([1; 32], KeyUse::Published, 7).unwrap();
+            ring.path(&key)
+        };
+        let size = fs::metadata(&path).unwrap().len() as usize;
+        fs::write(&path, vec![0; size]).unwrap();
+        assert!(open().held().is_empty());
+        assert!(!path.exists());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use assay_protocol::job::Job;
 use assay_protocol::params::Params;
+use assay_protocol::units::Tokens;
 
 use super::state::Task;
 
@@ -40,12 +41,12 @@ impl Pace {
     }
 }
 
-/// Blocks of a task on the reference machine: windows are twice that, and some grace.
-pub fn reference_blocks(job: &Job, task: Task, params: &Params) -> u32 {
-    let (n_in, n_max) = (job.record.n_in, job.record.n_max);
+/// Blocks of a task with so many generated tokens on the reference machine: windows are twice that, and some grace.
+pub fn reference_blocks(job: &Job, task: Task, n_out: Tokens, params: &Params) -> u32 {
+    let n_in = job.record.n_in;
     let window = match task {
-        Task::Accept | Task::Execute => params.execute_window(n_in, n_max),
-        Task::Fetch | Task::Verify | Task::Referee => params.verify_window(n_in, n_max),
+        Task::Accept | Task::Execute => params.execute_window(n_in, n_out),
+        Task::Fetch | Task::Verify | Task::Referee => params.verify_window(n_in, n_out),
         Task::Reveal | Task::Hand { .. } | Task::Brief { .. } | Task::Post { .. } => return 0,
     };
     window.map_or(u32::MAX, |window| window.saturating_sub(params.compute_grace) / 2)

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use assay_manifest::JobId;
 use assay_protocol::job::{Job, NeedState, Party};
 use assay_protocol::params::Params;
+use assay_protocol::signature::SeatStep;
+use assay_protocol::units::Tokens;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
@@ -42,8 +44,8 @@ struct Assignment {
 struct Performed {
     lane: Lane,
     key: DutyKey,
-    /// What the reference machine needs for it, and when it was begun.
-    reference_blocks: u32,
+    /// What the reference machine needs for what was computed, and when it was begun.
+    reference_blocks: Option<u32>,
     begun_at: u32,
     result: Result<Done, WorkError>,
 }
@@ -65,6 +67,8 @@ enum Taken {
     Working,
     /// It was performed; if it is a duty still, it is again from this height on.
     Done { again_at: u32 },
+    /// It was computed and signed; while it is a duty, the step is submitted again from this height on.
+    Signed { step: Box<Step>, again_at: u32 },
     /// It lacks something: it is tried again at the next block, or when something was handed over here.
     Waiting { since: u32 },
 }
@@ -179,7 +183,44 @@ impl<B: JobBoard> Worker<B> {
             }
         }
         self.agenda.sort_by_key(|errand| errand.job.due());
+        self.submit_again().await;
         Ok(())
+    }
+
+    /// What was computed once is not computed again because a full pool refused it, or a block had no room.
+    async fn submit_again(&mut self) {
+        let mut late = Vec::new();
+        for errand in &self.agenda {
+            let key = key(&errand.job, &errand.duty);
+            if let Some(Taken::Signed { step, again_at }) = self.taken.get(&key)
+                && *again_at <= self.height
+            {
+                late.push((key, step.clone()));
+            }
+        }
+        for (key, step) in late {
+            let again_at = self.submit(&key, Step::clone(&step)).await;
+            self.taken.insert(key, Taken::Signed { step, again_at });
+        }
+    }
+
+    /// Submits a step; answers from when on it may be submitted again, if the ledger still asks for it.
+    async fn submit(&self, (job, _, _, task): &DutyKey, step: Step) -> u32 {
+        let blocks = match self.board.submit(step).await {
+            Ok(()) => {
+                debug!(%job, ?task, "step submitted");
+                self.config.retry_blocks
+            }
+            Err(BoardError::Stale) => {
+                debug!(%job, ?task, "step was not needed");
+                self.config.retry_blocks
+            }
+            Err(error) => {
+                warn!(%job, ?task, %error, "submitting a step");
+                1
+            }
+        };
+        self.height.saturating_add(blocks)
     }
 
     fn duties_of(&self, job: &Job) -> Vec<Duty> {
@@ -200,7 +241,9 @@ impl<B: JobBoard> Worker<B> {
             None => None,
         };
         let needs_blocks = match duty.task {
-            Task::Fetch => self.pace.blocks(reference_blocks(&job, duty.task, &self.params)),
+            Task::Fetch => {
+                self.pace.blocks(reference_blocks(&job, duty.task, job.record.n_max, &self.params))
+            }
             _ => 0,
         };
         Ok(Errand { job, duty, height: self.height, posted, needs_blocks, fits_agenda: true })
@@ -235,7 +278,7 @@ impl<B: JobBoard> Worker<B> {
     fn is_open(&self, errand: &Errand) -> bool {
         match self.taken.get(&key(&errand.job, &errand.duty)) {
             None => true,
-            Some(Taken::Working) => false,
+            Some(Taken::Working | Taken::Signed { .. }) => false,
             Some(Taken::Done { again_at }) => *again_at <= self.height,
             Some(Taken::Waiting { since }) => *since < self.height,
         }
@@ -249,7 +292,10 @@ impl<B: JobBoard> Worker<B> {
             (Task::Accept, _) => self.has_time_for(errand),
             (Task::Fetch, Some(seat)) => {
                 let verify = key(job, &Duty { task: Task::Verify, seat: Some(seat.clone()) });
-                let begun = matches!(self.taken.get(&verify), Some(Taken::Working | Taken::Done { .. }));
+                let begun = matches!(
+                    self.taken.get(&verify),
+                    Some(Taken::Working | Taken::Done { .. } | Taken::Signed { .. })
+                );
                 begun || self.height.saturating_add(LATE_BLOCKS) < seat.deadline.get()
             }
             _ => true,
@@ -266,8 +312,10 @@ impl<B: JobBoard> Worker<B> {
             let accepted = other.duty.task == Task::Accept && matches!(taken, Some(Taken::Done { .. }));
             !is_itself && (accepted || other.duty.task.computes())
         };
-        let blocks =
-            |errand: &Errand| self.pace.blocks(reference_blocks(&errand.job, errand.duty.task, &self.params));
+        let blocks = |errand: &Errand| {
+            let (job, task) = (&errand.job, errand.duty.task);
+            self.pace.blocks(reference_blocks(job, task, job.record.n_max, &self.params))
+        };
         let ahead = self.agenda.iter().filter(is_ahead).map(blocks).fold(0, u32::saturating_add);
         let needed = ahead.saturating_add(blocks(errand)).saturating_add(LATE_BLOCKS);
         let window = self.params.execute_window(job.record.n_in, job.record.n_max);
@@ -278,6 +326,9 @@ impl<B: JobBoard> Worker<B> {
         let Performed { lane, key, reference_blocks, begun_at, result } = performed;
         self.busy.retain(|busy| *busy != lane);
         let (job, task) = (key.0, key.3);
+        if let Some(reference_blocks) = reference_blocks {
+            self.pace.note(reference_blocks, self.height.saturating_sub(begun_at));
+        }
         let again_at = self.height.saturating_add(self.config.retry_blocks);
         let taken = match result {
             Ok(Done::Waiting) => Taken::Waiting { since: begun_at },
@@ -286,15 +337,11 @@ impl<B: JobBoard> Worker<B> {
                 Taken::Done { again_at }
             }
             Ok(Done::Step(step)) => {
-                if task.computes() {
-                    self.pace.note(reference_blocks, self.height.saturating_sub(begun_at));
+                let again_at = self.submit(&key, step.clone()).await;
+                match task.computes() {
+                    true => Taken::Signed { step: Box::new(step), again_at },
+                    false => Taken::Done { again_at },
                 }
-                match self.board.submit(step).await {
-                    Ok(()) => debug!(%job, ?task, "step submitted"),
-                    Err(BoardError::Stale) => debug!(%job, ?task, "step was not needed"),
-                    Err(error) => warn!(%job, ?task, %error, "submitting a step"),
-                }
-                Taken::Done { again_at }
             }
             Err(error) => {
                 warn!(%job, ?task, %error, "performing a duty");
@@ -323,16 +370,24 @@ fn perform_all(
     finished: &mpsc::Sender<Performed>,
 ) {
     while let Some(Assignment { key, errand }) = queue.blocking_recv() {
-        let reference_blocks = reference_blocks(&errand.job, errand.duty.task, params);
         // A stranger's prompt must not take the node down, whatever it finds in a model or its template.
         let performed = catch_unwind(AssertUnwindSafe(|| shop.perform(&errand)));
         let result = performed.unwrap_or(Err(WorkError::Panicked));
         let result = result.or_else(|error| shop.give_up(&errand, error));
+        let reference_blocks = computed_blocks(&errand, &result, params);
         let begun_at = errand.height;
         if finished.blocking_send(Performed { lane, key, reference_blocks, begun_at, result }).is_err() {
             return;
         }
     }
+}
+
+/// What the reference machine needs for a value that was computed, by the tokens that there were: a request may allow
+/// a thousand times as many.
+fn computed_blocks(errand: &Errand, result: &Result<Done, WorkError>, params: &Params) -> Option<u32> {
+    let Ok(Done::Step(Step::Seat { step: SeatStep::Commit { claim, .. }, .. })) = result else { return None };
+    let n_out = claim.or(errand.job.claim)?.n_out;
+    Some(reference_blocks(&errand.job, errand.duty.task, Tokens::new(n_out), params))
 }
 
 fn failed(what: &'static str, cause: impl std::fmt::Display) -> BoardError {

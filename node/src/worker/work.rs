@@ -195,20 +195,25 @@ impl Shop {
     fn accept(&self, errand: &Errand, seat: &Seat) -> Result<Done, WorkError> {
         let (job, record) = (&errand.job, &errand.job.record);
         if !self.serves(record) || !errand.fits_agenda {
-            return self.signed(job, seat, SeatStep::Decline);
+            let asked = job.need(Party::Seat(seat.index)).map(|need| need.state);
+            // Whoever asked for data waits for it; without it, nothing is owed.
+            return match asked {
+                Some(NeedState::Open { .. }) => Ok(Done::Waiting),
+                _ => self.signed(job, seat, SeatStep::Decline),
+            };
         }
         let input = match self.desk.input(job, seat, errand.posted.as_deref())? {
-            Found::Delivered(input) => input,
-            // It leaves the ledger when the seat goes on, and is needed again to execute.
-            Found::Posted(input) => {
-                self.keep(job, seat, Content::Input(record), &Parcel::Input(input.clone()))?;
-                input
-            }
+            Found::Delivered(input) | Found::Posted(input) => input,
             Found::Missing => return self.ask(errand, seat),
             Found::Bad(secret) => return self.complain(job, seat, &secret),
         };
-        let fits = input.work_fits() && self.compute.fits(&record.model_id, &input.request)?;
-        self.signed(job, seat, if fits { SeatStep::Accept } else { SeatStep::Decline })
+        if !input.work_fits() || !self.compute.fits(&record.model_id, &input.request)? {
+            return self.signed(job, seat, SeatStep::Decline);
+        }
+        // What is accepted must be there to execute: a package leaves the ledger when the seat goes on, and a
+        // requester may put another envelope in the place of its first.
+        self.keep(job, seat, Content::Input(record), &Parcel::Input(input))?;
+        self.signed(job, seat, SeatStep::Accept)
     }
 
     fn execute(&self, job: &Job, seat: &Seat, input: &InputParcel) -> Result<Done, WorkError> {

@@ -351,7 +351,7 @@ async fn a_duty_that_takes_many_blocks_is_performed_once() {
 async fn a_verifier_without_the_answer_asks_for_it_in_time_and_not_earlier() {
     let job = verifying();
     let deadline = verifier(&job).deadline.get();
-    let needed = Pace::default().blocks(reference_blocks(&job, Task::Verify, &PARAMS));
+    let needed = Pace::default().blocks(reference_blocks(&job, Task::Verify, job.record.n_max, &PARAMS));
     let asks_at = deadline - LATE_BLOCKS - needed;
     let mut scene = Scene::start(vec![job], Model::Panics, &[]);
     scene.quiet(12..asks_at).await;
@@ -422,6 +422,28 @@ fn post(scene: &Scene, job: &Job, package: Vec<u8>) {
 }
 
 #[tokio::test]
+async fn an_input_that_was_accepted_cannot_be_replaced() {
+    let (model, is_asked, go) = held_back();
+    let job = assigned();
+    let good = sealed_input(&job);
+    let mut scene = Scene::start(vec![job.clone()], model, std::slice::from_ref(&good));
+    scene.block(4).await;
+    go.send(()).unwrap();
+    assert_eq!(scene.step().await, SeatStep::Accept);
+    assert_eq!(is_asked.try_iter().count(), 1);
+    // The requester puts another envelope in the place of its first, before the block of the acceptance.
+    scene.journal.put(&[Envelope { package: vec![0; 256], ..good }]).unwrap();
+    let seat = job.executor().unwrap();
+    let found = scene.journal.received(&job.id, Purpose::Input, &seat.provider).unwrap();
+    let opened = |envelope: &Envelope| {
+        let from = Delivery { sender: envelope.sender, ..delivery(&job, seat) };
+        from.open(&envelope.package, &secret(seat.provider[0])).is_ok()
+    };
+    assert!(found.iter().any(opened), "what was accepted is there");
+    scene.stop().await;
+}
+
+#[tokio::test]
 async fn an_executor_hands_the_work_to_every_verifier() {
     let (model, is_asked, go) = held_back();
     let job = verifying();
@@ -439,6 +461,12 @@ async fn an_executor_hands_the_work_to_every_verifier() {
         assert_eq!(scene.step().await, SeatStep::Decline);
     }
     assert_eq!(is_asked.try_iter().count(), 2);
+    // What was signed is submitted again while the ledger asks for it, and computed no second time.
+    scene.block(12 + Config::default().retry_blocks).await;
+    for _ in 0..2 {
+        assert_eq!(scene.step().await, SeatStep::Decline);
+    }
+    assert_eq!(is_asked.try_iter().count(), 0);
     for seat in job.round_seats().filter(|seat| seat.role == Role::Verifier) {
         let found = scene.journal.received(&job.id, Purpose::Work, &seat.provider).unwrap();
         let opened = delivery(&job, seat).open(&found[0].package, &secret(seat.provider[0]));

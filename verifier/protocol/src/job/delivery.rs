@@ -175,7 +175,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A seat that has asked for data must work when it gets it.
+    /// Whoever asked for data waits for it. An executor that got it may decline all the same: only then could it see
+    /// whether the input is what the request says of it, and it has paid for the bytes.
+    pub(super) fn must_not_be_starved(&self, index: u8) -> Done {
+        if self.is_starved(index) { Err(Refusal::NoNeed) } else { Ok(()) }
+    }
+
+    /// A verifier that has asked for data must work when it gets it.
     pub(super) fn must_not_have_asked(&self, index: u8) -> Done {
         if self.job.need(Party::Seat(index)).is_some() { Err(Refusal::NoNeed) } else { Ok(()) }
     }

@@ -112,7 +112,7 @@ impl Run<'_> {
             (Phase::Assigned { accept_by }, Input::Decline { seat }) => {
                 self.not_after(accept_by)?;
                 self.expect_seat(seat, Role::Executor, SeatOutcome::Pending)?;
-                self.must_not_have_asked(seat)?;
+                self.must_not_be_starved(seat)?;
                 self.drop_executor(SeatOutcome::Declined)
             }
             // J12, J14: an executor that never accepts loses nothing, unless it got what it had asked for.

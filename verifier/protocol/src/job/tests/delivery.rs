@@ -59,13 +59,27 @@ fn an_executor_that_gets_its_input_on_the_ledger_pays_the_bytes_and_works() {
     world.post(Party::Seat(0));
     let executor = world.provider_of(0);
     assert_eq!(world.loss(executor), post_fee(BYTES));
-    assert_eq!(world.try_step(Input::Decline { seat: 0 }), Err(Refusal::NoNeed), "it must work now");
     world.step(Input::Accept { seat: 0 });
     assert_eq!(world.dropped, vec![Party::Seat(0)], "the package is gone with the acceptance");
     world.commit(0, &right());
     world.draw();
     world.finish_honestly();
     assert_eq!(world.loss(executor), post_fee(BYTES), "an honest seat loses nothing else");
+}
+
+#[test]
+fn an_executor_that_asked_waits_for_its_input_and_may_decline_what_it_gets_for_the_bytes() {
+    let mut world = World::new(6);
+    world.draw();
+    world.need(Party::Seat(0));
+    assert_eq!(world.try_step(Input::Decline { seat: 0 }), Err(Refusal::NoNeed), "it waits");
+    world.post(Party::Seat(0));
+    let executor = world.provider_of(0);
+    world.step(Input::Decline { seat: 0 });
+    assert_eq!(world.loss(executor), post_fee(BYTES));
+    assert_eq!(world.dropped, vec![Party::Seat(0)]);
+    assert!(matches!(world.job.phase, Phase::Requested { .. }), "another is drawn");
+    assert!(world.misses.is_empty());
 }
 
 #[test]
