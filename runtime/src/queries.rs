@@ -65,6 +65,8 @@ sp_api::decl_runtime_apis! {
         fn job(id: JobId) -> Option<Job>;
         /// Every job that is not closed.
         fn open_jobs() -> Vec<Job>;
+        /// A page of them, after this one.
+        fn list(after: Option<JobId>, limit: u32) -> Vec<Job>;
         /// The jobs in which something may be at hand for these accounts, and those that wait for somebody to
         /// poke them; for a validator, those that are contested, too.
         fn at_hand(accounts: Vec<AccountId>, validator: bool) -> Vec<Job>;

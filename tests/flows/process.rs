@@ -15,7 +15,7 @@ use serde_json::Value;
 pub fn assay() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
     // What the person who runs the tests has set must not change them.
-    for name in ["ASSAY_RPC", "ASSAY_KEY", "ASSAY_BASE_PATH", "ASSAY_CHAIN"] {
+    for name in ["ASSAY_RPC", "ASSAY_KEY", "ASSAY_BASE_PATH", "ASSAY_CHAIN", "ASSAY_PASSWORD_FILE"] {
         command.env_remove(name);
     }
     command

@@ -1,8 +1,54 @@
 //! How a model is asked, wherever it runs.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
 use assay_manifest::Digest32;
 use assay_protocol::request::{F32, Message, Prompt, Sampler};
 use clap::Args;
+
+use super::failure::Failure;
+
+/// What is asked.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Question {
+    /// What to ask. Other users of this machine can read it while the command runs, and a shell keeps it.
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// File that holds what to ask; `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    prompt_file: Option<PathBuf>,
+}
+
+impl Question {
+    /// The longest prompt that is read: more than any model attends to.
+    const BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+    /// What is asked; a last line's end is no part of it.
+    ///
+    /// # Errors
+    /// [`Failure`] when the file cannot be read, is too long, or is no text.
+    pub fn text(&self) -> Result<String, Failure> {
+        let Some(path) = &self.prompt_file else { return Ok(self.prompt.clone().unwrap_or_default()) };
+        let mut text = String::new();
+        let limit = Self::BYTES_MAX.saturating_add(1);
+        let read = match path.to_str() {
+            Some("-") => io::stdin().lock().take(limit).read_to_string(&mut text),
+            _ => File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)),
+        };
+        let named = || format!("reading the prompt {}", path.display());
+        read.map_err(|error| Failure::usage(format!("{}: {error}", named())))?;
+        if text.len() as u64 > Self::BYTES_MAX {
+            let cause = format!("{}: it has more than {} bytes", named(), Self::BYTES_MAX);
+            return Err(Failure::usage(cause).hint("shorten the prompt"));
+        }
+        let end = text.trim_end_matches(['\r', '\n']).len();
+        text.truncate(end);
+        Ok(text)
+    }
+}
 
 /// How an answer is sampled, and when it stops.
 #[derive(Clone, Debug, Args)]
@@ -110,5 +156,29 @@ mod tests {
         assert!(parse("--temperature NaN").is_err());
         assert!(parse("--temperature=-1").is_err());
         assert!(parse("--max-tokens 0").is_err());
+    }
+
+    #[derive(Parser)]
+    struct Asked {
+        #[command(flatten)]
+        question: Question,
+    }
+
+    #[test]
+    fn a_prompt_comes_from_the_command_line_or_from_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prompt.txt");
+        std::fs::write(&path, "What is 1 + 1?\n").unwrap();
+        let path = path.to_str().unwrap();
+        let text = |rest: &[&str]| {
+            Asked::try_parse_from([&["assay"], rest].concat()).map(|asked| asked.question.text())
+        };
+        assert_eq!(text(&["--prompt", "Hello\n"]).unwrap().unwrap(), "Hello\n");
+        assert_eq!(text(&["--prompt-file", path]).unwrap().unwrap(), "What is 1 + 1?");
+        assert!(text(&[]).is_err() && text(&["--prompt", "a", "--prompt-file", path]).is_err());
+        let missing = text(&["--prompt-file", "/nonexistent"]).unwrap().unwrap_err();
+        assert!(missing.cause().contains("/nonexistent"), "{missing:?}");
+        std::fs::write(path, [0xff, 0xfe]).unwrap();
+        assert!(text(&["--prompt-file", path]).unwrap().is_err(), "no text");
     }
 }

@@ -10,6 +10,7 @@ use assay_protocol::params::TOKENS_MAX;
 use assay_protocol::record::PublicRecord;
 use assay_protocol::seal::{Envelope, Purpose};
 use assay_runtime::AccountId;
+use assay_runtime::queries::PAGE_MAX;
 use jsonrpsee::core::RegisterMethodError;
 use serde::Serialize;
 
@@ -21,10 +22,8 @@ use super::ports::{Ask, Jobs, Models, PortError, Prepared, Receipts};
 use super::watch;
 use crate::ledger::LedgerHandle;
 
-/// Jobs of a list when nobody says how many.
-const LIST_DEFAULT: usize = 100;
-/// The most of them.
-const LIST_MAX: usize = 1_000;
+/// Jobs of a page when nobody says how many.
+const LIST_DEFAULT: u32 = 100;
 
 /// What the methods work with.
 pub struct Context<M, J, R> {
@@ -230,11 +229,20 @@ struct Summary {
     phase: Phase,
 }
 
-async fn list(ledger: &LedgerHandle, mut args: Args) -> Result<Vec<Summary>, RpcError> {
+#[derive(Clone, Serialize)]
+struct Page {
+    items: Vec<Summary>,
+    cursor: Option<JobId>,
+}
+
+async fn list(ledger: &LedgerHandle, mut args: Args) -> Result<Page, RpcError> {
+    let after: Option<JobId> = args.optional("cursor")?;
+    let limit = args.optional("limit")?.unwrap_or(LIST_DEFAULT).min(PAGE_MAX);
     let requester: Option<AccountId> = args.optional("requester")?;
-    let limit = args.optional("limit")?.unwrap_or(LIST_DEFAULT).min(LIST_MAX);
     args.finish()?;
-    let open: Vec<Job> = ledger.query(None, "JobsApi_open_jobs", ()).await?;
+    let open: Vec<Job> = ledger.query(None, "JobsApi_list", (after, limit)).await?;
+    let full = u32::try_from(open.len()).is_ok_and(|count| count == limit);
+    let cursor = open.last().filter(|_| full).map(|job| job.id);
     let asked = |job: &Job| requester.as_ref().is_none_or(|who| *who == AccountId::from(job.requester));
     let summary = |job: Job| Summary {
         id: job.id,
@@ -245,5 +253,5 @@ async fn list(ledger: &LedgerHandle, mut args: Args) -> Result<Vec<Summary>, Rpc
         round: job.round,
         phase: job.phase,
     };
-    Ok(open.into_iter().filter(asked).take(limit).map(summary).collect())
+    Ok(Page { items: open.into_iter().filter(asked).map(summary).collect(), cursor })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use assay_manifest::{ModelId, SpecId};
+use assay_protocol::job::Job;
 use assay_runtime::queries::ProviderEntry;
 use assay_runtime::{AccountId, RuntimeEvent};
 use tokio::sync::{broadcast, watch};
@@ -104,7 +105,7 @@ impl<S: Shelf> Serving<S> {
         on_shelf(&self.shelf, move |shelf| shelf.load(&model, &spec, identities)).await
     }
 
-    /// Every model that an identity offers, or is about to.
+    /// Every model that an identity offers, is about to, or still has a seat for.
     async fn offered(&self) -> Result<BTreeMap<ModelId, Vec<AccountId>>, LedgerError> {
         let mut offered = BTreeMap::<_, Vec<_>>::new();
         for identity in &self.identities {
@@ -116,6 +117,17 @@ impl<S: Shelf> Serving<S> {
                 let identities = offered.entry(model).or_default();
                 if !identities.contains(&account) {
                     identities.push(account.clone());
+                }
+            }
+        }
+        let seated: Vec<Job> =
+            self.ledger.query(None, "JobsApi_at_hand", (self.identities.clone(), false)).await?;
+        for job in seated {
+            let accounts = job.seats.iter().map(|seat| AccountId::from(seat.provider));
+            for account in accounts.filter(|account| self.identities.contains(account)) {
+                let identities = offered.entry(job.record.model_id).or_default();
+                if !identities.contains(&account) {
+                    identities.push(account);
                 }
             }
         }

@@ -146,6 +146,9 @@ sp_api::impl_runtime_apis! {
         fn open_jobs() -> Vec<Job> {
             pallet_assay_jobs::Jobs::<Runtime>::iter_values().collect()
         }
+        fn list(after: Option<JobId>, limit: u32) -> Vec<Job> {
+            Jobs::page(after, limit.min(queries::PAGE_MAX))
+        }
         fn at_hand(accounts: Vec<AccountId>, validator: bool) -> Vec<Job> {
             Jobs::at_hand(&accounts, validator)
         }

@@ -1,11 +1,19 @@
 //! `assay job list`: what is open.
 
 use clap::Args;
+use jsonrpsee::rpc_params;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::table;
+
+#[derive(Deserialize)]
+struct Page {
+    items: Vec<Value>,
+    cursor: Option<String>,
+}
 
 /// List open jobs.
 #[derive(Debug, Args)]
@@ -26,7 +34,16 @@ impl List {
             Some(text) => Some(context.account_of(text)?),
             None => None,
         };
-        let jobs: Vec<Value> = client.request("job_v1_list", jsonrpsee::rpc_params![requester]).await?;
+        let (mut jobs, mut cursor) = (Vec::new(), None);
+        loop {
+            let params = rpc_params![cursor, Option::<u32>::None, &requester];
+            let page: Page = client.request("job_v1_list", params).await?;
+            jobs.extend(page.items);
+            cursor = page.cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
         context.output().result(&jobs, |jobs| list_text(jobs))?;
         Ok(())
     }

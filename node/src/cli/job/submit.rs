@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::bought::{Bought, finish};
 use crate::cli::artifact::model_of;
-use crate::cli::asking::Asking;
+use crate::cli::asking::{Asking, Question};
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{parse_price, tokens};
@@ -26,8 +26,8 @@ pub struct Submit {
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// What to ask.
-    #[arg(long, value_name = "TEXT")]
-    prompt: String,
+    #[command(flatten)]
+    question: Question,
     /// How to sample, and when to stop.
     #[command(flatten)]
     asking: Asking,
@@ -77,6 +77,13 @@ impl Submit {
         match placed {
             // What it cost to find nobody is told with everything else.
             Err(SubmitError::NobodyAccepted(_)) if wait => {}
+            // The request may be on the ledger all the same: asked again, it would be paid twice.
+            Err(error @ SubmitError::Client(ClientError::Transport { .. } | ClientError::Foreign { .. })) => {
+                let job = order.job;
+                let hint =
+                    format!("when a node answers, see what became of it: assay job watch {job} --key KEY");
+                return Err(Failure::from(error).hint(hint));
+            }
             placed => drop(placed?),
         }
         if !wait {
@@ -138,7 +145,7 @@ impl Submit {
             policy,
             prices,
             direct_executor,
-            prompt: self.asking.prompt(self.prompt),
+            prompt: self.asking.prompt(self.question.text()?),
         })
     }
 }

@@ -34,7 +34,7 @@ pub async fn watch(context: &Context, job: &JobId) -> Result<(), Failure> {
     let client = context.client().await?;
     let output = context.output();
     let mut events = client.job_events(job).await?;
-    let mut hand = Hand::new(order(context, job).unwrap_or_default());
+    let mut hand = Hand::new(order(context, job)?);
     let verdict = loop {
         let event = events.next().await?;
         output.line(&event, event_text)?;
@@ -65,6 +65,7 @@ impl Hand {
         if self.key.is_none() {
             self.key = match context.key() {
                 Ok(key) if key.account() == order.requester => Some(key),
+                Err(failure) if context.names_key() => return Err(failure),
                 Ok(_) | Err(_) => {
                     context
                         .output()

@@ -26,7 +26,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use self::gguf_file::GgufFile;
 use self::stream::Stream;
-use super::asking::Asking;
+use super::asking::{Asking, Question};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{Format, Output};
@@ -41,8 +41,8 @@ pub struct Run {
     #[arg(long, value_name = "FILE.gguf")]
     model: PathBuf,
     /// What to ask.
-    #[arg(long, value_name = "TEXT")]
-    prompt: String,
+    #[command(flatten)]
+    question: Question,
     /// How to sample, and when to stop.
     #[command(flatten)]
     asking: Asking,
@@ -111,7 +111,7 @@ impl Run {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut request = Request {
             version: REQUEST_VERSION,
-            prompt: self.asking.prompt(self.prompt.clone()),
+            prompt: self.asking.prompt(self.question.text()?),
             now_s: now.as_secs(),
             n_in: 0,
             prompt_hash: Digest32::ZERO,

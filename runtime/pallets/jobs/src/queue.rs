@@ -58,6 +58,15 @@ impl<T: Config> Pallet<T> {
         ids.into_iter().filter_map(Jobs::<T>::get).collect()
     }
 
+    /// A page of the jobs that are not closed, after this one.
+    pub fn page(after: Option<JobId>, limit: u32) -> Vec<Job> {
+        let jobs = match after {
+            Some(after) => Jobs::<T>::iter_from(Jobs::<T>::hashed_key_for(after)),
+            None => Jobs::<T>::iter(),
+        };
+        jobs.take(limit.try_into().unwrap_or(usize::MAX)).map(|(_, job)| job).collect()
+    }
+
     /// The automatic step of a job: its draw, or its deadline.
     pub(crate) fn advance(id: JobId) -> Result<(), DispatchError> {
         let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
