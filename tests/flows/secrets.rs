@@ -253,7 +253,7 @@ async fn a_dictionary_opens_nothing_that_is_public() {
 
 #[test]
 fn only_the_buyers_disk_holds_a_prompt_or_an_answer() {
-    const LONG: usize = 30;
+    const LONG: usize = 20;
     const PROMPT: &str = "Please describe the xylophone of Zebulon Quimby in Zwolle.";
     let [node_dir, buyer_dir, other_dir] = [(); 3].map(|()| tempfile::tempdir().unwrap());
     let node = NodeProcess::start(node_dir.path());

@@ -55,7 +55,7 @@ fn packages(town: &mut Town, samples: &mut Samples, jobs: usize, n_out: u32) {
     town.take(judge, complaints, samples);
     // A seat of a long job has a thousand blocks; what is open meanwhile does nothing.
     if n_out == SHORT {
-        close(town, &ids);
+        close(town, samples, &ids);
     }
 }
 

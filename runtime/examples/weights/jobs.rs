@@ -10,10 +10,10 @@ use assay_protocol::signature::{SeatStep, Signature};
 use assay_runtime::{AccountId, RuntimeCall, RuntimeEvent, UNIT, UncheckedExtrinsic, general};
 use codec::Encode;
 use ed25519_dalek::{Signer, SigningKey};
-use pallet_assay_jobs::{Call as JobsCall, Event};
+use pallet_assay_jobs::{Call as JobsCall, Event, Ruling, ruling_digest};
 
 use crate::answers::{claim, reject, right};
-use crate::market::{pot, record, requester};
+use crate::market::{pot, record, requester, signed_by_the_authority};
 use crate::samples::Samples;
 use crate::support::{alice, transfer};
 use crate::town::{Town, timed};
@@ -64,7 +64,7 @@ fn honest(town: &mut Town, samples: &mut Samples, jobs: usize) {
     town.take("reveal", reveals, samples);
     let convictions = ids.iter().map(|id| conviction(town, *id)).collect();
     town.take("equivocation", convictions, samples);
-    close(town, &ids);
+    close(town, samples, &ids);
 }
 
 /// Settled jobs that are contested, or whose answer is asked for on the ledger.
@@ -77,7 +77,7 @@ fn contested(town: &mut Town, samples: &mut Samples, jobs: usize) {
     let ask = |id: &JobId| RuntimeCall::Jobs(JobsCall::need_answer { job: *id, key });
     let asked = town.signed(&alice(), ids.iter().map(ask).collect());
     town.take("need_answer", asked, samples);
-    close(town, &ids);
+    close(town, samples, &ids);
     let ids = settled(town, samples, jobs);
     while ids.iter().any(|id| !matches!(town.market.job(*id).phase, Phase::Settled { .. })) {
         town.block(vec![]);
@@ -85,7 +85,27 @@ fn contested(town: &mut Town, samples: &mut Samples, jobs: usize) {
     let contest = |id: &JobId| RuntimeCall::Jobs(JobsCall::challenge { job: *id });
     let contests = town.signed(&alice(), ids.iter().map(contest).collect());
     town.take("challenge", contests, samples);
-    close(town, &ids);
+    overturn(town, samples, &ids);
+    close(town, samples, &ids);
+}
+
+/// The validators find against every seat: the verdict first pauses the definition, they confirm it, and the verdict
+/// divides five bonds.
+fn overturn(town: &mut Town, samples: &mut Samples, ids: &[JobId]) {
+    let verdicts: Vec<_> = ids.iter().map(|id| town.market.verdict(*id, Some(reject(1)))).collect();
+    town.take("pause", verdicts.clone(), samples);
+    let since = town.market.height();
+    let rulings =
+        ids.iter().map(|id| confirmation(town, town.market.job(*id).record.spec_id, since)).collect();
+    town.take("rule", rulings, samples);
+    town.take("verdict_overturned", verdicts, samples);
+}
+
+fn confirmation(town: &Town, spec: SpecId, since: u32) -> UncheckedExtrinsic {
+    let ruling = Ruling::Confirm;
+    let message = ruling_digest(&town.market.net.genesis_digest(), &spec, since, ruling);
+    let signatures = vec![signed_by_the_authority(&message)].try_into().expect("one signature fits");
+    general(RuntimeCall::Jobs(JobsCall::rule { spec, ruling, signatures }))
 }
 
 /// Settled jobs of newcomers: the ledger draws a fresh verifier for each.
@@ -96,7 +116,7 @@ fn looked_at_again(town: &mut Town, samples: &mut Samples, jobs: usize) {
     }
     town.pass("draw_fresh", jobs, samples);
     assert!(ids.iter().any(|id| matches!(town.market.job(*id).phase, Phase::Rechecking { .. })));
-    close(town, &ids);
+    close(town, samples, &ids);
 }
 
 /// Jobs that all seats settled by one value just now.
@@ -108,10 +128,17 @@ fn settled(town: &mut Town, samples: &mut Samples, jobs: usize) -> Vec<JobId> {
     ids
 }
 
-/// Empty blocks until the jobs have left the state.
-pub fn close(town: &mut Town, ids: &[JobId]) {
-    while ids.iter().any(|id| town.market.find(*id).is_some()) {
-        town.block(vec![]);
+/// Empty blocks until the jobs have left the state; all of them do at once.
+pub fn close(town: &mut Town, samples: &mut Samples, ids: &[JobId]) {
+    let open = |town: &Town| ids.iter().filter(|id| town.market.find(**id).is_some()).count();
+    let mut before = open(town);
+    while before > 0 {
+        let us = town.block(vec![]);
+        let after = open(town);
+        if after < before {
+            samples.add("close", before - after, us);
+        }
+        before = after;
     }
 }
 
@@ -128,7 +155,7 @@ fn disputed(town: &mut Town, samples: &mut Samples, jobs: usize) {
     }
     let verdicts = ids.iter().map(|id| town.market.verdict(*id, Some(right(1)))).collect();
     town.take("verdict", verdicts, samples);
-    close(town, &ids);
+    close(town, samples, &ids);
 }
 
 /// Requests, both draws, acceptance and the executor's commitment.

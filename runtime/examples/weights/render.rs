@@ -15,13 +15,14 @@ pub fn render(samples: &Samples) -> String {
     let authorize = samples.direct("authorize");
     let steps = ["accept", "commit_executor", "commit_verifier", "decline", "equivocation", "need"];
     let dearest = |names: &[&str]| names.iter().map(|name| samples.each(name)).fold(0.0, f64::max);
-    let draw = dearest(&["draw_executor", "draw_verifiers", "draw_fresh"]);
+    let draw = dearest(&["draw_executor", "draw_verifiers", "draw_fresh", "close"]);
     // A slope holds both halves of a step, the check and the act.
     let act = |us: f64| (us - authorize).max(us / 2.0);
     let step = act(dearest(&steps));
     let reveal = act(dearest(&["reveal", "reveal_disputed"]));
     let signature = samples.direct("signature");
-    let verdict = samples.each("verdict") - signature;
+    let verdict = dearest(&["verdict", "verdict_overturned", "pause"]) - signature;
+    let ruling = samples.each("rule") - signature;
     let models = (samples.each("set_offer_16") - samples.each("set_offer_1")).max(1.0) / 15.0;
     let by_call = [
         ("register", each("register")),
@@ -64,8 +65,7 @@ pub fn render(samples: &Samples) -> String {
     text.push_str(&by_size("authorize_post", check));
     text.push_str(&constant("need_answer", each("need_answer")));
     text.push_str(&constant("challenge", each("challenge")));
-    // A ruling writes less than a verdict.
-    text.push_str(&linear("rule", "signatures", us(act(verdict)), us(signature)));
+    text.push_str(&linear("rule", "signatures", us(act(ruling)), us(signature)));
     text.push_str(&constant("authorize_step", us(authorize)));
     text.push_str(&constant("reveal", us(reveal)));
     text.push_str(&linear("verdict", "signatures", us(act(verdict)), us(signature)));

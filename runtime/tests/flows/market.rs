@@ -388,7 +388,7 @@ impl<K: Kv> Market<K> {
     }
 }
 
-fn signed_by_the_authority(message: &Digest32) -> ValidatorSignature {
+pub fn signed_by_the_authority(message: &Digest32) -> ValidatorSignature {
     let signature = Signature(authority().sign(message.as_bytes()).to_bytes());
     ValidatorSignature { validator: Digest32::from_bytes(authority().verifying_key().to_bytes()), signature }
 }
