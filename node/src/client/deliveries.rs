@@ -1,14 +1,15 @@
 //! Handing an input to whoever is drawn to execute it, and opening the answer.
 
 use assay_manifest::{Digest32, JobId};
-use assay_protocol::commitment::Finish;
+use assay_protocol::commitment::{Claim, Finish};
 use assay_protocol::job::{Job, NeedState, Party, Phase, Seat, SeatOutcome, SettlementRecord, Verdict};
 use assay_protocol::seal::{
-    AnswerParcel, Content, Delivery, Entropy, Envelope, InputParcel, Parcel, SealError,
+    AnswerParcel, Content, Delivery, Entropy, Envelope, InputParcel, Parcel, SealError, WorkParcel,
 };
 use assay_protocol::signature::Signature;
-use assay_runtime::RuntimeCall;
+use assay_runtime::{Runtime, RuntimeCall};
 use jsonrpsee::rpc_params;
+use pallet_assay_validators::ValidatorInfo;
 use serde::{Deserialize, Serialize};
 use sp_core::Pair;
 
@@ -57,6 +58,27 @@ pub struct Handed {
 }
 
 impl Order {
+    /// What this order's job did, for a validator to judge, sealed to its key and signed by the requester.
+    fn brief(
+        &self,
+        key: &Key,
+        genesis: Digest32,
+        judge: &ValidatorInfo,
+        (claim, answer): (&Claim, &JobOutput),
+    ) -> Result<Envelope, SealError> {
+        let delivery = Delivery {
+            genesis,
+            job: self.job,
+            sender: self.requester.clone().into(),
+            recipient: *judge.key.as_bytes(),
+            seat: 0,
+            content: Content::Work(&self.record, claim),
+        };
+        let work = Parcel::Work(WorkParcel::of(&self.input(), &answer.tokens, answer.finish));
+        let sign = |digest: &Digest32| Signature(key.pair.sign(digest.as_bytes()).0);
+        Envelope::seal(&delivery, &work, &judge.encryption_key, fresh_entropy(), sign)
+    }
+
     /// The input as this seat of the job gets it, sealed to `key`.
     fn delivery<'a>(&'a self, genesis: Digest32, seat: &Seat) -> Delivery<'a> {
         Delivery {
@@ -70,8 +92,12 @@ impl Order {
     }
 
     fn parcel(&self) -> Parcel {
+        Parcel::Input(self.input())
+    }
+
+    fn input(&self) -> InputParcel {
         let (salt, request) = (self.salt.clone(), self.request.clone());
-        Parcel::Input(InputParcel { salt, request, reply_key: self.reply_secret.public() })
+        InputParcel { salt, request, reply_key: self.reply_secret.public() }
     }
 
     /// Opens the answer among those that seats have sealed, if it is the one that was settled.
@@ -182,6 +208,23 @@ impl Client {
             handed.posted_for.push(seat.index);
         }
         Ok(InputState::Awaited)
+    }
+
+    /// Hands every validator what an order's job did, so that it can judge although no seat tells it.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the job is not contested, or the answer is not here.
+    pub async fn brief_judges(&self, key: &Key, order: &Order) -> Result<(), SubmitError> {
+        let Some(record) = self.job(&order.job).await?.settlement else { return Ok(()) };
+        let Some(claim) = record.claim else { return Ok(()) };
+        let answer = self.answer(order, &record).await?;
+        let storage = pallet_assay_validators::Validators::<Runtime>::hashed_key();
+        let judges: Option<Vec<ValidatorInfo>> = self.storage(&storage, None).await?;
+        for judge in judges.unwrap_or_default() {
+            let envelope = order.brief(key, self.genesis_digest(), &judge, (&claim, &answer))?;
+            self.request::<serde_json::Value>("job_v1_deliver", rpc_params![envelope]).await?;
+        }
+        Ok(())
     }
 
     async fn deliver(&self, key: &Key, order: &Order, seat: &Seat) -> Result<(), SubmitError> {

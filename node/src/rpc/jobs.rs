@@ -9,9 +9,11 @@ use assay_protocol::job::{Job, Need, OpenedValue, Phase, Seat, SeatOutcome, Sett
 use assay_protocol::params::TOKENS_MAX;
 use assay_protocol::record::PublicRecord;
 use assay_protocol::seal::{Envelope, Purpose};
-use assay_runtime::AccountId;
 use assay_runtime::queries::PAGE_MAX;
+use assay_runtime::{AccountId, Runtime};
+use codec::{Decode, Encode};
 use jsonrpsee::core::RegisterMethodError;
+use pallet_assay_validators::ValidatorInfo;
 use serde::Serialize;
 
 use super::blocking::Blocking;
@@ -158,6 +160,9 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
         let id = envelope.job;
         let job: Option<Job> = self.ledger.query(None, "JobsApi_job", id).await?;
         let job = job.ok_or_else(|| unknown(id))?;
+        if envelope.purpose == Purpose::Work && job.is_contested() && job.contests(&envelope.sender) {
+            return self.deliver_to_judge(envelope, &job).await;
+        }
         if envelope.purpose != Purpose::Input || envelope.sender != job.requester {
             return Err(refused(format!("delivering an input: it is not from the requester of job {id}")));
         }
@@ -170,6 +175,26 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
             refused(format!("delivering an input: it is not for the executor that job {id} waits for"))
         })?;
         envelope.check(&job.genesis, &job.requester).map_err(|error| refused(error.to_string()))?;
+        self.on_jobs(move |jobs| jobs.deliver(&envelope)).await?;
+        Ok(Delivered {})
+    }
+
+    /// What a party of a contested job has for a validator.
+    async fn deliver_to_judge(&self, envelope: Envelope, job: &Job) -> Result<Delivered, RpcError> {
+        let refused = |cause: String| RpcError::new(Code::JobRefused, cause);
+        let key = pallet_assay_validators::Validators::<Runtime>::hashed_key().to_vec();
+        let validators =
+            self.ledger.storage(None, key).await?.unwrap_or_else(|| Vec::<ValidatorInfo>::new().encode());
+        let unreadable =
+            |error: codec::Error| RpcError::new(Code::NodeFailed, format!("the validators: {error}"));
+        let validators = Vec::<ValidatorInfo>::decode(&mut validators.as_slice()).map_err(unreadable)?;
+        let is_judge = |info: &ValidatorInfo| {
+            (*info.key.as_bytes(), info.encryption_key) == (envelope.recipient, envelope.key)
+        };
+        if !validators.iter().any(is_judge) {
+            return Err(refused("delivering work to be judged: it is not for a validator".into()));
+        }
+        envelope.check(&job.genesis, &envelope.sender).map_err(|error| refused(error.to_string()))?;
         self.on_jobs(move |jobs| jobs.deliver(&envelope)).await?;
         Ok(Delivered {})
     }

@@ -169,13 +169,19 @@ impl<'a> Address<'a> {
         Delivery { genesis: job.genesis, job: job.id, sender, recipient, seat, content }
     }
 
-    /// The key that must have signed: a seat's, or for an input the requester's.
+    /// The key that must have signed: a seat's; for an input the requester's; for what a validator judges also the
+    /// requester's or the challenger's, since seats that agreed on a lie hand it nothing.
     fn signer(&self, envelope: &Envelope) -> Option<WorkKey> {
         if self.seat.is_some_and(|seat| seat != envelope.seat) {
             return None;
         }
-        if envelope.purpose == Purpose::Input && envelope.sender == self.job.requester {
-            return Some(self.job.requester);
+        let is_judged = envelope.purpose == Purpose::Work && self.seat.is_none();
+        let is_party = match envelope.purpose {
+            Purpose::Input => envelope.sender == self.job.requester,
+            _ => is_judged && self.job.contests(&envelope.sender),
+        };
+        if is_party {
+            return Some(envelope.sender);
         }
         self.job.seats.iter().find(|seat| seat.provider == envelope.sender).map(|seat| seat.work_key)
     }

@@ -6,6 +6,7 @@ use assay_runtime::{Balance, Hash};
 use clap::Args;
 use serde::Serialize;
 
+use super::kept::order;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::tokens;
@@ -26,6 +27,8 @@ struct Challenged {
     /// Base units.
     #[serde(serialize_with = "crate::client::decimal")]
     deposit: Balance,
+    /// Whether the validators got input and answer from here.
+    briefed: bool,
 }
 
 impl Challenge {
@@ -46,7 +49,15 @@ impl Challenge {
         context.confirm(&question)?;
         let key = context.key()?;
         let block = client.challenge(&key, self.job).await?.block;
-        let challenged = Challenged { job: self.job, block, deposit };
+        // Seats that agreed on a lie tell the validators nothing; whoever bought the job can.
+        let briefed = match order(context, &self.job)? {
+            Some(order) if order.requester == key.account() => {
+                client.brief_judges(&key, &order).await?;
+                true
+            }
+            _ => false,
+        };
+        let challenged = Challenged { job: self.job, block, deposit, briefed };
         context.output().result(&challenged, Challenged::text)?;
         Ok(())
     }
@@ -55,8 +66,9 @@ impl Challenge {
 impl Challenged {
     fn text(&self) -> String {
         let deposit = tokens(self.deposit);
+        let briefed = if self.briefed { "\nthe validators have got input and answer from here" } else { "" };
         format!(
-            "challenged in block {}; {deposit} stand for it until the validators have decided",
+            "challenged in block {}; {deposit} stand for it until the validators have decided{briefed}",
             self.block
         )
     }

@@ -7,7 +7,7 @@ use assay_manifest::{Digest32, JobId, ModelId, SpecId};
 use assay_protocol::commitment::{Claim, Finish, Salt, input_commit};
 use assay_protocol::draw::Candidate;
 use assay_protocol::fees;
-use assay_protocol::job::{Books, Contender, Context, Input, Seat, SignedCommitment};
+use assay_protocol::job::{Books, Challenge, Contender, Context, Input, Phase, Seat, SignedCommitment};
 use assay_protocol::party::{AccountBytes, Role};
 use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
 use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler, prompt_hash};
@@ -473,6 +473,44 @@ async fn an_executor_hands_the_work_to_every_verifier() {
         assert_eq!((found.len(), opened), (1, Ok(work.clone())));
     }
     scene.stop().await;
+}
+
+#[test]
+fn a_judge_takes_the_work_from_whoever_contests_and_from_nobody_else() {
+    let (challenger, stranger) = (8, 9);
+    let contested = Job {
+        phase: Phase::Rejudging { verdict_by: Height::new(50), closes_at: Height::new(60) },
+        challenge: Some(Challenge {
+            challenger: pair(challenger).public().0,
+            deposit: Amount::ZERO,
+            left: 10,
+        }),
+        ..verifying()
+    };
+    let Judge { key, encryption_key } = judge();
+    let work = WorkParcel::of(&input(8), &TOKENS, Finish::Eos);
+    let briefed_by = |party: u8| {
+        let delivery = Delivery {
+            genesis: contested.genesis,
+            job: contested.id,
+            sender: pair(party).public().0,
+            recipient: *key.as_bytes(),
+            seat: 0,
+            content: Content::Work(&contested.record, contested.claim.as_ref().unwrap()),
+        };
+        let sign = |digest: &Digest32| Signature(pair(party).sign(digest.as_bytes()).0);
+        let parcel = Parcel::Work(work.clone());
+        let envelope = Envelope::seal(&delivery, &parcel, &encryption_key, entropy(), sign).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&dir.path().join("jobs.redb")).unwrap();
+        journal.put(&[envelope]).unwrap();
+        let ring = Arc::new(KeyRing::open(dir.path().join("sealing"), vec![secret(77)]).unwrap());
+        Desk { mailbox: Arc::new(journal), ring }.disputed(&contested, *key.as_bytes()).unwrap()
+    };
+    for party in [REQUESTER, challenger] {
+        assert!(briefed_by(party) == Some(work.clone()), "{party}");
+    }
+    assert!(briefed_by(stranger).is_none());
 }
 
 #[tokio::test]

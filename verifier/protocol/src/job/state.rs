@@ -710,6 +710,13 @@ impl Job {
         Ok(deposits)
     }
 
+    /// Whether an account without a seat may tell the validators what was done: the requester, and whoever contests
+    /// the settlement.
+    pub fn contests(&self, account: &AccountBytes) -> bool {
+        let challenger = self.challenge.map(|challenge| challenge.challenger);
+        self.requester == *account || challenger == Some(*account)
+    }
+
     /// What is set aside for the job in the pot.
     pub fn reserved(&self) -> Amount {
         let withheld = self.standing.map_or(Amount::ZERO, |standing| standing.withheld);
