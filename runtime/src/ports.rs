@@ -1,6 +1,6 @@
 //! Ties between pallets, which do not know one another.
 
-use assay_manifest::{Digest32, ModelId};
+use assay_manifest::{Digest32, ModelId, SpecId};
 use assay_protocol::certificate::ValidatorSignature;
 use assay_protocol::job::Contender;
 use assay_protocol::params::Params;
@@ -55,8 +55,8 @@ impl Referees for ChainReferees {
 pub struct StakeBook;
 
 impl ProviderBook<AccountId> for StakeBook {
-    fn contenders(model: &ModelId) -> Vec<Contender> {
-        Providers::contenders(model)
+    fn contenders(model: &ModelId, spec: &SpecId) -> Vec<Contender> {
+        Providers::contenders(model, spec)
     }
 
     fn total_stake() -> Amount {

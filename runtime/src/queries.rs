@@ -55,8 +55,8 @@ sp_api::decl_runtime_apis! {
         fn provider(account: AccountId) -> Option<ProviderEntry>;
         /// A page of all providers, after this account.
         fn list(after: Option<AccountId>, limit: u32) -> Vec<ProviderEntry>;
-        /// Who serves a model.
-        fn serving(model: ModelId) -> Vec<AccountId>;
+        /// Who serves a model by these definitions, or by any; at most a page.
+        fn serving(model: ModelId, spec: Option<SpecId>) -> Vec<AccountId>;
     }
 
     /// Jobs.

@@ -85,6 +85,31 @@ fn a_closed_output_ends_a_command_without_a_word() {
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(141), &b""[..]));
 }
 
+#[test]
+fn an_offer_names_the_spec_by_which_the_node_executes_the_model_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeProcess::start(dir.path());
+    let common = ["--rpc", &node.rpc, "--base-path", dir.path().to_str().unwrap()];
+    let listed = ["provider", "list", "--model", "demo", "--json"];
+    let listed = json(&[&listed[..], &common].concat());
+    let spec = &listed[0]["offer"]["models"][0]["specId"];
+    assert!(spec.as_str().unwrap().starts_with("0x"), "{listed}");
+    let prices = ["--input-price", "1", "--output-price", "2", "--verify-price", "1"];
+    let offer = ["provider", "offer", "--model", "demo", "--key", "//Provider//1"];
+    let offer = [&offer[..], &prices, &common].concat();
+    let announced = json(&[&offer[..], &["--json"]].concat());
+    assert_eq!(&announced["offer"]["models"][0]["specId"], spec);
+    let text = run(&offer);
+    let text = String::from_utf8_lossy(&text.stdout);
+    assert!(text.contains(&format!("by the spec {}", spec.as_str().unwrap())), "{text}");
+    // What no engine here runs cannot be promised.
+    let offer: Vec<&str> =
+        offer.iter().map(|word| if *word == "demo" { "//Alice/demo-f16" } else { word }).collect();
+    let (code, message) = failure(&offer);
+    assert_eq!(code, 2, "{message}");
+    assert!(message.contains("no engine of this node runs models of this kind"), "{message}");
+}
+
 fn altered_receipts_are_refused(path: &Path, verify: &[&str]) {
     let receipt: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let mut altered = receipt.clone();

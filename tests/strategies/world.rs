@@ -247,6 +247,7 @@ impl World {
         let price = |per_token: u64| Price::new(u128::from(per_token) * 1_000_000);
         let terms = ModelOffer {
             model_id: self.lab.served.model_id,
+            spec_id: self.lab.served.spec_id,
             input: price(P_IN),
             output: price(2 * P_IN),
             verify: price(P_IN * u64::from(self.case.parties[n].verify_percent) / 100),

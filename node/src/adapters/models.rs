@@ -112,6 +112,10 @@ impl rpc::Models for Models {
         loaded.iter().map(serving).collect()
     }
 
+    fn spec_of(&self, model: &ModelId) -> Result<SpecId, PortError> {
+        Shelf::spec(self, model).map_err(|error| PortError::Refused(error.to_string()))
+    }
+
     fn prepare(&self, ask: &Ask) -> Result<Prepared, PortError> {
         let refused =
             |cause: &dyn std::fmt::Display| PortError::Refused(format!("preparing a request: {cause}"));

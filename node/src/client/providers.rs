@@ -1,6 +1,6 @@
 //! Sellers of compute, as a node tells about them.
 
-use assay_manifest::{Digest32, ModelId};
+use assay_manifest::{Digest32, ModelId, SpecId};
 use assay_protocol::units::{Amount, Height, Price};
 use assay_runtime::AccountId;
 use jsonrpsee::rpc_params;
@@ -72,7 +72,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// The terms for a model.
+    /// The terms for a model, by whatever definitions.
     pub fn terms(&self, model: &ModelId) -> Option<&Terms> {
         self.models.iter().find(|terms| terms.model_id == *model)
     }
@@ -84,6 +84,8 @@ impl Offer {
 pub struct Terms {
     /// The exact model.
     pub model_id: ModelId,
+    /// The definitions by which the provider executes it.
+    pub spec_id: SpecId,
     /// For a prompt token.
     pub input: Price,
     /// For a generated token.
@@ -141,6 +143,12 @@ struct Page {
     cursor: Option<AccountId>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Executed {
+    spec_id: SpecId,
+}
+
 impl Client {
     /// A provider; none where the account has never staked.
     ///
@@ -154,20 +162,43 @@ impl Client {
         }
     }
 
-    /// Every provider, or those that serve a model.
+    /// Every provider.
     ///
     /// # Errors
     /// [`ClientError`] when the node refuses.
-    pub async fn providers(&self, model: Option<&ModelId>) -> Result<Vec<Provider>, ClientError> {
+    pub async fn providers(&self) -> Result<Vec<Provider>, ClientError> {
         let (mut found, mut cursor) = (Vec::new(), None);
         loop {
-            let params = rpc_params![cursor, Option::<u32>::None, model];
-            let page: Page = self.request("provider_v1_list", params).await?;
+            let page: Page = self.request("provider_v1_list", rpc_params![cursor]).await?;
             found.extend(page.items);
             cursor = page.cursor;
             if cursor.is_none() {
                 return Ok(found);
             }
         }
+    }
+
+    /// Those that serve a model by a spec; or, by any, the first 256 of them.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses.
+    pub async fn serving(
+        &self,
+        model: &ModelId,
+        spec: Option<&SpecId>,
+    ) -> Result<Vec<Provider>, ClientError> {
+        let params = rpc_params![Option::<AccountId>::None, Option::<u32>::None, model, spec];
+        let page: Page = self.request("provider_v1_list", params).await?;
+        Ok(page.items)
+    }
+
+    /// The spec by which the node executes a model, loaded or not: what an offer of it there has to name, and what
+    /// requests that the node prepares name.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the model is not in the node's store, or no engine of it runs the model.
+    pub async fn spec(&self, model: &ModelId) -> Result<SpecId, ClientError> {
+        let found: Executed = self.request("job_v1_spec", rpc_params![model]).await?;
+        Ok(found.spec_id)
     }
 }

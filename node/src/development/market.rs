@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use assay_manifest::lineage::{Edge, EdgeKind, Evidence};
-use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, ModelId};
+use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, ModelId, SpecId};
 use assay_protocol::units::Price;
 use assay_runtime::{RuntimeCall, UNIT};
 use frame_support::BoundedVec;
@@ -14,6 +14,7 @@ use pallet_assay_providers::{Call, HardwareClass, ModelOffer, Offer};
 use super::files::{DemoFiles, dataset_manifest, recipe_hash};
 use crate::client::{Client, ClientError, Entry, ImportFiles, Imported, StatedEdge, SubmitError};
 use crate::keys::{Key, KeyError, PublishedKeys, Seller};
+use crate::worker::Served;
 
 /// Stake of each development provider.
 const STAKE: u128 = 1_000 * UNIT;
@@ -62,6 +63,8 @@ pub struct Published {
     pub quantised: Imported,
     /// The quantised model's id.
     pub model_id: ModelId,
+    /// The definitions by which the node executes it.
+    pub spec_id: SpecId,
     /// Statements about what was made from what.
     pub edges: Vec<Edge>,
 }
@@ -78,8 +81,9 @@ pub async fn publish(client: &Client, publisher: &Key, dir: &Path) -> Result<Pub
     let trained = import(client, &files.trained, ArtifactKind::Model, "demo-f16").await?;
     let quantised = import(client, &files.quantised, ArtifactKind::Model, "demo").await?;
     let model_id = quantised.model_id.ok_or(SetupError::Inconsistent("the demo file is not a model"))?;
+    let spec_id = quantised.spec_id.ok_or(SetupError::Inconsistent("no engine here runs the demo model"))?;
     let edges = edges(&generator, dataset, &trained, &quantised);
-    let published = Published { generator, dataset, trained, quantised, model_id, edges };
+    let published = Published { generator, dataset, trained, quantised, model_id, spec_id, edges };
     published.register(client, publisher, corpus_bytes).await?;
     Ok(published)
 }
@@ -110,6 +114,11 @@ async fn import(
 }
 
 impl Published {
+    /// What an offer of the model names.
+    pub const fn served(&self) -> Served {
+        Served { model_id: self.model_id, spec_id: self.spec_id }
+    }
+
     async fn register(&self, client: &Client, publisher: &Key, corpus_bytes: u64) -> Result<(), SetupError> {
         let generator = &self.generator;
         let entries = [
@@ -152,19 +161,24 @@ fn entry(subject: Subject, size_bytes: u64, name: &str) -> Result<Entry, SetupEr
 ///
 /// # Errors
 /// [`SetupError`] when the node or the ledger refuses.
-pub async fn open_market(client: &Client, providers: &[Key], model: ModelId) -> Result<(), SetupError> {
+pub async fn open_market(client: &Client, providers: &[Key], model: Served) -> Result<(), SetupError> {
     try_join_all(providers.iter().map(|provider| offer(client, provider, model))).await?;
     let mut heights = client.heights().await?;
-    while client.providers(Some(&model)).await?.len() < providers.len() || !client.serves(&model).await? {
+    let Served { model_id, spec_id } = model;
+    while client.serving(&model_id, Some(&spec_id)).await?.len() < providers.len()
+        || !client.serves(&model_id).await?
+    {
         heights.next().await?;
     }
     Ok(())
 }
 
-async fn offer(client: &Client, provider: &Key, model: ModelId) -> Result<(), SetupError> {
+async fn offer(client: &Client, provider: &Key, model: Served) -> Result<(), SetupError> {
     let known = client.provider(&provider.account()).await?;
     let offers = known.as_ref().and_then(|known| known.latest_offer());
-    if offers.is_some_and(|offer| offer.terms(&model).is_some()) {
+    let Served { model_id, spec_id } = model;
+    let terms = offers.and_then(|offer| offer.terms(&model_id));
+    if terms.is_some_and(|terms| terms.spec_id == spec_id) {
         return Ok(());
     }
     let mut calls: Vec<RuntimeCall> = Vec::new();
@@ -173,8 +187,8 @@ async fn offer(client: &Client, provider: &Key, model: ModelId) -> Result<(), Se
         let work_key = *work_key.as_bytes();
         calls.push(Call::stake { amount: STAKE, work_key, encryption_key }.into());
     }
-    let terms =
-        ModelOffer { model_id: model, input: INPUT_PRICE, output: OUTPUT_PRICE, verify: VERIFY_PRICE };
+    let (input, output, verify) = (INPUT_PRICE, OUTPUT_PRICE, VERIFY_PRICE);
+    let terms = ModelOffer { model_id, spec_id, input, output, verify };
     let models = BoundedVec::truncate_from(vec![terms]);
     let offer = Offer { models, hardware: HardwareClass::CpuSmall, capacity: CAPACITY };
     calls.push(Call::set_offer { offer }.into());

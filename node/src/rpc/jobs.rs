@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use assay_manifest::{Digest32, JobId, ModelId};
+use assay_manifest::{Digest32, JobId, ModelId, SpecId};
 use assay_protocol::commitment::Claim;
 use assay_protocol::fees::Quote;
 use assay_protocol::job::{Job, Need, OpenedValue, Phase, Seat, SeatOutcome, SettlementRecord};
@@ -68,6 +68,11 @@ fn register_asking<M: Models, J: Jobs, R: Receipts>(
 ) -> Result<(), RegisterMethodError> {
     methods
         .method("job_v1_prepare", |context, args| async move { context.prepare(args.only("ask")?).await })?
+        .method("job_v1_spec", |context, mut args| async move {
+            let model = args.required("model")?;
+            args.finish()?;
+            context.spec(model).await
+        })?
         .method("job_v1_quote", |context, args| async move {
             let record: PublicRecord = args.only("record")?;
             let quote: Option<Quote> = context.ledger.query(None, "JobsApi_quote", record).await?;
@@ -131,6 +136,14 @@ struct Found {
     log_index: Option<u64>,
 }
 
+/// The definitions by which this node executes a model.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    model_id: ModelId,
+    spec_id: SpecId,
+}
+
 #[derive(Clone, Serialize)]
 struct Delivered {}
 
@@ -151,6 +164,12 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
     async fn prepare(&self, ask: Ask) -> Result<Prepared, RpcError> {
         let models = Arc::clone(&self.models);
         self.blocking.run(Group::Job, move || models.prepare(&ask)).await
+    }
+
+    async fn spec(&self, model_id: ModelId) -> Result<Spec, RpcError> {
+        let models = Arc::clone(&self.models);
+        let spec_id = self.blocking.run(Group::Job, move || models.spec_of(&model_id)).await?;
+        Ok(Spec { model_id, spec_id })
     }
 
     /// Keeps an input that the requester of an open job has sealed to the executor that waits for it. So nobody can

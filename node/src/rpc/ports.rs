@@ -157,10 +157,16 @@ pub struct Prepared {
     pub context_length: u32,
 }
 
-/// The models that are loaded.
+/// The models of this node.
 pub trait Models: Send + Sync + 'static {
-    /// All of them. Does not block.
+    /// Those that are loaded. Does not block.
     fn serving(&self) -> Vec<Serving>;
+
+    /// The definitions by which this node executes a model, loaded or not: what an offer of it names.
+    ///
+    /// # Errors
+    /// [`PortError::Refused`] when the model is not here, or cannot be run.
+    fn spec_of(&self, model: &ModelId) -> Result<SpecId, PortError>;
 
     /// Renders and tokenizes a prompt and checks that the model can do what is asked.
     ///

@@ -1,6 +1,6 @@
 //! `provider_v1_*`: sellers of compute, as the ledger has them.
 
-use assay_manifest::{Digest32, ModelId};
+use assay_manifest::{Digest32, ModelId, SpecId};
 use assay_protocol::units::{Amount, Height, Price};
 use assay_runtime::AccountId;
 use assay_runtime::queries::{PAGE_MAX, ProviderEntry};
@@ -65,6 +65,7 @@ struct OfferView {
 #[serde(rename_all = "camelCase")]
 struct TermsView {
     model_id: ModelId,
+    spec_id: SpecId,
     input: Price,
     output: Price,
     verify: Price,
@@ -105,6 +106,7 @@ impl From<Offer> for OfferView {
     fn from(offer: Offer) -> Self {
         let terms = offer.models.into_iter().map(|terms| TermsView {
             model_id: terms.model_id,
+            spec_id: terms.spec_id,
             input: terms.input,
             output: terms.output,
             verify: terms.verify,
@@ -135,9 +137,11 @@ async fn list(ledger: &LedgerHandle, mut args: Args) -> Result<Page, RpcError> {
     let after: Option<AccountId> = args.optional("cursor")?;
     let limit = args.optional("limit")?.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX);
     let model: Option<ModelId> = args.optional("model")?;
+    let spec: Option<SpecId> = args.optional("spec")?;
     args.finish()?;
     match model {
-        Some(model) => Ok(Page { items: serving(ledger, model).await?, cursor: None }),
+        Some(model) => Ok(Page { items: serving(ledger, model, spec).await?, cursor: None }),
+        None if spec.is_some() => Err(RpcError::params("spec: it needs a model")),
         None => {
             let found: Vec<ProviderEntry> = ledger.query(None, "ProvidersApi_list", (after, limit)).await?;
             let full = u32::try_from(found.len()).is_ok_and(|count| count == limit);
@@ -147,10 +151,14 @@ async fn list(ledger: &LedgerHandle, mut args: Args) -> Result<Page, RpcError> {
     }
 }
 
-/// Who serves a model: at most 256, so one page holds them all.
-async fn serving(ledger: &LedgerHandle, model: ModelId) -> Result<Vec<ProviderView>, RpcError> {
+/// Who serves a model by a spec: at most 256, so one page holds them all; or, by any spec, the first of them.
+async fn serving(
+    ledger: &LedgerHandle,
+    model: ModelId,
+    spec: Option<SpecId>,
+) -> Result<Vec<ProviderView>, RpcError> {
     let at = Some(ledger.head().hash());
-    let accounts: Vec<AccountId> = ledger.query(at, "ProvidersApi_serving", model).await?;
+    let accounts: Vec<AccountId> = ledger.query(at, "ProvidersApi_serving", (model, spec)).await?;
     let mut providers = Vec::with_capacity(accounts.len());
     for account in accounts {
         let entry: Option<ProviderEntry> = ledger.query(at, "ProvidersApi_provider", account).await?;

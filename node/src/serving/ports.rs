@@ -32,6 +32,19 @@ pub enum LoadError {
         "serving the model {0}: nobody has it registered on the ledger; register it with `assay model register`"
     )]
     NotRegistered(ModelId),
+    /// An offer, or a seat that came of one, promises other definitions than the engine follows.
+    #[error(
+        "serving the model {model}: the offer names the spec {offered}, and this node executes it by {spec}; \
+         offer it anew with `assay provider offer`"
+    )]
+    OfferedOtherwise {
+        /// The model.
+        model: ModelId,
+        /// What the offer names.
+        offered: SpecId,
+        /// What the engine follows here.
+        spec: SpecId,
+    },
     /// Registrations state other definitions than the engine follows.
     #[error(
         "serving the model {model}: this node executes it by the spec {spec}, which no registration states; \

@@ -81,10 +81,10 @@ impl<S: Shelf> Serving<S> {
                 return;
             }
         };
-        let models: Vec<_> = offered.keys().copied().collect();
+        let models: Vec<_> = offered.keys().map(|(model, _)| *model).collect();
         self.shelf.keep_only(&models);
-        for (model, identities) in offered {
-            match self.serve(model, identities).await {
+        for ((model, spec), identities) in offered {
+            match self.serve((model, spec), identities).await {
                 Ok(()) => info!(%model, "model ready"),
                 Err(error) => {
                     warn!(%error, "an offered model is not served");
@@ -96,8 +96,15 @@ impl<S: Shelf> Serving<S> {
 
     /// Loads a model that the ledger knows as the one that lies here. One that is loaded is kept whatever the
     /// ledger says later: whoever registered it could else make a seat of ours fall silent.
-    async fn serve(&self, model: ModelId, identities: Vec<AccountId>) -> Result<(), ServeError> {
+    async fn serve(
+        &self,
+        (model, offered): (ModelId, SpecId),
+        identities: Vec<AccountId>,
+    ) -> Result<(), ServeError> {
         let spec = on_shelf(&self.shelf, move |shelf| shelf.spec(&model)).await?;
+        if spec != offered {
+            return Err(LoadError::OfferedOtherwise { model, offered, spec }.into());
+        }
         if !self.shelf.holds(&model) {
             let agrees = self.ledger.query(None, "ArtifactsApi_agrees", (model, spec)).await?;
             check(model, spec, agrees)?;
@@ -105,16 +112,16 @@ impl<S: Shelf> Serving<S> {
         on_shelf(&self.shelf, move |shelf| shelf.load(&model, &spec, identities)).await
     }
 
-    /// Every model that an identity offers, is about to, or still has a seat for.
-    async fn offered(&self) -> Result<BTreeMap<ModelId, Vec<AccountId>>, LedgerError> {
+    /// Every model that an identity offers, is about to, or still has a seat for, with the spec that is named.
+    async fn offered(&self) -> Result<BTreeMap<(ModelId, SpecId), Vec<AccountId>>, LedgerError> {
         let mut offered = BTreeMap::<_, Vec<_>>::new();
         for identity in &self.identities {
             let entry: Option<ProviderEntry> =
                 self.ledger.query(None, "ProvidersApi_provider", identity).await?;
             let Some((account, _, offer, pending)) = entry else { continue };
             let offers = offer.into_iter().chain(pending.map(|pending| pending.offer));
-            for model in offers.flat_map(|offer| offer.models).map(|terms| terms.model_id) {
-                let identities = offered.entry(model).or_default();
+            for terms in offers.flat_map(|offer| offer.models) {
+                let identities = offered.entry((terms.model_id, terms.spec_id)).or_default();
                 if !identities.contains(&account) {
                     identities.push(account.clone());
                 }
@@ -125,7 +132,8 @@ impl<S: Shelf> Serving<S> {
         for job in seated {
             let accounts = job.seats.iter().map(|seat| AccountId::from(seat.provider));
             for account in accounts.filter(|account| self.identities.contains(account)) {
-                let identities = offered.entry(job.record.model_id).or_default();
+                let served = (job.record.model_id, job.record.spec_id);
+                let identities = offered.entry(served).or_default();
                 if !identities.contains(&account) {
                     identities.push(account);
                 }

@@ -11,16 +11,19 @@ use assay_runtime::{AccountId, RuntimeCall, RuntimeEvent, UNIT, UncheckedExtrins
 use codec::Encode;
 use ed25519_dalek::{Signer, SigningKey};
 use pallet_assay_jobs::{Call as JobsCall, Event, Ruling, ruling_digest};
+use pallet_assay_providers::ModelOffer;
 
 use crate::answers::{claim, reject, right};
 use crate::market::{pot, record, requester, signed_by_the_authority};
 use crate::samples::Samples;
 use crate::support::{alice, transfer};
-use crate::town::{Town, timed};
+use crate::town::{MODELS, Town, full_offer, timed};
 
 const VERIFIERS: u8 = 4;
 /// What the pot gets: enough for every fresh verifier here.
 const POT: u128 = 10_000 * UNIT;
+/// Jobs of a lot, at the most one of each definition that is offered.
+const LOTS: [usize; 4] = [4, 8, 12, MODELS as usize];
 /// Signatures of a full validator set.
 const SIGNATURES: u8 = 100;
 
@@ -37,7 +40,7 @@ impl Lot {
 }
 
 pub fn measure(town: &mut Town, samples: &mut Samples) {
-    for jobs in [4, 8, 16, 24] {
+    for jobs in LOTS {
         honest(town, samples, jobs);
         disputed(town, samples, jobs);
         contested(town, samples, jobs);
@@ -45,7 +48,7 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
     // From here on the pot pays for fresh verifiers.
     let funds = town.signed(&alice(), vec![transfer(&AccountId::from(pot()), POT)]);
     town.block(funds);
-    for jobs in [4, 8, 16, 24] {
+    for jobs in LOTS {
         looked_at_again(town, samples, jobs);
     }
     signatures(samples);
@@ -161,11 +164,15 @@ fn disputed(town: &mut Town, samples: &mut Samples, jobs: usize) {
 /// Requests, both draws, acceptance and the executor's commitment.
 pub fn drawn_and_committed(town: &mut Town, samples: &mut Samples, lot: &Lot, jobs: usize) -> Vec<JobId> {
     let first: u64 = town.market.net.call("JobsApi_next_nonce", requester());
-    // Each under a definition of its own: verdicts about three providers under one would pause it.
-    let spec = |nonce: u64| SpecId::from_digest(assay_manifest::sha256(&nonce.to_le_bytes()));
-    let record = |nonce| PublicRecord { spec_id: spec(nonce), ..lot.record.clone() };
-    let request = |n| JobsCall::request { nonce: first + n, record: record(first + n) };
-    let calls = (0..jobs as u64).map(request).map(RuntimeCall::Jobs).collect();
+    // Each under a definition of its own, of those that are offered: verdicts about three providers under one would
+    // pause it.
+    let offered = full_offer().models;
+    let record = |n: usize| {
+        let ModelOffer { model_id, spec_id, .. } = offered[n % offered.len()];
+        PublicRecord { model_id, spec_id, ..lot.record.clone() }
+    };
+    let request = |n: usize| JobsCall::request { nonce: first + n as u64, record: record(n) };
+    let calls = (0..jobs).map(request).map(RuntimeCall::Jobs).collect();
     let requests = town.signed(&alice(), calls);
     town.take("request", requests, samples);
     let requested = |event| match event {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use assay_manifest::ModelId;
+use assay_manifest::{ModelId, SpecId};
 use assay_protocol::params::Params;
 use assay_runtime::executor::{Retention, on_big_stack};
 use assay_runtime::{AccountId, Endowment, GenesisSpec, RuntimeCall, UNIT, UncheckedExtrinsic};
@@ -19,8 +19,10 @@ use crate::support::{Network, genesis, provider};
 pub const ACCOUNTS: u32 = 50_000;
 /// Providers that serve every model: as many as a draw may have, but for one who joins and leaves.
 pub const PROVIDERS: u8 = 255;
-/// Models of every offer: as many as there may be.
-const MODELS: u8 = 16;
+/// Models of every offer: as many as there may be, each by definitions of its own.
+pub const MODELS: u8 = 16;
+/// Blocks for which wrong values under one definition count together: fewer than between two lots of jobs.
+const PAUSE: u32 = 10;
 /// Blocks until unstaked tokens can be taken.
 pub const UNBONDING: u32 = 100;
 /// Executions of one block, of which the one that took the least processor time counts.
@@ -50,6 +52,7 @@ fn spec() -> GenesisSpec {
         offer_delay: 2,
         unbonding_window: UNBONDING,
         rotation_window: 1,
+        pause_window: PAUSE,
         challenge_window: 60,
         concede_window: 20,
         ..Params::DEVELOPMENT
@@ -63,6 +66,7 @@ pub fn full_offer() -> Offer {
     for n in 0..MODELS - 1 {
         let mut terms = whole.models[0].clone();
         terms.model_id = ModelId::from_bytes([100 + n; 32]);
+        terms.spec_id = SpecId::from_bytes([100 + n; 32]);
         whole.models.try_push(terms).expect("sixteen models fit");
     }
     whole

@@ -134,8 +134,8 @@ sp_api::impl_runtime_apis! {
         fn list(after: Option<AccountId>, limit: u32) -> Vec<ProviderEntry> {
             Providers::page(after, limit.min(queries::PAGE_MAX))
         }
-        fn serving(model: ModelId) -> Vec<AccountId> {
-            pallet_assay_providers::Serving::<Runtime>::get(model).into_inner()
+        fn serving(model: ModelId, spec: Option<SpecId>) -> Vec<AccountId> {
+            Providers::serving(&model, spec.as_ref(), queries::PAGE_MAX)
         }
     }
 

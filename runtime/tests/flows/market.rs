@@ -80,6 +80,11 @@ pub fn model() -> ModelId {
     ModelId::from_bytes([1; 32])
 }
 
+/// The definitions by which every offer and every request here has the model executed.
+pub fn spec() -> SpecId {
+    SpecId::from_bytes([2; 32])
+}
+
 pub fn pot() -> AccountBytes {
     let pot: AccountId = PalletId(*b"asy/vpot").into_account_truncating();
     pot.into()
@@ -113,8 +118,8 @@ pub fn work_key_of(seat: &Seat) -> sr25519::Pair {
 
 pub fn offer(verify: Balance) -> Offer {
     let price = |per_token: Balance| Price::new(per_token * 1_000_000);
-    let terms =
-        ModelOffer { model_id: model(), input: price(P_IN), output: price(P_OUT), verify: price(verify) };
+    let (input, output, verify) = (price(P_IN), price(P_OUT), price(verify));
+    let terms = ModelOffer { model_id: model(), spec_id: spec(), input, output, verify };
     Offer { models: vec![terms].try_into().unwrap(), hardware: HardwareClass::CpuSmall, capacity: 10_000 }
 }
 
@@ -124,7 +129,7 @@ pub fn record(policy: Policy) -> PublicRecord {
         version: PROTOCOL_VERSION,
         class: Class::Exact,
         model_id: model(),
-        spec_id: SpecId::from_bytes([2; 32]),
+        spec_id: spec(),
         input_commit: input_commit(&salt(), b"request"),
         n_in: Tokens::new(N_IN as u32),
         n_max: Tokens::new(N_MAX as u32),
@@ -261,7 +266,7 @@ impl<K: Kv> Market<K> {
 
     /// The validators' ruling on the definition of every request here, paused at `since`.
     pub fn rule(&self, ruling: Ruling, since: u32) -> UncheckedExtrinsic {
-        let spec = two().spec_id;
+        let spec = spec();
         let message = ruling_digest(&self.net.genesis_digest(), &spec, since, ruling);
         let signatures = vec![signed_by_the_authority(&message)].try_into().unwrap();
         general(RuntimeCall::Jobs(JobsCall::rule { spec, ruling, signatures }))

@@ -156,7 +156,7 @@ fn a_seat_keeps_the_key_with_which_it_was_drawn() {
 fn who_unstakes_everything_makes_room_in_the_lists_of_models() {
     let mut market = Market::new();
     let serving = |market: &Market| {
-        let all: Vec<AccountId> = market.net.call("ProvidersApi_serving", model());
+        let all: Vec<AccountId> = market.net.call("ProvidersApi_serving", (model(), Some(spec())));
         all.contains(&AccountId::from(account(0)))
     };
     assert!(serving(&market));

@@ -151,7 +151,7 @@ struct Info {
 impl Info {
     async fn read(client: &Client) -> Result<Self, Failure> {
         let (size, root) = client.runtime("LedgerApi_log", ()).await?;
-        let providers = client.providers(None).await?;
+        let providers = client.providers().await?;
         let add = |sum: Amount, stake| sum.plus(stake).unwrap_or(sum);
         let stake = providers.iter().map(|provider| provider.stake).fold(Amount::ZERO, add);
         let questioned = client.questioned().await?.into_iter();

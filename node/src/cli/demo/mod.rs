@@ -166,7 +166,7 @@ async fn open_shop(
 ) -> Result<Published, Failure> {
     let published = development::publish(client, publisher, context.data_dir()?.root()).await?;
     story.registered(&published, development::recompute_quantisation())?;
-    development::open_market(client, providers, published.model_id).await?;
+    development::open_market(client, providers, published.served()).await?;
     story.market(providers)?;
     Ok(published)
 }
@@ -179,7 +179,7 @@ async fn ask(
     question: String,
 ) -> Result<Order, Failure> {
     let policy = assay_protocol::record::Policy::Verified { verifiers: 2 };
-    let offers = client.providers(Some(&published.model_id)).await?;
+    let offers = client.serving(&published.model_id, Some(&published.spec_id)).await?;
     let wish = Wish {
         model_id: published.model_id,
         prompt: super::asking::question(question),

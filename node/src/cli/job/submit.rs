@@ -110,12 +110,7 @@ impl Submit {
         if !policy.is_allowed() {
             return Err(Failure::usage("asking: two or four verifiers, or one to five executions in all"));
         }
-        let providers = client.providers(Some(&model_id)).await?;
-        if providers.is_empty() {
-            let cause = format!("asking {}: no provider's offer of it is in force", self.model);
-            return Err(Failure::new(Exit::NoProvider, cause)
-                .hint("an offer takes effect some blocks after it was made; see `assay provider list`"));
-        }
+        let providers = serving(client, &self.model, &model_id).await?;
         let offered = enough(&providers, &model_id, policy);
         let price = |named: Option<Price>, offered: Price| named.unwrap_or(offered);
         let input = price(self.max_input_price, offered.input);
@@ -148,6 +143,25 @@ impl Submit {
             prompt: self.asking.prompt(self.question.text()?),
         })
     }
+}
+
+/// Who serves the model by the spec by which the node prepares requests: nobody else may be drawn.
+async fn serving(client: &Client, name: &str, model: &ModelId) -> Result<Vec<Provider>, Failure> {
+    if client.serving(model, None).await?.is_empty() {
+        let cause = format!("asking {name}: no provider's offer of it is in force");
+        return Err(Failure::new(Exit::NoProvider, cause)
+            .hint("an offer takes effect some blocks after it was made; see `assay provider list`"));
+    }
+    let spec = client.spec(model).await?;
+    let providers = client.serving(model, Some(&spec)).await?;
+    if providers.is_empty() {
+        let cause =
+            format!("asking {name}: no offer in force names the spec {spec}, by which this node asks");
+        return Err(Failure::new(Exit::NoProvider, cause).hint(
+            "ask through a node that executes it as the providers do; see `assay provider list --model`",
+        ));
+    }
+    Ok(providers)
 }
 
 /// What to do when the node's model does not take a request.

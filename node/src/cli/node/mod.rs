@@ -315,9 +315,8 @@ async fn set_up_development(url: &str, data: &DataDir) -> Result<ModelId, Failur
     let client = Client::connect(url).await?;
     let publisher = Key::development(chain_spec::DEVELOPMENT_ACCOUNTS[0])?;
     let published = development::publish(&client, &publisher, data.root()).await?;
-    let model = published.model_id;
-    development::open_market(&client, &development_providers()?, model).await?;
-    Ok(model)
+    development::open_market(&client, &development_providers()?, published.served()).await?;
+    Ok(published.model_id)
 }
 
 #[cfg(test)]

@@ -192,9 +192,10 @@ fn offer_rows(title: &'static str, offer: &Offer) -> Vec<(&'static str, String)>
     let Offer { models, hardware, capacity } = offer;
     let mut rows =
         vec![(title, format!("{}, {}", hardware.name(), table::count(*capacity as usize, "execution")))];
-    for Terms { model_id, input, output, verify } in models {
+    for Terms { model_id, spec_id, input, output, verify } in models {
         let [input, output, verify] = [input, output, verify].map(|price| tokens(price.get()));
         rows.push(("", model_id.to_string()));
+        rows.push(("", format!("by the spec {spec_id}")));
         rows.push(("", format!("per million tokens: input {input}, output {output}, verify {verify}")));
     }
     rows
@@ -248,7 +249,10 @@ async fn list(context: &Context, model: Option<&str>) -> Result<(), Failure> {
         Some(reference) => Some(model_of(context, &client, reference).await?),
         None => None,
     };
-    let providers = client.providers(model.as_ref()).await?;
+    let providers = match &model {
+        Some(model) => client.serving(model, None).await?,
+        None => client.providers().await?,
+    };
     context.output().result(&providers, |providers| providers_text(providers, model.as_ref()))?;
     Ok(())
 }
@@ -274,9 +278,10 @@ fn providers_text(providers: &[Provider], model: Option<&ModelId>) -> String {
                 let terms = provider.offer.as_ref().and_then(|offer| offer.terms(model));
                 let price =
                     |pick: fn(&Terms) -> Price| terms.map_or("-".into(), |terms| tokens(pick(terms).get()));
-                [account(provider), price(|t| t.input), price(|t| t.output), price(|t| t.verify)]
+                let spec = terms.map_or("-".into(), |terms| table::short(terms.spec_id));
+                [account(provider), spec, price(|t| t.input), price(|t| t.output), price(|t| t.verify)]
             };
-            let head = ["ACCOUNT", "INPUT/M", "OUTPUT/M", "VERIFY/M"];
+            let head = ["ACCOUNT", "SPEC", "INPUT/M", "OUTPUT/M", "VERIFY/M"];
             table::table(head, &providers.iter().map(row).collect::<Vec<_>>())
         }
     }

@@ -1,6 +1,6 @@
 //! `assay provider offer`: terms for a model.
 
-use assay_manifest::ModelId;
+use assay_manifest::{ModelId, SpecId};
 use assay_protocol::units::{Height, Price};
 use assay_runtime::{AccountId, Hash, Runtime, RuntimeCall};
 use clap::Args;
@@ -16,7 +16,8 @@ use crate::cli::output::parse_price;
 use crate::cli::table;
 use crate::client::{Client, Hardware, Offer, Terms};
 
-/// Arguments of `assay provider offer`; prices are in ASY per million tokens.
+/// Arguments of `assay provider offer`; prices are in ASY per million tokens. The offer names the spec by which the
+/// node that is asked executes the model, so ask the one that will serve it.
 #[derive(Debug, Args)]
 pub struct OfferArgs {
     /// The model: an id, ACCOUNT/NAME or NAME.
@@ -57,13 +58,14 @@ impl OfferArgs {
     /// Announces it.
     ///
     /// # Errors
-    /// [`Failure`] when the account has not staked, or the ledger refuses.
+    /// [`Failure`] when the account has not staked, the node does not have the model, or the ledger refuses.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         let key = context.key()?;
         let client = context.client().await?;
         let model_id = model_of(context, &client, &self.model).await?;
         let provider = client.provider(&key.account()).await?.ok_or_else(|| unstaked(&key.account()))?;
-        let offer = self.merged(model_id, provider.latest_offer());
+        let spec_id = client.spec(&model_id).await?;
+        let offer = self.merged((model_id, spec_id), provider.latest_offer());
         let included = client.submit(&key, "announcing an offer", announce(&offer)?).await?;
         let effective_at = find(&included, |event| match event {
             Event::OfferAnnounced { effective_at, .. } => Some(Height::new(*effective_at)),
@@ -77,12 +79,12 @@ impl OfferArgs {
     }
 
     /// The present offer with these terms in it.
-    fn merged(&self, model_id: ModelId, present: Option<&Offer>) -> Offer {
+    fn merged(&self, (model_id, spec_id): (ModelId, SpecId), present: Option<&Offer>) -> Offer {
         let (input, output, verify) = (self.input_price, self.output_price, self.verify_price);
         let kept = present.filter(|_| !self.only).map(|offer| offer.models.clone()).unwrap_or_default();
         let others = kept.into_iter().filter(|terms| terms.model_id != model_id);
         Offer {
-            models: others.chain([Terms { model_id, input, output, verify }]).collect(),
+            models: others.chain([Terms { model_id, spec_id, input, output, verify }]).collect(),
             hardware: self.hardware.or(present.map(|offer| offer.hardware)).unwrap_or(Hardware::CpuSmall),
             capacity: self.capacity.or(present.map(|offer| offer.capacity)).unwrap_or(1),
         }
@@ -90,8 +92,9 @@ impl OfferArgs {
 }
 
 fn announce(offer: &Offer) -> Result<RuntimeCall, Failure> {
-    let terms = |Terms { model_id, input, output, verify }: &Terms| ModelOffer {
+    let terms = |Terms { model_id, spec_id, input, output, verify }: &Terms| ModelOffer {
         model_id: *model_id,
+        spec_id: *spec_id,
         input: *input,
         output: *output,
         verify: *verify,
@@ -151,14 +154,16 @@ mod tests {
     #[test]
     fn new_terms_replace_those_of_the_same_model_and_leave_others() {
         let (a, b) = (ModelId::from_bytes([1; 32]), ModelId::from_bytes([2; 32]));
-        let first = args(1, false).merged(a, None);
+        let [old, new] = [3, 4].map(|n| SpecId::from_bytes([n; 32]));
+        let first = args(1, false).merged((a, old), None);
         assert_eq!((first.hardware, first.capacity), (Hardware::CpuSmall, 1));
         let with_capacity = OfferArgs { capacity: Some(3), hardware: Some(Hardware::Gpu), ..args(2, false) };
-        let second = with_capacity.merged(b, Some(&first));
-        let third = args(9, false).merged(a, Some(&second));
+        let second = with_capacity.merged((b, old), Some(&first));
+        let third = args(9, false).merged((a, new), Some(&second));
         assert_eq!((third.hardware, third.capacity, third.models.len()), (Hardware::Gpu, 3, 2));
         assert_eq!(third.terms(&a).unwrap().output, Price::new(9));
         assert_eq!(third.terms(&b).unwrap().output, Price::new(2));
-        assert_eq!(args(4, true).merged(a, Some(&third)).models.len(), 1);
+        assert_eq!((third.terms(&a).unwrap().spec_id, third.terms(&b).unwrap().spec_id), (new, old));
+        assert_eq!(args(4, true).merged((a, new), Some(&third)).models.len(), 1);
     }
 }

@@ -213,9 +213,9 @@ pub mod pallet {
         Stale,
         /// The number is not the account's next.
         WrongNonce,
-        /// No provider serves this model at these prices with stake for the bond.
+        /// No provider serves this model by these definitions at these prices with stake for the bond.
         NoProvider,
-        /// Fewer providers than seats serve this model at these prices with stake for the bond.
+        /// Fewer providers than seats serve this model by these definitions at these prices with stake for the bond.
         TooFewVerifiers,
         /// No such job.
         UnknownJob,

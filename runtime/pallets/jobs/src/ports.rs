@@ -1,6 +1,6 @@
 //! What the pallet needs from the rest of the runtime.
 
-use assay_manifest::{Digest32, ModelId};
+use assay_manifest::{Digest32, ModelId, SpecId};
 use assay_protocol::certificate::ValidatorSignature;
 use assay_protocol::job::Contender;
 use assay_protocol::units::Amount;
@@ -8,8 +8,8 @@ use frame_support::dispatch::DispatchResult;
 
 /// Stake, offers and scores of the providers.
 pub trait ProviderBook<AccountId> {
-    /// Everyone who serves a model.
-    fn contenders(model: &ModelId) -> Vec<Contender>;
+    /// Everyone who serves a model by exactly these definitions.
+    fn contenders(model: &ModelId, spec: &SpecId) -> Vec<Contender>;
     /// Stake of all providers.
     fn total_stake() -> Amount;
     /// Stake that the account could lock for a seat now.

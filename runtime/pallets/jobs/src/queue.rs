@@ -90,7 +90,7 @@ impl<T: Config> Pallet<T> {
         }
         Ok(Input::Draw {
             randomness: T::Beacon::randomness_at(Self::now().get()).ok_or(Error::<T>::NotDue)?,
-            contenders: T::Providers::contenders(&job.record.model_id),
+            contenders: T::Providers::contenders(&job.record.model_id, &job.record.spec_id),
             total_stake: T::Providers::total_stake(),
         })
     }

@@ -5,7 +5,7 @@ use assay_protocol::fees::{self, Quote};
 use assay_protocol::job::{Contender, Job};
 use assay_protocol::params::{PACKAGE_BYTES_MAX, PACKAGE_OVERHEAD_BYTES, Params, TOKENS_MAX};
 use assay_protocol::party::{AccountBytes, Role};
-use assay_protocol::record::{PROTOCOL_VERSION, PublicRecord};
+use assay_protocol::record::{Class, PROTOCOL_VERSION, PublicRecord};
 use assay_protocol::units::Height;
 use frame_support::dispatch::DispatchResult;
 use frame_support::ensure;
@@ -37,9 +37,7 @@ impl<T: Config> Pallet<T> {
     }
 
     fn check_record(record: &PublicRecord, params: &Params) -> DispatchResult {
-        let supported =
-            record.version == PROTOCOL_VERSION && record.parent.is_none() && record.verified_range.is_none();
-        ensure!(supported, Error::<T>::Unsupported);
+        ensure!(is_supported(record), Error::<T>::Unsupported);
         ensure!(!Self::is_annulled(&record.spec_id), Error::<T>::SpecSuspended);
         ensure!(Self::has_eyes_for_a_dispute(record), Error::<T>::TooFewEyes);
         ensure!(record.policy.is_allowed(), Error::<T>::OutOfRange);
@@ -69,7 +67,7 @@ impl<T: Config> Pallet<T> {
 
     /// A request that could not be seated now is refused instead of taking escrow for nothing.
     fn check_market(record: &PublicRecord, quote: &Quote, requester: &AccountBytes) -> DispatchResult {
-        let contenders = T::Providers::contenders(&record.model_id);
+        let contenders = T::Providers::contenders(&record.model_id, &record.spec_id);
         let others: Vec<&Contender> =
             contenders.iter().filter(|c| c.candidate.provider != *requester).collect();
         let executors = others.iter().filter(|c| {
@@ -110,4 +108,13 @@ impl<T: Config> Pallet<T> {
         }
         Digest32::from_bytes(bytes)
     }
+}
+
+/// Whether the record asks for nothing but rules that are in force. In the tolerance class no honest engine of
+/// today could take a seat (clause J9): it would be left to those who do not mean to work.
+fn is_supported(record: &PublicRecord) -> bool {
+    record.version == PROTOCOL_VERSION
+        && record.class == Class::Exact
+        && record.parent.is_none()
+        && record.verified_range.is_none()
 }

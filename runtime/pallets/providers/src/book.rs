@@ -1,17 +1,17 @@
 //! What the draws and the jobs read: who serves a model, and who is at work.
 
-use assay_manifest::ModelId;
+use assay_manifest::{ModelId, SpecId};
 use assay_protocol::draw::Candidate;
 use assay_protocol::job::Contender;
 use assay_protocol::units::Amount;
 use frame_support::dispatch::DispatchResult;
-
+use frame_support::traits::Get;
 use frame_system::pallet_prelude::BlockNumberFor;
 
 use crate::score::decayed;
 use crate::{
-    Config, Error, Offer, Offers, Pallet, PendingOffer, PendingOffers, Provider, Providers, Serving,
-    TotalStake,
+    Config, Error, ModelOffer, Offer, Offers, Pallet, PendingOffer, PendingOffers, Provider, Providers,
+    Serving, TotalStake,
 };
 
 /// A provider with the offer in force and the one announced.
@@ -23,16 +23,19 @@ pub type Entry<T> = (
 );
 
 impl<T: Config> Pallet<T> {
-    /// Everyone who serves `model` and is not barred, with terms and free stake.
-    pub fn contenders(model: &ModelId) -> Vec<Contender> {
-        Serving::<T>::get(model).iter().filter_map(|who| Self::contender(who, model)).collect()
+    /// Everyone who serves `model` by `spec`, is not barred and has the least stake (clause J15), with terms and
+    /// free stake.
+    pub fn contenders(model: &ModelId, spec: &SpecId) -> Vec<Contender> {
+        let serving = Serving::<T>::get(model, spec);
+        serving.iter().filter_map(|who| Self::contender(who, model, spec)).collect()
     }
 
-    fn contender(who: &T::AccountId, model: &ModelId) -> Option<Contender> {
+    fn contender(who: &T::AccountId, model: &ModelId, spec: &SpecId) -> Option<Contender> {
         let provider = Providers::<T>::get(who)?;
         let offer = Offers::<T>::get(who)?;
-        let terms = offer.models.iter().find(|offered| offered.model_id == *model)?;
-        if Self::is_barred(&provider) {
+        let exact = |offered: &&ModelOffer| (offered.model_id, offered.spec_id) == (*model, *spec);
+        let terms = offer.models.iter().find(exact)?;
+        if Self::is_barred(&provider) || !Self::has_least_stake(&provider) {
             return None;
         }
         Some(Contender {
@@ -64,6 +67,20 @@ impl<T: Config> Pallet<T> {
     /// Whether a proven fault still keeps it out of draws.
     pub(crate) fn is_barred(provider: &Provider<BlockNumberFor<T>>) -> bool {
         provider.barred_until > frame_system::Pallet::<T>::block_number()
+    }
+
+    /// Whether its stake is what the chain asks of a provider.
+    pub(crate) fn has_least_stake(provider: &Provider<BlockNumberFor<T>>) -> bool {
+        provider.stake >= T::Params::get().stake_min.get()
+    }
+
+    /// Who serves a model, by these definitions or by any; the first `limit` in the order of the storage.
+    pub fn serving(model: &ModelId, spec: Option<&SpecId>, limit: u32) -> Vec<T::AccountId> {
+        let limit = limit.try_into().unwrap_or(usize::MAX);
+        match spec {
+            Some(spec) => Serving::<T>::get(model, spec).into_iter().take(limit).collect(),
+            None => Serving::<T>::iter_prefix_values(model).flatten().take(limit).collect(),
+        }
     }
 
     /// A provider with the offer in force and the one announced.

@@ -27,7 +27,7 @@ pub use weights::WeightInfo;
 #[allow(clippy::expect_used, missing_docs)] // inside the macro's own code
 pub mod pallet {
     use super::{Offer, PendingOffer, Provider, WeightInfo};
-    use assay_manifest::{Digest32, ModelId};
+    use assay_manifest::{Digest32, ModelId, SpecId};
     use assay_protocol::params::{CANDIDATES_MAX, Params};
     use assay_protocol::signature::{Signature, WorkKey};
     use frame_support::pallet_prelude::*;
@@ -88,12 +88,15 @@ pub mod pallet {
         ValueQuery,
     >;
 
-    /// Who serves a model: the contenders of its draws.
+    /// Who serves a model by which definitions: the contenders of its draws. A list of its own for every pair, so
+    /// that who offers what nobody asks for takes no place in another. Both keys are chosen by their owners.
     #[pallet::storage]
-    pub type Serving<T: Config> = StorageMap<
+    pub type Serving<T: Config> = StorageDoubleMap<
         _,
         Blake2_128Concat,
         ModelId,
+        Blake2_128Concat,
+        SpecId,
         BoundedVec<T::AccountId, ConstU32<CANDIDATES_MAX>>,
         ValueQuery,
     >;

@@ -1,6 +1,7 @@
 //! Offers: announced, then in force, and the index of who serves a model.
 
-use assay_manifest::ModelId;
+use assay_manifest::{ModelId, SpecId};
+use frame_support::BoundedVec;
 use frame_support::dispatch::DispatchResult;
 use frame_support::ensure;
 use frame_support::traits::Get;
@@ -8,7 +9,8 @@ use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::traits::Saturating;
 
 use crate::{
-    Config, Error, Event, Offer, OfferQueue, Offers, Pallet, PendingOffer, PendingOffers, Providers, Serving,
+    Config, Error, Event, ModelOffer, Offer, OfferQueue, Offers, Pallet, PendingOffer, PendingOffers,
+    Providers, Serving,
 };
 
 /// Blocks after a full one that are tried before an announcement is refused.
@@ -55,11 +57,12 @@ impl<T: Config> Pallet<T> {
         count
     }
 
-    /// Models whose list of providers is full are left out of the offer.
+    /// What has a full list of providers is left out of the offer.
     fn replace_offer(who: &T::AccountId, mut offer: Offer) {
         Self::withdraw_offer(who);
         offer.models.retain(|model| {
-            Serving::<T>::try_mutate(model.model_id, |serving| serving.try_push(who.clone())).is_ok()
+            let push = |serving: &mut BoundedVec<_, _>| serving.try_push(who.clone());
+            Serving::<T>::try_mutate(model.model_id, model.spec_id, push).is_ok()
         });
         if !offer.models.is_empty() {
             Offers::<T>::insert(who, offer);
@@ -69,7 +72,7 @@ impl<T: Config> Pallet<T> {
     fn withdraw_offer(who: &T::AccountId) {
         let Some(old) = Offers::<T>::take(who) else { return };
         for model in old.models {
-            Serving::<T>::mutate_exists(model.model_id, |entry| {
+            Serving::<T>::mutate_exists(model.model_id, model.spec_id, |entry| {
                 if let Some(serving) = entry {
                     serving.retain(|other| other != who);
                 }
@@ -87,17 +90,22 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn serving_index_matches_offers() -> Result<(), &'static str> {
         let mut indexed = 0usize;
-        for (model, providers) in Serving::<T>::iter() {
+        for (model, spec, providers) in Serving::<T>::iter() {
             indexed = indexed.saturating_add(providers.len());
             for who in providers {
-                let serves = Offers::<T>::get(&who)
-                    .is_some_and(|offer| offer.models.iter().any(|offered| offered.model_id == model));
-                if !serves {
-                    return Err("the index names a provider that does not offer the model");
+                if !Self::offers(&who, &model, &spec) {
+                    return Err(
+                        "the index names a provider that does not offer the model by these definitions",
+                    );
                 }
             }
         }
         let offered: usize = Offers::<T>::iter_values().map(|offer| offer.models.len()).sum();
         if offered == indexed { Ok(()) } else { Err("an offered model is missing from the index") }
+    }
+
+    fn offers(who: &T::AccountId, model: &ModelId, spec: &SpecId) -> bool {
+        let exact = |offered: &ModelOffer| (offered.model_id, offered.spec_id) == (*model, *spec);
+        Offers::<T>::get(who).is_some_and(|offer| offer.models.iter().any(exact))
     }
 }

@@ -1,6 +1,6 @@
 //! What the ledger keeps of a provider.
 
-use assay_manifest::{Digest32, ModelId};
+use assay_manifest::{Digest32, ModelId, SpecId};
 use assay_protocol::signature::WorkKey;
 use assay_protocol::units::Price;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -75,6 +75,8 @@ pub enum HardwareClass {
 pub struct ModelOffer {
     /// The exact model.
     pub model_id: ModelId,
+    /// The definitions by which the provider executes it.
+    pub spec_id: SpecId,
     /// For a prompt token.
     pub input: Price,
     /// For a generated token.
@@ -86,7 +88,7 @@ pub struct ModelOffer {
 /// What a provider serves and for how much.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct Offer {
-    /// The models, each once.
+    /// The models, each once: a provider executes a model by one set of definitions at a time.
     pub models: BoundedVec<ModelOffer, ConstU32<OFFER_MODELS_MAX>>,
     /// What they run on.
     pub hardware: HardwareClass,
