@@ -83,7 +83,7 @@ mod tests {
     fn what_a_block_does_by_itself_leaves_room_for_all_calls() {
         let jobs = Measured::on_initialize(pallet_assay_jobs::DUE_PER_BLOCK_MAX);
         let offers = <Measured as pallet_assay_providers::WeightInfo>::on_initialize(
-            pallet_assay_providers::OFFERS_PER_BLOCK_MAX,
+            pallet_assay_providers::OFFERS_PER_BLOCK_MAX + pallet_assay_providers::DISMISSED_PER_BLOCK_MAX,
         );
         let own = jobs.saturating_add(offers).ref_time();
         let left = BLOCK_REF_TIME - PAID_SHARE * BLOCK_REF_TIME;

@@ -60,11 +60,11 @@ impl<S: Shelf> Serving<S> {
     }
 
     fn concerns(&self, block: &FinalizedBlock) -> bool {
-        use pallet_assay_providers::Event::{OfferAnnounced, OfferEffective};
+        use pallet_assay_providers::Event::{OfferAnnounced, OfferEffective, OffersEnded};
         let own = |event: &RuntimeEvent| match event {
-            RuntimeEvent::Providers(OfferAnnounced { provider, .. } | OfferEffective { provider }) => {
-                self.identities.contains(provider)
-            }
+            RuntimeEvent::Providers(
+                OfferAnnounced { provider, .. } | OfferEffective { provider } | OffersEnded { provider },
+            ) => self.identities.contains(provider),
             _ => false,
         };
         self.retry_at.is_some_and(|height| block.header.number >= height)

@@ -23,6 +23,7 @@ mod pausing;
 mod pause;
 mod queue;
 mod stake;
+mod lists;
 mod specs;
 mod registrations;
 mod priority;

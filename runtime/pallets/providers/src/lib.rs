@@ -36,6 +36,8 @@ pub mod pallet {
 
     /// Offers that take effect in one block; more are put off to the next.
     pub const OFFERS_PER_BLOCK_MAX: u32 = 64;
+    /// Providers of too little stake whose offers end in one block; the others' end in the next ones.
+    pub const DISMISSED_PER_BLOCK_MAX: u32 = 16;
 
     #[pallet::config]
     pub trait Config:
@@ -101,6 +103,11 @@ pub mod pallet {
         ValueQuery,
     >;
 
+    /// Providers whose stake fell under the least: the next blocks take their offers out of the lists. Done at once,
+    /// it would add up to sixteen lists a seat to the work of a step or verdict.
+    #[pallet::storage]
+    pub type Dismissed<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, (), OptionQuery>;
+
     /// Stake of all providers, without what is unbonding.
     #[pallet::storage]
     pub type TotalStake<T: Config> = StorageValue<_, u128, ValueQuery>;
@@ -120,6 +127,8 @@ pub mod pallet {
         OfferAnnounced { provider: T::AccountId, effective_at: BlockNumberFor<T> },
         /// An announced offer is in force; with no models, the provider serves nothing.
         OfferEffective { provider: T::AccountId },
+        /// What was offered or announced ended, because the provider's stake is under the least.
+        OffersEnded { provider: T::AccountId },
         /// Locked stake was taken.
         Forfeited { provider: T::AccountId, amount: u128, burned: u128 },
         /// A score shrank for silence or a concession.
@@ -132,13 +141,13 @@ pub mod pallet {
     pub enum Error<T> {
         /// The account has no stake.
         NotAProvider,
-        /// The stake would be under the chain's minimum.
+        /// The stake is, or would be, under the chain's minimum.
         StakeTooSmall,
         /// More than the free stake was asked for.
         NotFree,
         /// Too many portions of stake are unbonding; withdraw first.
         TooManyUnbonding,
-        /// Nothing has finished unbonding.
+        /// Nothing has finished unbonding, and the provider is not yet to be forgotten.
         NothingToWithdraw,
         /// An offer names a model twice.
         DuplicateModel,
@@ -159,8 +168,9 @@ pub mod pallet {
     #[pallet::hooks]
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(now: BlockNumberFor<T>) -> Weight {
-            let offers = Self::put_offers_in_force(now);
-            T::WeightInfo::on_initialize(offers)
+            let begun = Self::put_offers_in_force(now);
+            let ended = Self::end_offers_of_the_dismissed();
+            T::WeightInfo::on_initialize(begun.saturating_add(ended))
         }
     }
 
@@ -187,7 +197,8 @@ pub mod pallet {
             Self::do_unstake(who, amount)
         }
 
-        /// Take back what has finished unbonding.
+        /// Take back what has finished unbonding. Who then has nothing left, or had nothing before, and is neither
+        /// at work nor barred, is forgotten.
         #[pallet::call_index(2)]
         #[pallet::weight(T::WeightInfo::withdraw())]
         pub fn withdraw(origin: OriginFor<T>) -> DispatchResult {

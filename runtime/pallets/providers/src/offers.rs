@@ -9,8 +9,8 @@ use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::traits::Saturating;
 
 use crate::{
-    Config, Error, Event, ModelOffer, Offer, OfferQueue, Offers, Pallet, PendingOffer, PendingOffers,
-    Providers, Serving,
+    Config, DISMISSED_PER_BLOCK_MAX, Dismissed, Error, Event, ModelOffer, Offer, OfferQueue, Offers, Pallet,
+    PendingOffer, PendingOffers, Providers, Serving,
 };
 
 /// Blocks after a full one that are tried before an announcement is refused.
@@ -18,7 +18,9 @@ const QUEUE_TRIES: u32 = 16;
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_announce(who: T::AccountId, offer: Offer) -> DispatchResult {
-        ensure!(Providers::<T>::contains_key(&who), Error::<T>::NotAProvider);
+        let provider = Providers::<T>::get(&who).ok_or(Error::<T>::NotAProvider)?;
+        // A place in the lists that nothing stands for would cost nothing to keep from others.
+        ensure!(Self::has_least_stake(&provider), Error::<T>::StakeTooSmall);
         let mut models: Vec<ModelId> = offer.models.iter().map(|model| model.model_id).collect();
         models.sort();
         models.dedup();
@@ -49,12 +51,39 @@ impl<T: Config> Pallet<T> {
             count = count.saturating_add(1);
             let due = PendingOffers::<T>::get(&who).filter(|pending| pending.effective_at == now);
             if let Some(pending) = due {
-                PendingOffers::<T>::remove(&who);
-                Self::replace_offer(&who, pending.offer);
-                Self::deposit_event(Event::OfferEffective { provider: who });
+                Self::put_in_force(who, pending.offer);
             }
         }
         count
+    }
+
+    fn put_in_force(who: T::AccountId, offer: Offer) {
+        if Self::is_too_small(&who) {
+            Self::end_offers(&who);
+            return;
+        }
+        PendingOffers::<T>::remove(&who);
+        Self::replace_offer(&who, offer);
+        Self::deposit_event(Event::OfferEffective { provider: who });
+    }
+
+    /// Ends the offers of those whose stake fell under the least, unless it was topped up meanwhile; answers how
+    /// many were looked at.
+    pub(crate) fn end_offers_of_the_dismissed() -> u32 {
+        let dismissed = Dismissed::<T>::iter_keys().take(DISMISSED_PER_BLOCK_MAX as usize);
+        let mut count = 0u32;
+        for who in dismissed.collect::<Vec<_>>() {
+            count = count.saturating_add(1);
+            Dismissed::<T>::remove(&who);
+            if Self::is_too_small(&who) {
+                Self::end_offers(&who);
+            }
+        }
+        count
+    }
+
+    fn is_too_small(who: &T::AccountId) -> bool {
+        Providers::<T>::get(who).is_none_or(|provider| !Self::has_least_stake(&provider))
     }
 
     /// What has a full list of providers is left out of the offer.
@@ -83,9 +112,24 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    pub(crate) fn remove_offers(who: &T::AccountId) {
+    /// Leaves nothing offered and nothing announced.
+    pub(crate) fn end_offers(who: &T::AccountId) {
+        if !Offers::<T>::contains_key(who) && !PendingOffers::<T>::contains_key(who) {
+            return;
+        }
         Self::withdraw_offer(who);
         PendingOffers::<T>::remove(who);
+        Self::deposit_event(Event::OffersEnded { provider: who.clone() });
+    }
+
+    /// Who offers or has announced something has the least stake, or loses its offers in one of the next blocks.
+    pub(crate) fn offers_are_staked() -> Result<(), &'static str> {
+        for who in Offers::<T>::iter_keys().chain(PendingOffers::<T>::iter_keys()) {
+            if Self::is_too_small(&who) && !Dismissed::<T>::contains_key(&who) {
+                return Err("an offer stands for which there is too little stake");
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn serving_index_matches_offers() -> Result<(), &'static str> {

@@ -11,7 +11,9 @@ use frame_support::traits::tokens::{Fortitude, Precision, Restriction};
 use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::traits::Saturating;
 
-use crate::{Config, Error, Event, HoldReason, Pallet, Provider, Providers, TotalStake, Unbonding};
+use crate::{
+    Config, Dismissed, Error, Event, HoldReason, Pallet, Provider, Providers, TotalStake, Unbonding,
+};
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_stake(
@@ -63,7 +65,7 @@ impl<T: Config> Pallet<T> {
         Providers::<T>::insert(&who, provider);
         if left == 0 {
             // Without stake nobody is drawn: its places in the lists of models are for others.
-            Self::remove_offers(&who);
+            Self::end_offers(&who);
         }
         TotalStake::<T>::mutate(|all| *all = all.saturating_sub(amount));
         Self::deposit_event(Event::Unstaked { provider: who, amount, release_at });
@@ -75,11 +77,10 @@ impl<T: Config> Pallet<T> {
         let now = frame_system::Pallet::<T>::block_number();
         let ready: u128 =
             provider.unbonding.iter().filter(|part| part.release_at <= now).map(|part| part.amount).sum();
-        ensure!(ready > 0, Error::<T>::NothingToWithdraw);
         provider.unbonding.retain(|part| part.release_at > now);
+        let gone = Self::is_gone(&provider);
+        ensure!(ready > 0 || gone, Error::<T>::NothingToWithdraw);
         T::Currency::release(&HoldReason::Stake.into(), &who, ready, Precision::Exact)?;
-        // Leaving must not end a bar: a barred account is remembered.
-        let gone = provider.stake == 0 && provider.unbonding.is_empty() && !Self::is_barred(&provider);
         if gone {
             Self::forget(&who);
         } else {
@@ -89,8 +90,16 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
+    /// Whether nothing is left of it: no stake, whole or on its way out, and no seat that works. Leaving must not end
+    /// a bar: a barred account is remembered until it is over.
+    fn is_gone(provider: &Provider<BlockNumberFor<T>>) -> bool {
+        let owns_nothing = provider.stake == 0 && provider.unbonding.is_empty();
+        owns_nothing && provider.working == 0 && !Self::is_barred(provider)
+    }
+
     fn forget(who: &T::AccountId) {
-        Self::remove_offers(who);
+        Self::end_offers(who);
+        Dismissed::<T>::remove(who);
         Providers::<T>::remove(who);
     }
 
@@ -117,7 +126,8 @@ impl<T: Config> Pallet<T> {
         })
     }
 
-    /// Takes locked stake away: pays the parts and burns the rest.
+    /// Takes locked stake away: pays the parts and burns the rest. Who is left with less than the least stake loses
+    /// its offers.
     ///
     /// # Errors
     /// When less is locked, or an account cannot receive its part.
@@ -125,11 +135,17 @@ impl<T: Config> Pallet<T> {
         let reason = HoldReason::Stake.into();
         let paid = payments.iter().try_fold(0u128, |sum, (_, amount)| sum.checked_add(*amount));
         let amount = paid.and_then(|paid| paid.checked_add(burned)).ok_or(Error::<T>::OutOfRange)?;
+        let mut falls = false;
         Self::with_provider(who, |provider| {
+            let had_enough = Self::has_least_stake(provider);
             provider.locked = provider.locked.checked_sub(amount).ok_or(Error::<T>::Inconsistent)?;
             provider.stake = provider.stake.checked_sub(amount).ok_or(Error::<T>::Inconsistent)?;
+            falls = had_enough && !Self::has_least_stake(provider);
             Ok(())
         })?;
+        if falls {
+            Dismissed::<T>::insert(who, ());
+        }
         for (to, part) in payments {
             let (exact, free) = (Precision::Exact, Restriction::Free);
             T::Currency::transfer_on_hold(&reason, who, to, *part, exact, free, Fortitude::Force)?;
@@ -177,6 +193,7 @@ impl<T: Config> Pallet<T> {
         if total != TotalStake::<T>::get() {
             return Err("the total stake is not the sum of stakes");
         }
+        Self::offers_are_staked()?;
         Self::serving_index_matches_offers()
     }
 }

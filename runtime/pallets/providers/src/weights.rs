@@ -16,6 +16,6 @@ pub trait WeightInfo {
     fn set_keys() -> Weight;
     /// [`crate::Call::rotate_encryption_key`], which its authorisation does once before.
     fn rotate() -> Weight;
-    /// Putting this many offers in force.
+    /// Putting this many offers in force, or ending them.
     fn on_initialize(offers: u32) -> Weight;
 }
