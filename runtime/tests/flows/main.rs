@@ -29,3 +29,4 @@ mod registrations;
 mod priority;
 mod statuses;
 mod store;
+mod proxies;
