@@ -40,7 +40,8 @@ impl GenesisSpec {
     /// The key-value pairs of the first state.
     ///
     /// # Errors
-    /// When the specification contradicts itself, such as an account named twice.
+    /// When the specification contradicts itself, such as an account named twice, or parameters that do not fit one
+    /// another.
     pub fn storage(&self) -> Result<Storage, String> {
         self.check()?;
         let mut balances: Vec<(AccountId, Balance)> =
@@ -80,7 +81,22 @@ impl GenesisSpec {
             }
             total = total.checked_add(*amount).ok_or("the endowments do not sum to an amount")?;
         }
-        self.check_validators()
+        self.check_validators()?;
+        self.check_params()
+    }
+
+    /// What would be fixed for the life of the chain.
+    fn check_params(&self) -> Result<(), String> {
+        self.params.check().map_err(|error| format!("the parameters do not fit one another: {error}"))?;
+        // A forfeited bond pays the requester a job fee, even into an account that has been emptied meanwhile.
+        let least = self.params.job_fee_min.get();
+        if least < EXISTENTIAL_DEPOSIT {
+            return Err(format!(
+                "the parameters do not fit one another: jobFeeMin is {least}, under the least of an account, \
+                 {EXISTENTIAL_DEPOSIT}"
+            ));
+        }
+        Ok(())
     }
 
     fn check_validators(&self) -> Result<(), String> {

@@ -30,3 +30,4 @@ mod priority;
 mod statuses;
 mod store;
 mod proxies;
+mod parameters;

@@ -6,6 +6,7 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
+use crate::fees::PROTOCOL_FEE_BURNED_PERCENT;
 use crate::units::{Amount, OutOfRange, Tokens};
 
 /// Most seats of one job over all rounds (clause J11).
@@ -29,6 +30,11 @@ pub const CANDIDATES_MAX: u32 = 256;
 pub const VERIFIERS_DEFAULT: u8 = 2;
 /// Verifiers where much is at stake: chance of a share f to hold all seats falls from f² to f⁴.
 pub const VERIFIERS_HIGH: u8 = 4;
+
+/// Blocks to a draw, at the least: its randomness then is not that of the next block, whose proposer may know it.
+const DRAW_DELAY_MIN: u32 = 2;
+/// Jobs of the smallest fee after which an executor is no newcomer any more.
+const NEWCOMER_JOBS: u128 = 10;
 
 /// Heights are blocks, amounts base units, shares per cent.
 #[derive(
@@ -96,6 +102,38 @@ pub struct Params {
     pub stake_min: Amount,
 }
 
+/// Parameters that contradict one another, or with which no job could be done. Each names what to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParamsError {
+    /// The seed of a draw would be known when it is asked for, or to the proposer of the next block alone.
+    #[error("executorDrawDelay and verifierDrawDelay must be at least {DRAW_DELAY_MIN} blocks")]
+    DrawDelay,
+    /// A phase would end before anybody could act.
+    #[error(
+        "acceptWindow, revealWindow, concedeWindow, verdictWindow, challengeWindow, dataWindow and answerWindow \
+         must be at least 1 block"
+    )]
+    Window,
+    /// Stake could be gone before its job is beyond dispute.
+    #[error("unbondingWindow must be at least challengeWindow and concedeWindow together")]
+    Unbonding,
+    /// No computing deadline would follow from it.
+    #[error("prefillTokensPerBlock and decodeTokensPerBlock must be at least 1")]
+    Speed,
+    /// It is a share of a hundred.
+    #[error("recheckPercent must be at most 100")]
+    Recheck,
+    /// Newcomers would be told from others by another measure than the documented one.
+    #[error(
+        "newcomerScore must be what {NEWCOMER_JOBS} jobs of jobFeeMin burn, \
+         {PROTOCOL_FEE_BURNED_PERCENT} per cent of each, or 0, with which nobody is a newcomer"
+    )]
+    NewcomerScore,
+    /// Nothing would stand for an answer, an offer or a step.
+    #[error("stepFee, jobFeeMin and stakeMin must be more than 0")]
+    Nothing,
+}
+
 impl Params {
     /// The shipped parameters, for blocks of one second.
     pub const MAIN: Self = Self {
@@ -135,6 +173,52 @@ impl Params {
         ..Self::MAIN
     };
 
+    /// Whether the parameters fit one another, so that a chain can begin with them.
+    ///
+    /// # Errors
+    /// [`ParamsError`]: the first relation that does not hold.
+    pub const fn check(&self) -> Result<(), ParamsError> {
+        if self.executor_draw_delay < DRAW_DELAY_MIN || self.verifier_draw_delay < DRAW_DELAY_MIN {
+            return Err(ParamsError::DrawDelay);
+        }
+        if self.has_an_empty_window() {
+            return Err(ParamsError::Window);
+        }
+        let disputable = self.challenge_window.saturating_add(self.concede_window);
+        if self.unbonding_window < disputable {
+            return Err(ParamsError::Unbonding);
+        }
+        if self.prefill_tokens_per_block == 0 || self.decode_tokens_per_block == 0 {
+            return Err(ParamsError::Speed);
+        }
+        if self.recheck_percent > 100 {
+            return Err(ParamsError::Recheck);
+        }
+        self.check_money()
+    }
+
+    const fn has_an_empty_window(&self) -> bool {
+        self.accept_window == 0
+            || self.reveal_window == 0
+            || self.concede_window == 0
+            || self.verdict_window == 0
+            || self.challenge_window == 0
+            || self.data_window == 0
+            || self.answer_window == 0
+    }
+
+    const fn check_money(&self) -> Result<(), ParamsError> {
+        if self.step_fee.get() == 0 || self.job_fee_min.get() == 0 || self.stake_min.get() == 0 {
+            return Err(ParamsError::Nothing);
+        }
+        let score = self.newcomer_score.get();
+        let burned = self.job_fee_min.get().checked_mul(NEWCOMER_JOBS * PROTOCOL_FEE_BURNED_PERCENT);
+        match burned {
+            Some(burned) if score == 0 || score == burned / 100 => Ok(()),
+            _ => Err(ParamsError::NewcomerScore),
+        }
+    }
+
     /// Blocks that an executor has from its acceptance to its commitment.
     ///
     /// # Errors
@@ -171,18 +255,11 @@ impl Params {
     }
 }
 
-// A provider must stay slashable until every job it served is beyond challenge and verdict.
+const _: () = assert!(matches!(Params::MAIN.check(), Ok(())));
+const _: () = assert!(matches!(Params::DEVELOPMENT.check(), Ok(())));
+// A provider stays slashable until every job it served is beyond challenge and verdict.
 const _: () =
     assert!(Params::MAIN.unbonding_window >= Params::MAIN.challenge_window + Params::MAIN.verdict_window);
-const _: () = assert!(
-    Params::DEVELOPMENT.unbonding_window
-        >= Params::DEVELOPMENT.challenge_window + Params::DEVELOPMENT.concede_window
-);
-const _: () = assert!(Params::MAIN.executor_draw_delay >= 2);
-const _: () = assert!(
-    Params::MAIN.newcomer_score.get()
-        == 10 * Params::MAIN.job_fee_min.get() * crate::fees::PROTOCOL_FEE_BURNED_PERCENT / 100
-);
 
 fn twice_ceil(tokens: u32, per_block: u32) -> Result<u32, OutOfRange> {
     let twice = tokens.checked_mul(2).ok_or(OutOfRange)?;
@@ -206,5 +283,28 @@ mod tests {
         assert_eq!(p.execute_window(Tokens::new(64), Tokens::new(512)), Ok(2 + 103 + 10));
         assert_eq!(p.verify_window(Tokens::new(64), Tokens::new(512)), Ok(12 + 10));
         assert_eq!(p.execute_window(Tokens::new(u32::MAX), Tokens::ZERO), Err(OutOfRange));
+    }
+    #[test]
+    fn parameters_that_contradict_one_another_are_told() {
+        let main = Params::MAIN;
+        let cases = [
+            (ParamsError::DrawDelay, Params { executor_draw_delay: 1, ..main.clone() }),
+            (ParamsError::DrawDelay, Params { verifier_draw_delay: 1, ..main.clone() }),
+            (ParamsError::Window, Params { accept_window: 0, ..main.clone() }),
+            (ParamsError::Window, Params { answer_window: 0, ..main.clone() }),
+            (ParamsError::Unbonding, Params { unbonding_window: 14_459, ..main.clone() }),
+            (ParamsError::Unbonding, Params { challenge_window: u32::MAX, ..main.clone() }),
+            (ParamsError::Speed, Params { decode_tokens_per_block: 0, ..main.clone() }),
+            (ParamsError::Recheck, Params { recheck_percent: 101, ..main.clone() }),
+            (ParamsError::NewcomerScore, Params { newcomer_score: Amount::new(1), ..main.clone() }),
+            (ParamsError::NewcomerScore, Params { job_fee_min: Amount::new(u128::MAX), ..main.clone() }),
+            (ParamsError::Nothing, Params { job_fee_min: Amount::ZERO, ..main.clone() }),
+            (ParamsError::Nothing, Params { stake_min: Amount::ZERO, ..main.clone() }),
+        ];
+        for (error, params) in cases {
+            assert_eq!(params.check(), Err(error), "{params:?}");
+        }
+        assert_eq!(Params { unbonding_window: 14_460, ..main.clone() }.check(), Ok(()));
+        assert_eq!(Params { newcomer_score: Amount::ZERO, ..main }.check(), Ok(()));
     }
 }
