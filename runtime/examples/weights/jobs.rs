@@ -43,13 +43,17 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
     for jobs in LOTS {
         honest(town, samples, jobs);
         disputed(town, samples, jobs);
-        contested(town, samples, jobs);
+        asked_for(town, samples, jobs);
     }
     // From here on the pot pays for fresh verifiers.
     let funds = town.signed(&alice(), vec![transfer(&AccountId::from(pot()), POT)]);
     town.block(funds);
     for jobs in LOTS {
         looked_at_again(town, samples, jobs);
+    }
+    // Each of these jobs bars five providers for longer than is measured here: few of them, and last.
+    for jobs in [2, 4, 6, 8] {
+        contested(town, samples, jobs);
     }
     signatures(samples);
 }
@@ -70,21 +74,19 @@ fn honest(town: &mut Town, samples: &mut Samples, jobs: usize) {
     close(town, samples, &ids);
 }
 
-/// Settled jobs that are contested, or whose answer is asked for on the ledger.
-fn contested(town: &mut Town, samples: &mut Samples, jobs: usize) {
-    let ids = settled(town, samples, jobs);
-    while ids.iter().any(|id| !matches!(town.market.job(*id).phase, Phase::Settled { .. })) {
-        town.block(vec![]);
-    }
+/// Settled jobs whose answer is asked for on the ledger.
+fn asked_for(town: &mut Town, samples: &mut Samples, jobs: usize) {
+    let ids = settled_for_now(town, samples, jobs);
     let key = SealingSecret::from_bytes([60; 32]).public();
     let ask = |id: &JobId| RuntimeCall::Jobs(JobsCall::need_answer { job: *id, key });
     let asked = town.signed(&alice(), ids.iter().map(ask).collect());
     town.take("need_answer", asked, samples);
     close(town, samples, &ids);
-    let ids = settled(town, samples, jobs);
-    while ids.iter().any(|id| !matches!(town.market.job(*id).phase, Phase::Settled { .. })) {
-        town.block(vec![]);
-    }
+}
+
+/// Settled jobs that are contested, and in which the validators find against every seat.
+fn contested(town: &mut Town, samples: &mut Samples, jobs: usize) {
+    let ids = settled_for_now(town, samples, jobs);
     let contest = |id: &JobId| RuntimeCall::Jobs(JobsCall::challenge { job: *id });
     let contests = town.signed(&alice(), ids.iter().map(contest).collect());
     town.take("challenge", contests, samples);
@@ -128,6 +130,15 @@ fn settled(town: &mut Town, samples: &mut Samples, jobs: usize) -> Vec<JobId> {
     commit_all(town, samples, &ids, |_| right(1));
     let reveals = ids.iter().map(|id| town.market.reveal(*id, right(1))).collect();
     town.take("reveal", reveals, samples);
+    ids
+}
+
+/// The same, once nobody looks at them again.
+fn settled_for_now(town: &mut Town, samples: &mut Samples, jobs: usize) -> Vec<JobId> {
+    let ids = settled(town, samples, jobs);
+    while ids.iter().any(|id| !matches!(town.market.job(*id).phase, Phase::Settled { .. })) {
+        town.block(vec![]);
+    }
     ids
 }
 
