@@ -4,7 +4,6 @@ use assay_manifest::{Digest32, JobId};
 use assay_protocol::commitment::{Claim, Finish, input_commit};
 use assay_protocol::job::{Party, Seat};
 use assay_protocol::record::{Policy, PublicRecord};
-use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler, prompt_hash};
 use assay_protocol::seal::{
     Content, Delivery, Entropy, InputParcel, Parcel, SealingSecret, WorkParcel, package_hash,
 };
@@ -16,7 +15,7 @@ use sp_core::Pair;
 
 use crate::answers::salt;
 use crate::jobs::{Lot, authorize, close, drawn_and_committed, first};
-use crate::market::{N_IN, N_MAX, record, work_key_of};
+use crate::market::{N_MAX, question, record, work_key_of};
 use crate::samples::Samples;
 use crate::town::Town;
 
@@ -71,24 +70,9 @@ fn complaint() -> SeatStep {
     SeatStep::Complain { secret: Digest32::from_bytes(*secret().as_bytes()) }
 }
 
-fn request(n_max: u32) -> Request {
-    Request {
-        version: REQUEST_VERSION,
-        prompt: Prompt::Text("one and one?".into()),
-        now_s: 1,
-        n_in: N_IN as u32,
-        prompt_hash: prompt_hash(&[1]),
-        max_tokens: n_max,
-        stop: vec![],
-        sampler: Sampler::greedy(),
-        seed: None,
-        salt_hash: salt().hash(),
-    }
-}
-
 fn asking(n_max: u32) -> PublicRecord {
     PublicRecord {
-        input_commit: input_commit(&salt(), &request(n_max).to_bytes()),
+        input_commit: input_commit(&salt(), &question(n_max).to_bytes()),
         n_max: Tokens::new(n_max),
         ..record(Policy::Verified { verifiers: 2 })
     }
@@ -106,7 +90,7 @@ fn posted(town: &Town, id: JobId, seat: &Seat, tokens: &[u32]) -> UncheckedExtri
         content: Content::Work(&job.record, &claim),
     };
     let reply_key = SealingSecret::from_bytes([90; 32]).public();
-    let input = InputParcel { salt: salt(), request: request(tokens.len() as u32), reply_key };
+    let input = InputParcel { salt: salt(), request: question(tokens.len() as u32), reply_key };
     let parcel = Parcel::Work(WorkParcel::of(&input, tokens, claim.finish));
     let package = delivery.seal(&parcel, &secret().public(), Entropy::from_bytes([77; 32])).expect("it fits");
     let party = Party::Seat(seat.index);

@@ -4,7 +4,7 @@ use assay_manifest::{Digest32, JobId};
 use assay_protocol::commitment::{Claim, Finish, Opening, input_commit};
 use assay_protocol::job::{Party, Phase, Seat, SeatOutcome, Verdict};
 use assay_protocol::record::PublicRecord;
-use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler, prompt_hash};
+use assay_protocol::request::{Prompt, Request};
 use assay_protocol::seal::{
     AnswerParcel, Content, Delivery, Entropy, InputParcel, Parcel, SealingSecret, WorkParcel, package_hash,
 };
@@ -25,24 +25,8 @@ fn entropy() -> Entropy {
     Entropy::from_bytes([77; 32])
 }
 
-/// A request that opens to its commitment, unlike the plain bytes of other tests.
-fn request() -> Request {
-    Request {
-        version: REQUEST_VERSION,
-        prompt: Prompt::Text("one and one?".into()),
-        now_s: 1,
-        n_in: N_IN as u32,
-        prompt_hash: prompt_hash(&[1]),
-        max_tokens: N_MAX as u32,
-        stop: vec![],
-        sampler: Sampler::greedy(),
-        seed: None,
-        salt_hash: salt().hash(),
-    }
-}
-
 fn sealed_record() -> PublicRecord {
-    PublicRecord { input_commit: input_commit(&salt(), &request().to_bytes()), ..two() }
+    PublicRecord { input_commit: input_commit(&salt(), &question(N_MAX as u32).to_bytes()), ..two() }
 }
 
 fn input_parcel(request: Request) -> InputParcel {
@@ -50,7 +34,7 @@ fn input_parcel(request: Request) -> InputParcel {
 }
 
 fn work_parcel(tokens: &[u32]) -> Parcel {
-    Parcel::Work(WorkParcel::of(&input_parcel(request()), tokens, Finish::Eos))
+    Parcel::Work(WorkParcel::of(&input_parcel(question(N_MAX as u32)), tokens, Finish::Eos))
 }
 
 fn post_fee(package: &[u8]) -> u128 {
@@ -274,7 +258,7 @@ fn a_requester_that_posts_another_input_pays_a_tenth() {
     let executor = market.executor(id);
     let asks = need(&market, id, &executor, &secret(60));
     market.take(asks);
-    let other = Request { prompt: Prompt::Text("two and two?".into()), ..request() };
+    let other = Request { prompt: Prompt::Text("two and two?".into()), ..question(N_MAX as u32) };
     let package = input_package(&market, id, &executor, input_parcel(other));
     let fee = post_fee(&package);
     let posted = post_input(&market, id, &executor, package);
@@ -299,7 +283,7 @@ fn an_executor_that_gets_its_input_on_the_ledger_accepts_and_answers() {
         market.refuses(&post(&market, id, Party::Seat(executor.index), vec![0; 256])),
         "an executor does not answer to itself"
     );
-    let package = input_package(&market, id, &executor, input_parcel(request()));
+    let package = input_package(&market, id, &executor, input_parcel(question(N_MAX as u32)));
     let posted = post_input(&market, id, &executor, package);
     market.take(posted);
     let accept = market.step(id, executor.index, SeatStep::Accept);

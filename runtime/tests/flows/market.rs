@@ -7,6 +7,7 @@ use assay_protocol::job::{Job, Phase, Seat, SeatOutcome, SettlementRecord, verdi
 use assay_protocol::params::Params;
 use assay_protocol::party::{AccountBytes, Role};
 use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
+use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler, prompt_hash};
 use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::{SeatStep, Signature};
 use assay_protocol::units::{Amount, Height, Price, Tokens};
@@ -140,6 +141,22 @@ pub fn record(policy: Policy) -> PublicRecord {
         direct_executor: None,
         parent: None,
         verified_range: None,
+    }
+}
+
+/// A request that opens to its commitment, unlike the plain bytes of the other records.
+pub fn question(n_max: u32) -> Request {
+    Request {
+        version: REQUEST_VERSION,
+        prompt: Prompt::Text("one and one?".into()),
+        now_s: 1,
+        n_in: N_IN as u32,
+        prompt_hash: prompt_hash(&[1]),
+        max_tokens: n_max,
+        stop: vec![],
+        sampler: Sampler::greedy(),
+        seed: None,
+        salt_hash: salt().hash(),
     }
 }
 

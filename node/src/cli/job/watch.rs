@@ -70,6 +70,8 @@ impl Hand {
                     context
                         .output()
                         .say("an executor waits for the input: name the key that paid, with --key")?;
+                    // Said once is enough.
+                    self.order = None;
                     return Ok(());
                 }
             };

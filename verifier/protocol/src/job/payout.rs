@@ -87,7 +87,7 @@ impl Run<'_> {
     fn phase_after(&self, end: &End) -> Result<Phase, Refusal> {
         let closes_at = self.later(self.context.params.challenge_window)?;
         Ok(match end {
-            End::Agreed(_) if self.is_looked_at_again(end) => {
+            _ if self.is_looked_at_again(end) => {
                 let draw_at = self.later(self.context.params.verifier_draw_delay)?;
                 Phase::Sampling { draw_at, closes_at }
             }
