@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use assay_node::ledger::FinalizedBlock;
-use assay_protocol::job::{Job, SettlementRecord};
+use assay_protocol::job::{Job, SeatRecord, SettlementRecord};
 use assay_protocol::party::AccountBytes;
 use assay_runtime::{Balance, RuntimeEvent, RuntimeHoldReason};
 use pallet_transaction_payment::Event::TransactionFeePaid;
@@ -102,31 +102,35 @@ impl World {
         Ok(())
     }
 
-    /// What later records say that somebody got since the last one, the pot has paid now.
+    /// What seats of settled jobs got since the last block is what the pot has paid; records say the same.
     fn check_looks(
-        &self,
+        &mut self,
         records: &[SettlementRecord],
         paid_by_pot: &BTreeMap<AccountBytes, Balance>,
     ) -> Result<(), String> {
-        let mut stated = BTreeMap::<AccountBytes, Balance>::new();
-        for record in records {
-            let all = &self.tracked[&record.job].records;
-            let at = all.iter().position(|other| other == record).unwrap_or_default();
-            let Some(last) = at.checked_sub(1).map(|before| &all[before]) else { continue };
-            let before =
-                |index| last.seats.iter().find(|seat| seat.index == index).map_or(0, |seat| seat.paid.get());
-            for seat in record.seats.iter() {
-                let more = seat.paid.get().checked_sub(before(seat.index));
-                *stated.entry(seat.provider).or_default() += more.ok_or("a later record takes pay back")?;
+        let mut grown = BTreeMap::<AccountBytes, Balance>::new();
+        for job in &self.open {
+            let Some(tracked) = self.tracked.get_mut(&job.id) else { continue };
+            let Some(settlement) = tracked.records.first() else { continue };
+            if tracked.paid.is_empty() {
+                tracked.paid = settlement.seats.iter().map(|seat| (seat.index, seat.paid.get())).collect();
+            }
+            for seat in &job.seats {
+                let before = tracked.paid.insert(seat.index, seat.paid.get()).unwrap_or(0);
+                let more = seat.paid.get().checked_sub(before).ok_or("pay is taken back")?;
+                *grown.entry(seat.provider).or_default() += more;
             }
         }
-        for (who, amount) in stated {
-            let paid = paid_by_pot.get(&who).copied().unwrap_or(0);
-            if paid < amount {
-                return Err(format!(
-                    "records are true: {} was to get {amount}, and got {paid}",
-                    hex::encode(who)
-                ));
+        grown.retain(|_, amount| *amount > 0);
+        if grown != *paid_by_pot {
+            return Err(format!("the pot pays for looks: seats got {grown:?}, it paid {paid_by_pot:?}"));
+        }
+        for record in records {
+            let tracked = &self.tracked[&record.job];
+            let is_last = tracked.records.last() == Some(record);
+            let stated = |seat: &SeatRecord| tracked.paid.get(&seat.index) == Some(&seat.paid.get());
+            if is_last && !tracked.paid.is_empty() && !record.seats.iter().all(stated) {
+                return Err(format!("records are true: {} says other pay than the seats", record.job));
             }
         }
         Ok(())
@@ -156,7 +160,10 @@ impl World {
     }
 
     /// The records that settle a job, without those that say more of one.
-    fn firsts<'a>(&'a self, records: &'a [SettlementRecord]) -> impl Iterator<Item = &'a SettlementRecord> {
+    pub fn firsts<'a>(
+        &'a self,
+        records: &'a [SettlementRecord],
+    ) -> impl Iterator<Item = &'a SettlementRecord> {
         records.iter().filter(|record| self.tracked[&record.job].records.first() == Some(record))
     }
 

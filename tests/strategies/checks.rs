@@ -1,12 +1,12 @@
 //! What must hold after every block, and at the end of every job.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_manifest::{Digest32, JobId};
 use assay_protocol::job::{Job, Party, Phase, SeatOutcome, SettlementRecord, Verdict};
 use assay_protocol::party::{AccountBytes, Role};
 use assay_protocol::receipt::Receipt;
-use assay_runtime::RuntimeEvent;
+use assay_runtime::{Balance, RuntimeEvent};
 use pallet_assay_jobs::Event;
 use pallet_assay_providers::Event as Provided;
 
@@ -27,6 +27,8 @@ pub struct Tracked {
     executor_committed: Option<(u8, u32)>,
     /// The settlement, and what was said of it later.
     pub records: Vec<SettlementRecord>,
+    /// What each seat has got, once the job is settled.
+    pub paid: BTreeMap<u8, Balance>,
 }
 
 type Holds = Result<(), String>;
@@ -45,7 +47,9 @@ impl World {
         self.check_stakes(made)?;
         for record in &records {
             self.check_judgement(record)?;
-            self.check_requester(record)?;
+        }
+        for settlement in self.firsts(&records) {
+            self.check_requester(settlement)?;
         }
         for job in &self.open {
             self.check_job(job, height)?;
@@ -213,7 +217,8 @@ impl World {
         Some([value, truth.later.value(&record.job, later, &claim)])
     }
 
-    /// An honest buyer pays for steps, for what was settled, and otherwise only where no executor accepted.
+    /// An honest buyer pays for steps, for what was settled, and otherwise only where no executor accepted. What is
+    /// found out after the settlement takes back the verdict of a job, and no payment.
     fn check_requester(&self, record: &SettlementRecord) -> Holds {
         let paid = record.payments;
         let job_fee = assay_protocol::fees::job_fee(&record.request, record.request.n_max);
