@@ -92,8 +92,9 @@ mod tests {
 
     #[test]
     fn the_smallest_job_pays_three_times_for_the_work_of_the_longest() {
-        // A unit of weight costs a base unit.
-        let draws = Measured::on_initialize(u32::from(ROUNDS_MAX) + 1);
+        // A unit of weight costs a base unit. An executor for each round, the verifiers, a fresh one; a deadline at
+        // which nobody is fined takes a seventh of a draw, and fines pay for others.
+        let draws = Measured::on_initialize(u32::from(ROUNDS_MAX) + 2);
         let step = Measured::step().saturating_add(Measured::authorize_step());
         let path = Measured::request().saturating_add(draws);
         assert!(Params::MAIN.job_fee_min.get() >= 3 * u128::from(path.ref_time()));

@@ -15,97 +15,97 @@ const fn us(microseconds: u64) -> Weight {
 
 /// A key of the state that is read, and one that is written, its part of the state root and of the durable
 /// write included.
-pub const DATABASE: RuntimeDbWeight = RuntimeDbWeight { read: 11_000_000, write: 45_000_000 };
+pub const DATABASE: RuntimeDbWeight = RuntimeDbWeight { read: 12_000_000, write: 59_000_000 };
 
 impl pallet_assay_artifacts::WeightInfo for Measured {
     fn register() -> Weight {
-        us(86)
+        us(130)
     }
     fn unregister() -> Weight {
-        us(71)
+        us(77)
     }
     fn state_edge() -> Weight {
-        us(79)
+        us(120)
     }
     fn withdraw_edge() -> Weight {
-        us(92)
+        us(130)
     }
     fn commit_prior() -> Weight {
-        us(62)
+        us(77)
     }
     fn open_prior() -> Weight {
-        us(190)
+        us(200)
     }
     fn withdraw_prior() -> Weight {
-        us(79)
+        us(85)
     }
     fn state_status() -> Weight {
-        us(47)
+        us(67)
     }
 }
 
 impl pallet_assay_providers::WeightInfo for Measured {
     fn stake() -> Weight {
-        us(260)
+        us(340)
     }
     fn unstake() -> Weight {
-        us(190)
+        us(700)
     }
     fn withdraw() -> Weight {
-        us(520)
+        us(430)
     }
     fn set_offer(models: u32) -> Weight {
-        us(160).saturating_add(us(2).saturating_mul(models.into()))
+        us(160).saturating_add(us(3).saturating_mul(models.into()))
     }
     fn set_keys() -> Weight {
-        us(290)
+        us(300)
     }
     fn rotate() -> Weight {
-        us(180)
+        us(190)
     }
     fn on_initialize(offers: u32) -> Weight {
-        us(20).saturating_add(us(480).saturating_mul(offers.into()))
+        us(20).saturating_add(us(5_900).saturating_mul(offers.into()))
     }
 }
 
 impl pallet_assay_jobs::WeightInfo for Measured {
     fn request() -> Weight {
-        us(710)
+        us(420)
     }
     fn step() -> Weight {
-        us(590)
+        us(650)
     }
     fn complain() -> Weight {
-        us(50_000)
+        us(51_000)
     }
     fn post(bytes: u32) -> Weight {
-        us(660).saturating_add(us(6).saturating_mul(u64::from(bytes.div_ceil(1_024))))
+        us(730).saturating_add(us(8).saturating_mul(u64::from(bytes.div_ceil(1_024))))
     }
     fn authorize_post(bytes: u32) -> Weight {
-        us(54).saturating_add(us(1).saturating_mul(u64::from(bytes.div_ceil(1_024))))
+        us(57).saturating_add(us(1).saturating_mul(u64::from(bytes.div_ceil(1_024))))
     }
     fn need_answer() -> Weight {
-        us(250)
+        us(240)
     }
     fn challenge() -> Weight {
         us(320)
     }
     fn rule(signatures: u32) -> Weight {
-        us(700).saturating_add(us(35).saturating_mul(signatures.into()))
+        us(52).saturating_add(us(36).saturating_mul(signatures.into()))
     }
     fn authorize_step() -> Weight {
-        us(53)
+        us(54)
     }
     fn reveal() -> Weight {
-        us(460)
+        us(660)
     }
     fn verdict(signatures: u32) -> Weight {
-        us(700).saturating_add(us(35).saturating_mul(signatures.into()))
+        us(1_100).saturating_add(us(36).saturating_mul(signatures.into()))
     }
     fn poke() -> Weight {
-        us(920)
+        us(660)
     }
     fn on_initialize(jobs: u32) -> Weight {
-        us(20).saturating_add(us(920).saturating_mul(jobs.into()))
+        us(20).saturating_add(us(660).saturating_mul(jobs.into()))
     }
 }

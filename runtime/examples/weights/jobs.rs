@@ -44,6 +44,7 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
         honest(town, samples, jobs);
         disputed(town, samples, jobs);
         asked_for(town, samples, jobs);
+        silent(town, samples, jobs);
     }
     // From here on the pot pays for fresh verifiers.
     let funds = town.signed(&alice(), vec![transfer(&AccountId::from(pot()), POT)]);
@@ -170,6 +171,22 @@ fn disputed(town: &mut Town, samples: &mut Samples, jobs: usize) {
     let verdicts = ids.iter().map(|id| town.market.verdict(*id, Some(right(1)))).collect();
     town.take("verdict", verdicts, samples);
     close(town, samples, &ids);
+}
+
+/// No verifier says a word, nor does anybody in their stead: every deadline fines four.
+fn silent(town: &mut Town, samples: &mut Samples, jobs: usize) {
+    let ids = drawn_and_committed(town, samples, &Lot::ordinary(), jobs);
+    let seats =
+        |town: &Town| ids.iter().filter_map(|id| town.market.find(*id)).map(|job| job.seats.len()).sum();
+    let mut before: usize = seats(town);
+    while before > 0 {
+        let us = town.block(vec![]);
+        let after = seats(town);
+        if after > before {
+            samples.add("deadline_silent", jobs, us);
+        }
+        before = after;
+    }
 }
 
 /// Requests, both draws, acceptance and the executor's commitment.

@@ -35,17 +35,20 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
         }
         take(town, samples, "unstake", each(|_| RuntimeCall::Providers(Call::unstake { amount: STAKE / 4 })));
     }
+    // A whole provider leaves sixteen full lists: while it is one, it fills each of them.
     let joining = PROVIDERS;
-    take(town, samples, "building", [(joining, stake_call(joining))].into_iter());
-    take(town, samples, "building", [(joining, set_offer(full_offer()))].into_iter());
-    town.pass("building", 0, samples);
-    town.pass("building", 0, samples);
-    let all = RuntimeCall::Providers(Call::unstake { amount: STAKE });
-    take(town, samples, "building", [(joining, all)].into_iter());
+    for _ in 0..3 {
+        take(town, samples, "building", [(joining, stake_call(joining))].into_iter());
+        take(town, samples, "building", [(joining, set_offer(full_offer()))].into_iter());
+        town.pass("building", 0, samples);
+        town.pass("building", 0, samples);
+        let all = RuntimeCall::Providers(Call::unstake { amount: STAKE });
+        take(town, samples, "unstake_all", [(joining, all)].into_iter());
+        town.pass("leave_16", 1, samples);
+    }
     for _ in 0..UNBONDING {
         town.pass("building", 0, samples);
     }
-    // A whole provider leaves sixteen full lists.
     take(town, samples, "withdraw", [(joining, RuntimeCall::Providers(Call::withdraw {}))].into_iter());
 }
 

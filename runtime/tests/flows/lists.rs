@@ -179,7 +179,7 @@ fn pass(blocks: u32) {
 }
 
 fn listed() -> Vec<AccountId> {
-    Serving::<Runtime>::get(model(), spec()).into_inner()
+    Serving::<Runtime>::get(model(), spec()).into_iter().map(|place| place.provider).collect()
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn accounts_that_took_their_stake_out_keep_nobody_out_of_a_list() {
         }
         stake(PLACES);
         announce(PLACES).unwrap();
-        pass(params().offer_delay + 16);
+        pass(params().offer_delay + 32);
         assert_eq!(listed(), [one(PLACES)]);
     });
 }
@@ -211,7 +211,7 @@ fn offers_of_other_definitions_keep_nobody_out_of_a_list() {
         }
         stake(PLACES);
         announce(PLACES).unwrap();
-        pass(params().offer_delay + 16);
+        pass(params().offer_delay + 32);
         assert_eq!(listed(), [one(PLACES)]);
         assert_eq!(Serving::<Runtime>::get(model(), foreign.models[0].spec_id).len(), PLACES as usize);
     });
@@ -225,13 +225,13 @@ fn convicted_accounts_keep_nobody_out_of_a_list() {
             stake(n);
             announce(n).unwrap();
         }
-        pass(params().offer_delay + 16);
+        pass(params().offer_delay + 32);
         assert_eq!(listed().len(), PLACES as usize, "those who have staked fill it");
         (0..PLACES).for_each(convict);
         pass(1);
         stake(PLACES);
         announce(PLACES).unwrap();
-        pass(params().offer_delay + 16);
+        pass(params().offer_delay + 32);
         assert_eq!(listed(), [one(PLACES)]);
     });
 }

@@ -161,6 +161,7 @@ fn who_unstakes_everything_makes_room_in_the_lists_of_models() {
     };
     assert!(serving(&market));
     assert_eq!(send(&mut market, 0, ProvidersCall::unstake { amount: STAKE }), None);
+    market.net.blocks(1);
     assert!(!serving(&market));
 }
 

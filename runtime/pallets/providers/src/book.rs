@@ -10,8 +10,8 @@ use frame_system::pallet_prelude::BlockNumberFor;
 
 use crate::score::decayed;
 use crate::{
-    Config, Error, ModelOffer, Offer, Offers, Pallet, PendingOffer, PendingOffers, Provider, Providers,
-    Serving, TotalStake,
+    Config, Error, Listed, Offer, Offers, Pallet, PendingOffer, PendingOffers, Provider, Providers, Serving,
+    TotalStake,
 };
 
 /// A provider with the offer in force and the one announced.
@@ -27,28 +27,25 @@ impl<T: Config> Pallet<T> {
     /// free stake.
     pub fn contenders(model: &ModelId, spec: &SpecId) -> Vec<Contender> {
         let serving = Serving::<T>::get(model, spec);
-        serving.iter().filter_map(|who| Self::contender(who, model, spec)).collect()
+        serving.into_iter().filter_map(Self::contender).collect()
     }
 
-    fn contender(who: &T::AccountId, model: &ModelId, spec: &SpecId) -> Option<Contender> {
-        let provider = Providers::<T>::get(who)?;
-        let offer = Offers::<T>::get(who)?;
-        let exact = |offered: &&ModelOffer| (offered.model_id, offered.spec_id) == (*model, *spec);
-        let terms = offer.models.iter().find(exact)?;
+    fn contender(place: Listed<T::AccountId>) -> Option<Contender> {
+        let provider = Providers::<T>::get(&place.provider)?;
         if Self::is_barred(&provider) || !Self::has_least_stake(&provider) {
             return None;
         }
         Some(Contender {
             candidate: Candidate {
-                provider: who.clone().into(),
+                provider: place.provider.into(),
                 free_stake: Amount::new(provider.free_stake()),
             },
             work_key: provider.work_key,
             encryption_key: provider.encryption_key,
-            input: terms.input,
-            output: terms.output,
-            verify: terms.verify,
-            has_capacity: provider.working < offer.capacity,
+            input: place.input,
+            output: place.output,
+            verify: place.verify,
+            has_capacity: provider.working < place.capacity,
         })
     }
 
@@ -77,10 +74,11 @@ impl<T: Config> Pallet<T> {
     /// Who serves a model, by these definitions or by any; the first `limit` in the order of the storage.
     pub fn serving(model: &ModelId, spec: Option<&SpecId>, limit: u32) -> Vec<T::AccountId> {
         let limit = limit.try_into().unwrap_or(usize::MAX);
-        match spec {
-            Some(spec) => Serving::<T>::get(model, spec).into_iter().take(limit).collect(),
-            None => Serving::<T>::iter_prefix_values(model).flatten().take(limit).collect(),
-        }
+        let lists: Box<dyn Iterator<Item = _>> = match spec {
+            Some(spec) => Box::new(std::iter::once(Serving::<T>::get(model, spec))),
+            None => Box::new(Serving::<T>::iter_prefix_values(model)),
+        };
+        lists.flatten().map(|place| place.provider).take(limit).collect()
     }
 
     /// A provider with the offer in force and the one announced.

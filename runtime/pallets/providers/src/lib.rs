@@ -19,14 +19,14 @@ mod types;
 pub mod weights;
 
 pub use pallet::*;
-pub use types::{HardwareClass, ModelOffer, Offer, PendingOffer, Provider, Unbonding};
+pub use types::{HardwareClass, Listed, ModelOffer, Offer, PendingOffer, Provider, Unbonding};
 pub use weights::WeightInfo;
 
 /// Calls, storage and events.
 #[frame_support::pallet]
 #[allow(clippy::expect_used, missing_docs)] // inside the macro's own code
 pub mod pallet {
-    use super::{Offer, PendingOffer, Provider, WeightInfo};
+    use super::{Listed, Offer, PendingOffer, Provider, WeightInfo};
     use assay_manifest::{Digest32, ModelId, SpecId};
     use assay_protocol::params::{CANDIDATES_MAX, Params};
     use assay_protocol::signature::{Signature, WorkKey};
@@ -35,9 +35,9 @@ pub mod pallet {
     use frame_system::pallet_prelude::*;
 
     /// Offers that take effect in one block; more are put off to the next.
-    pub const OFFERS_PER_BLOCK_MAX: u32 = 64;
+    pub const OFFERS_PER_BLOCK_MAX: u32 = 16;
     /// Providers of too little stake whose offers end in one block; the others' end in the next ones.
-    pub const DISMISSED_PER_BLOCK_MAX: u32 = 16;
+    pub const DISMISSED_PER_BLOCK_MAX: u32 = 8;
 
     #[pallet::config]
     pub trait Config:
@@ -90,8 +90,9 @@ pub mod pallet {
         ValueQuery,
     >;
 
-    /// Who serves a model by which definitions: the contenders of its draws. A list of its own for every pair, so
-    /// that who offers what nobody asks for takes no place in another. Both keys are chosen by their owners.
+    /// Who serves a model by which definitions, and on what terms: a draw reads no whole offer. A list of its own for
+    /// every pair, so that who offers what nobody asks for takes no place in another. Both keys are chosen by their
+    /// owners.
     #[pallet::storage]
     pub type Serving<T: Config> = StorageDoubleMap<
         _,
@@ -99,12 +100,12 @@ pub mod pallet {
         ModelId,
         Blake2_128Concat,
         SpecId,
-        BoundedVec<T::AccountId, ConstU32<CANDIDATES_MAX>>,
+        BoundedVec<Listed<T::AccountId>, ConstU32<CANDIDATES_MAX>>,
         ValueQuery,
     >;
 
     /// Providers whose stake fell under the least: the next blocks take their offers out of the lists. Done at once,
-    /// it would add up to sixteen lists a seat to the work of a step or verdict.
+    /// it would add up to sixteen lists a seat to the work of a step or verdict, and to that of taking stake out.
     #[pallet::storage]
     pub type Dismissed<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, (), OptionQuery>;
 
@@ -206,9 +207,10 @@ pub mod pallet {
             Self::do_withdraw(who)
         }
 
-        /// Announce an offer; it replaces the one in force after the offer delay. No models: serve nothing.
+        /// Announce an offer; it replaces the one in force after the offer delay. No models: serve nothing. Whoever
+        /// announces pays for the work of the block that puts it in force, too.
         #[pallet::call_index(3)]
-        #[pallet::weight(T::WeightInfo::set_offer(offer.models.len() as u32))]
+        #[pallet::weight(T::WeightInfo::set_offer(offer.models.len() as u32).saturating_add(T::WeightInfo::on_initialize(1)))]
         pub fn set_offer(origin: OriginFor<T>, offer: Offer) -> DispatchResult {
             let who = ensure_signed(origin)?;
             Self::do_announce(who, offer)

@@ -9,12 +9,12 @@ use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::traits::Saturating;
 
 use crate::{
-    Config, DISMISSED_PER_BLOCK_MAX, Dismissed, Error, Event, ModelOffer, Offer, OfferQueue, Offers, Pallet,
-    PendingOffer, PendingOffers, Providers, Serving,
+    Config, DISMISSED_PER_BLOCK_MAX, Dismissed, Error, Event, Listed, ModelOffer, Offer, OfferQueue, Offers,
+    Pallet, PendingOffer, PendingOffers, Providers, Serving,
 };
 
 /// Blocks after a full one that are tried before an announcement is refused.
-const QUEUE_TRIES: u32 = 16;
+const QUEUE_TRIES: u32 = 32;
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_announce(who: T::AccountId, offer: Offer) -> DispatchResult {
@@ -89,8 +89,10 @@ impl<T: Config> Pallet<T> {
     /// What has a full list of providers is left out of the offer.
     fn replace_offer(who: &T::AccountId, mut offer: Offer) {
         Self::withdraw_offer(who);
+        let whole = offer.clone();
         offer.models.retain(|model| {
-            let push = |serving: &mut BoundedVec<_, _>| serving.try_push(who.clone());
+            let place = Listed::new(who.clone(), &whole, model);
+            let push = |serving: &mut BoundedVec<_, _>| serving.try_push(place);
             Serving::<T>::try_mutate(model.model_id, model.spec_id, push).is_ok()
         });
         if !offer.models.is_empty() {
@@ -103,7 +105,7 @@ impl<T: Config> Pallet<T> {
         for model in old.models {
             Serving::<T>::mutate_exists(model.model_id, model.spec_id, |entry| {
                 if let Some(serving) = entry {
-                    serving.retain(|other| other != who);
+                    serving.retain(|place| &place.provider != who);
                 }
                 if entry.as_ref().is_some_and(|serving| serving.is_empty()) {
                     *entry = None;
@@ -136,11 +138,9 @@ impl<T: Config> Pallet<T> {
         let mut indexed = 0usize;
         for (model, spec, providers) in Serving::<T>::iter() {
             indexed = indexed.saturating_add(providers.len());
-            for who in providers {
-                if !Self::offers(&who, &model, &spec) {
-                    return Err(
-                        "the index names a provider that does not offer the model by these definitions",
-                    );
+            for place in providers {
+                if Self::place_by_offer(&place.provider, &model, &spec).as_ref() != Some(&place) {
+                    return Err("the index names a provider that does not offer the model on these terms");
                 }
             }
         }
@@ -148,8 +148,11 @@ impl<T: Config> Pallet<T> {
         if offered == indexed { Ok(()) } else { Err("an offered model is missing from the index") }
     }
 
-    fn offers(who: &T::AccountId, model: &ModelId, spec: &SpecId) -> bool {
-        let exact = |offered: &ModelOffer| (offered.model_id, offered.spec_id) == (*model, *spec);
-        Offers::<T>::get(who).is_some_and(|offer| offer.models.iter().any(exact))
+    /// The place that the offer in force gives the provider.
+    fn place_by_offer(who: &T::AccountId, model: &ModelId, spec: &SpecId) -> Option<Listed<T::AccountId>> {
+        let offer = Offers::<T>::get(who)?;
+        let exact = |offered: &&ModelOffer| (offered.model_id, offered.spec_id) == (*model, *spec);
+        let terms = offer.models.iter().find(exact)?;
+        Some(Listed::new(who.clone(), &offer, terms))
     }
 }

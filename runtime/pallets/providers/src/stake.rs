@@ -65,7 +65,7 @@ impl<T: Config> Pallet<T> {
         Providers::<T>::insert(&who, provider);
         if left == 0 {
             // Without stake nobody is drawn: its places in the lists of models are for others.
-            Self::end_offers(&who);
+            Dismissed::<T>::insert(&who, ());
         }
         TotalStake::<T>::mutate(|all| *all = all.saturating_sub(amount));
         Self::deposit_event(Event::Unstaked { provider: who, amount, release_at });

@@ -96,6 +96,29 @@ pub struct Offer {
     pub capacity: u32,
 }
 
+/// One place in the list of those who serve a model: all that a draw asks of the offer behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Listed<AccountId> {
+    /// Who serves.
+    pub provider: AccountId,
+    /// Executions that it takes at the same time.
+    pub capacity: u32,
+    /// For a prompt token.
+    pub input: Price,
+    /// For a generated token.
+    pub output: Price,
+    /// For a verified token.
+    pub verify: Price,
+}
+
+impl<AccountId> Listed<AccountId> {
+    /// The place of one model of an offer.
+    pub fn new(provider: AccountId, offer: &Offer, model: &ModelOffer) -> Self {
+        let ModelOffer { input, output, verify, .. } = *model;
+        Self { provider, capacity: offer.capacity, input, output, verify }
+    }
+}
+
 /// An announced offer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct PendingOffer<N> {
