@@ -31,7 +31,7 @@ use crate::ledger;
 use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind};
 use story::Story;
-use tally::{Share, Tally, closed};
+use tally::{Share, Tally};
 
 /// The most tokens that the demo's answer may have.
 const MAX_TOKENS: u32 = 48;
@@ -145,15 +145,16 @@ async fn tell(context: &Context, story: &Story, url: &str, question: String) -> 
     let receipt: Receipt = read_json(&job.receipt)?;
     let verified = receipt.verify(&context.data_dir()?.trust()?);
     story.verified(&verified, &job.receipt)?;
-    closed(&client, &job.id).await?;
-    tally.take(&client).await?;
+    let record = tally.take_until_closed(&client, &job.id).await?;
+    let record = record.ok_or_else(|| Failure::new(Exit::Internal, "the node has no record of the job"))?;
+    story.looked_at_again(&record)?;
     let receipt = ShownReceipt { path: job.receipt.clone(), verified: verified.is_ok() };
     let model = ShownModel {
         artifact_id: published.quantised.artifact_id,
         weights_id: published.quantised.weights_id,
     };
     let seconds = started.elapsed().as_secs_f64();
-    Ok(Shown { model, balances: tally.shares(&job), job, receipt, seconds })
+    Ok(Shown { model, balances: tally.shares(&record), job, receipt, seconds })
 }
 
 /// Registers the model with all that it was made of, and has the providers offer it.

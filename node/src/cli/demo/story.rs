@@ -4,8 +4,10 @@ use std::path::Path;
 
 use assay_lineage::{LineageError, Verdict as Recomputed};
 use assay_protocol::fees::Quote;
+use assay_protocol::job::{SettlementRecord, Verdict};
 use assay_protocol::party::Role;
 use assay_protocol::receipt::{Failure as Refused, Report};
+use assay_runtime::AccountId;
 
 use super::Shown;
 use super::tally::Share;
@@ -96,8 +98,7 @@ impl Story {
                 self.say(format!("   {who} among {candidates}"))
             }
             JobEvent::Committed { seat, account, .. } => {
-                let seated = self.providers.iter().find(|key| Some(key.account()) == *account);
-                let name = seated.map_or("a provider", |key| key.name.as_str());
+                let name = self.name(account.as_ref());
                 let what =
                     if *seat == 0 { "executes and commits to its answer" } else { "re-executes and commits" };
                 self.say(format!("   {name} {what}"))
@@ -107,6 +108,11 @@ impl Story {
             }
             _ => Ok(()),
         }
+    }
+
+    fn name(&self, account: Option<&AccountId>) -> &str {
+        let key = self.providers.iter().find(|key| Some(&key.account()) == account);
+        key.map_or("a provider", |key| key.name.as_str())
     }
 
     pub fn answered(&self, job: &Bought) -> Told {
@@ -132,6 +138,22 @@ impl Story {
         }
     }
 
+    /// What happened within the challenge window.
+    pub fn looked_at_again(&self, record: &SettlementRecord) -> Told {
+        self.say("\n6  Nobody contests it, but this executor has no record yet: the ledger draws one more verifier")?;
+        let fresh =
+            record.seats.iter().find(|seat| record.verdict == Verdict::RetroVerified && seat.round > 1);
+        match fresh {
+            Some(seat) => {
+                let name = self.name(Some(&seat.provider.into()));
+                self.say(format!(
+                    "   {name} re-executes it as well, paid from the executor's fee: the same bits"
+                ))
+            }
+            None => self.say("   none had the capacity; the settlement stands as it was"),
+        }
+    }
+
     /// The last lines, or the one JSON object.
     pub fn end(&self, shown: &Shown) -> Told {
         Ok(self.output.result(shown, balances_text)?)
@@ -152,7 +174,7 @@ fn balances_text(shown: &Shown) -> String {
     let head = ["account", "free before", "held", "released", "free after"];
     let table = table::table(head, &rows).replace('\n', "\n   ");
     format!(
-        "\n6  The challenge window has closed: bonds are free, everybody is paid\n   {table}\n\nDone in {:.1} s.",
+        "\n7  The challenge window has closed: bonds are free, everybody is paid\n   {table}\n\nDone in {:.1} s.",
         shown.seconds
     )
 }

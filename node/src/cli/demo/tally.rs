@@ -1,11 +1,11 @@
-//! Balances at four moments of a job: before it, while its escrow is held, settled with its bonds still
-//! locked, and closed.
+//! Balances at moments of a job: before it, while its escrow is held, settled with its bonds still locked, and
+//! from then on in every block until it is closed.
 
 use assay_manifest::JobId;
+use assay_protocol::job::SettlementRecord;
 use assay_runtime::{AccountId, Balance};
 use serde::Serialize;
 
-use crate::cli::job::Bought;
 use crate::client::{Balances, Client, ClientError};
 use crate::keys::Key;
 
@@ -65,45 +65,55 @@ impl Tally {
         Ok(())
     }
 
-    /// Shares of the buyer and of everybody who had a seat, once all four moments are taken.
-    pub fn shares(&self, job: &Bought) -> Vec<Share> {
-        let [before, asked, settled, closed] = self.moments.as_slice() else { return Vec::new() };
+    /// Takes them in every block until a settled job has left the ledger: its challenge window is over and its bonds
+    /// are free. Answers the last record of the job.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the connection breaks.
+    pub async fn take_until_closed(
+        &mut self,
+        client: &Client,
+        job: &JobId,
+    ) -> Result<Option<SettlementRecord>, ClientError> {
+        let mut heights = client.heights().await?;
+        loop {
+            let state = client.job(job).await?;
+            self.take(client).await?;
+            if state.job.is_none() {
+                return Ok(state.settlement);
+            }
+            heights.next().await?;
+        }
+    }
+
+    /// Shares of the buyer and of everybody who had a seat, once the job is closed.
+    pub fn shares(&self, record: &SettlementRecord) -> Vec<Share> {
+        let ([before, asked, ..], Some(closed)) = (self.moments.as_slice(), self.moments.last()) else {
+            return Vec::new();
+        };
         let share = |index: usize, (who, account): &(String, AccountId)| {
-            let [before, asked, settled, closed] =
-                [before, asked, settled, closed].map(|moment| moment[index]);
+            let [before, asked, closed] = [before, asked, closed].map(|moment| moment[index]);
             let escrow = asked.balances.held.saturating_sub(before.balances.held);
-            let bond = settled.locked.saturating_sub(before.locked);
+            let locked = self.moments.iter().map(|moment| moment[index].locked).max().unwrap_or(0);
             let released = match escrow {
-                0 => settled.locked.saturating_sub(closed.locked),
+                0 => locked.saturating_sub(closed.locked),
                 _ => closed.balances.free.saturating_sub(asked.balances.free),
             };
             Share {
                 who: who.clone(),
                 account: account.clone(),
                 before: before.balances,
-                held: escrow.saturating_add(bond),
+                held: escrow.saturating_add(locked.saturating_sub(before.locked)),
                 released,
                 after: closed.balances,
             }
         };
         let seated =
-            |account: &AccountId| job.executor.as_ref() == Some(account) || job.verifiers.contains(account);
+            |account: &AccountId| record.seats.iter().any(|seat| AccountId::from(seat.provider) == *account);
         let everybody = self.accounts.iter().enumerate();
         everybody
             .filter(|(index, (_, who))| *index == 0 || seated(who))
             .map(|(i, who)| share(i, who))
             .collect()
     }
-}
-
-/// Returns when a settled job has left the ledger: its challenge window is over and its bonds are free.
-///
-/// # Errors
-/// [`ClientError`] when the connection breaks.
-pub async fn closed(client: &Client, job: &JobId) -> Result<(), ClientError> {
-    let mut heights = client.heights().await?;
-    while client.job(job).await?.job.is_some() {
-        heights.next().await?;
-    }
-    Ok(())
 }
