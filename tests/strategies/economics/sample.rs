@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use assay_protocol::job::SettlementRecord;
 use assay_protocol::party::Role;
+use assay_protocol::units::Tokens;
 
 use super::payoffs::{Entry, From};
 use super::terms::{Deal, Draw, Terms};
@@ -48,7 +50,7 @@ pub fn sample(lab: &Arc<Lab>, entry: &Entry, members: usize, markets: u64) -> Op
         acts += seats(&honest, members, role);
         change += gains(&played, members) - gains(&honest, members);
         honest_loss = honest_loss.max(loss(&played, members));
-        fee = honest.records.first().map_or(fee, |record| record.payments.executor.get());
+        fee = honest.records.iter().find_map(job_fee).unwrap_or(fee);
     }
     let deal = deal(lab);
     let draw = Draw::Few { all: PROVIDERS, members };
@@ -60,6 +62,12 @@ pub fn sample(lab: &Arc<Lab>, entry: &Entry, members: usize, markets: u64) -> Op
         expected: entry.expected(&terms, draw, 0.0).ledger,
         honest_loss: honest_loss as f64 / fee as f64,
     })
+}
+
+/// F of a job that came to an answer; a newcomer is paid part of it only after the fresh look.
+fn job_fee(record: &SettlementRecord) -> Option<u128> {
+    let fee = assay_protocol::fees::job_fee(&record.request, Tokens::new(record.claim?.n_out));
+    Some(fee.expect("a fee in range").get())
 }
 
 fn run(lab: &Arc<Lab>, seed: u64, members: usize, script: &[Rule]) -> Summary {
@@ -92,7 +100,7 @@ fn deal(lab: &Lab) -> Deal {
 /// Seats of a role that members got; their accounts are the first.
 fn seats(summary: &Summary, members: usize, role: Role) -> usize {
     let accounts = &summary.accounts[..members];
-    let of = |record: &assay_protocol::job::SettlementRecord| {
+    let of = |record: &SettlementRecord| {
         record.seats.iter().filter(|seat| seat.role == role && accounts.contains(&seat.provider)).count()
     };
     summary.records.iter().map(of).sum()
