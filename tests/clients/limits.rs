@@ -48,18 +48,20 @@ async fn strangers_pages_are_refused_and_listed_ones_get_their_headers() {
         TestNode::with(rpc::Config { origins: vec!["https://page.example".into()], ..rpc_config() }).await;
     let node = node.unwrap();
     let answer = |method, headers| http(node.address(), method, headers);
+    // Without a body: a server that refuses one unread may close before its answer has been read.
+    let refused = |method, headers| http_with(node.address(), method, headers, String::new());
     let program = answer("POST", &["host: localhost"]).await;
     assert!(program.starts_with("HTTP/1.1 200") && program.contains(r#""result":"assay""#), "{program}");
-    let stranger = answer("POST", &["host: localhost", "origin: https://evil.example"]).await;
+    let stranger = refused("POST", &["host: localhost", "origin: https://evil.example"]).await;
     assert!(stranger.starts_with("HTTP/1.1 403"), "{stranger}");
-    let rebound = answer("POST", &["host: evil.example", "origin: http://evil.example"]).await;
+    let rebound = refused("POST", &["host: evil.example", "origin: http://evil.example"]).await;
     assert!(rebound.starts_with("HTTP/1.1 403"), "{rebound}");
     let listed = answer("POST", &["host: localhost", "origin: https://page.example"]).await;
     assert!(listed.starts_with("HTTP/1.1 200"), "{listed}");
     assert!(listed.contains("access-control-allow-origin: https://page.example"), "{listed}");
     let preflight = answer("OPTIONS", &["host: localhost", "origin: https://page.example"]).await;
     assert!(preflight.starts_with("HTTP/1.1 204"), "{preflight}");
-    let upgrade = answer(
+    let upgrade = refused(
         "GET",
         &["host: localhost", "origin: https://evil.example", "upgrade: websocket", "connection: upgrade"],
     );

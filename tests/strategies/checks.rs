@@ -232,7 +232,10 @@ impl World {
         if paid.burned.get() > most {
             return Err(format!("a buyer's burned share is bounded: {} burned {}", record.job, paid.burned));
         }
-        if !bought && paid.executor.get() + paid.verifiers.get() + paid.pot.get() > 0 {
+        // An executor gets back what it paid for a package that was not what the requester had committed to.
+        let misled =
+            !self.case.parties[by].is_honest() && paid.executor <= PARAMS.need_deposit().unwrap_or_default();
+        if !bought && (paid.verifiers.get() + paid.pot.get() > 0 || paid.executor.get() > 0 && !misled) {
             return Err(format!("nobody is paid without a verdict: {}", record.job));
         }
         Ok(())

@@ -160,7 +160,8 @@ fn a_package_of_other_tokens_costs_the_executor_its_bond() {
     market.take(complaint);
     want.forfeit(executor.provider, B);
     want.of(requester()).free += F_MAX;
-    want.burn(B - F_MAX);
+    want.of(starved.provider).free += fee; // what it paid for the package
+    want.burn(B - F_MAX - fee);
     want.unlock(starved.provider, B - fee);
     want.unlock(other.provider, B);
     let steps = 2 * step_fee(); // accept and the commitment
@@ -267,8 +268,9 @@ fn a_requester_that_posts_another_input_pays_a_tenth() {
     let complaint = complain(&market, id, &executor, &secret(60));
     market.take(complaint);
     want.unlock(executor.provider, B - fee);
+    want.of(executor.provider).free += fee; // what it paid for the package
     want.burn(F_MAX / 10);
-    want.end_escrow(requester(), escrow(2), F_MAX / 10);
+    want.end_escrow(requester(), escrow(2), F_MAX / 10 + fee);
     assert_eq!(market.books(), want);
 }
 

@@ -9,7 +9,7 @@ use crate::params::PACKAGE_BYTES_MAX;
 use crate::party::Role;
 use crate::units::{Amount, Height};
 
-use super::effect::Effect;
+use super::effect::{Effect, Payee, Payment};
 use super::input::{Package, Refusal};
 use super::machine::{Done, Run};
 use super::payout::End;
@@ -30,7 +30,7 @@ impl Run<'_> {
         }
         self.job
             .needs
-            .try_push(Need { party, key, state: NeedState::Open { due } })
+            .try_push(Need { party, key, fee: Amount::ZERO, state: NeedState::Open { due } })
             .map_err(|_| Refusal::Full)
     }
 
@@ -82,13 +82,16 @@ impl Run<'_> {
             }
             Party::Requester => (self.later(params.data_window)?, fee),
         };
-        self.set_need(party, NeedState::Posted { due, fee });
+        self.set_need(party, NeedState::Posted { due });
+        if let Some(need) = self.need_mut(party) {
+            need.fee = fee;
+        }
         Ok(())
     }
 
     pub(super) fn complain(&mut self, party: Party, package: Package) -> Done {
         let due = match self.job.need(party).map(|need| need.state) {
-            Some(NeedState::Posted { due, .. }) => due,
+            Some(NeedState::Posted { due }) => due,
             _ => return Err(Refusal::NoNeed),
         };
         self.not_after(due)?;
@@ -106,7 +109,7 @@ impl Run<'_> {
 
     fn punish_sender(&mut self, index: u8) -> Done {
         match (self.seat(index)?.role, self.job.phase.closes_at()) {
-            (Role::Executor, _) => self.finish(End::Misled),
+            (Role::Executor, _) => self.finish(End::Misled { executor: index }),
             (Role::Verifier, None) => self.convict_executor(),
             (Role::Verifier, Some(closes_at)) => self.end_withheld_look(closes_at),
         }
@@ -139,15 +142,15 @@ impl Run<'_> {
 
     /// The requester's claim has run out: nothing was posted, or nobody complained of what was.
     pub(super) fn expire_answer(&mut self) -> Done {
-        let state = self.job.need(Party::Requester).map(|need| need.state);
+        let Need { state, fee, .. } = *self.job.need(Party::Requester).ok_or(Refusal::NoNeed)?;
         self.close_need(Party::Requester);
         match state {
-            Some(NeedState::Open { .. }) => {
+            NeedState::Open { .. } => {
                 self.end_answer_deposit(Amount::ZERO)?;
                 self.convict_answerer()
             }
-            Some(NeedState::Posted { fee, .. }) => self.end_answer_deposit(fee),
-            Some(NeedState::Closed) | None => Err(Refusal::NoNeed),
+            NeedState::Posted { .. } => self.end_answer_deposit(fee),
+            NeedState::Closed => Err(Refusal::NoNeed),
         }
     }
 
@@ -200,8 +203,28 @@ impl Run<'_> {
     }
 
     fn set_need(&mut self, party: Party, state: NeedState) {
-        if let Some(need) = self.job.needs.iter_mut().find(|need| need.party == party) {
+        if let Some(need) = self.need_mut(party) {
             need.state = state;
         }
+    }
+
+    fn need_mut(&mut self, party: Party) -> Option<&mut Need> {
+        self.job.needs.iter_mut().find(|need| need.party == party)
+    }
+
+    /// What seats other than `sender`, which kept its data from one of them, have paid for packages: of `available`,
+    /// as far as that goes. Whoever lacked data must not lose by it.
+    pub(super) fn fees_made_good(&self, sender: u8, available: Amount) -> Result<Vec<Payment>, Refusal> {
+        let mut left = available;
+        let mut payments = Vec::new();
+        for need in &self.job.needs {
+            let Party::Seat(index) = need.party else { continue };
+            let amount = need.fee.at_most(left);
+            if index != sender && amount > Amount::ZERO {
+                left = left.minus(amount)?;
+                payments.push(Payment { to: Payee::Account(self.seat(index)?.provider), amount });
+            }
+        }
+        Ok(payments)
     }
 }

@@ -23,7 +23,10 @@ pub(super) enum End {
     Inconclusive,
     Expired,
     /// The requester posted something else than it had committed to (clause J13).
-    Misled,
+    Misled {
+        /// The seat that paid for it.
+        executor: u8,
+    },
 }
 
 /// The settled value and what it pays.
@@ -48,7 +51,7 @@ impl Run<'_> {
     pub(super) fn finish(&mut self, end: End) -> Done {
         let settled = match end {
             End::Agreed(opening) | End::Refereed(opening) => Some(self.settle(opening)?),
-            End::Inconclusive | End::Expired | End::Misled => None,
+            End::Inconclusive | End::Expired | End::Misled { .. } => None,
         };
         let verdict = match (&end, &settled) {
             (End::Refereed(_), _) => Verdict::Refereed,
@@ -92,7 +95,7 @@ impl Run<'_> {
                 Phase::Sampling { draw_at, closes_at }
             }
             End::Agreed(_) | End::Refereed(_) => Phase::Settled { closes_at },
-            End::Inconclusive | End::Misled => Phase::Inconclusive,
+            End::Inconclusive | End::Misled { .. } => Phase::Inconclusive,
             End::Expired => Phase::Expired,
         })
     }
@@ -188,13 +191,15 @@ impl Run<'_> {
             right.iter().map(|to| Payment { to: Payee::Account(*to), amount: parts.each_right_seat }),
         );
         payments.push(Payment { to: Payee::Pot, amount: parts.referee });
+        let mut burned = parts.burned;
+        if seat.outcome == SeatOutcome::Withheld {
+            let made_good = self.fees_made_good(seat.index, burned)?;
+            burned = made_good.iter().try_fold(burned, |left, payment| left.minus(payment.amount))?;
+            payments.extend(made_good);
+        }
         payments.retain(|payment| payment.amount > Amount::ZERO);
         if forfeited > Amount::ZERO {
-            self.effects.push(Effect::ForfeitBond {
-                provider: seat.provider,
-                payments,
-                burned: parts.burned,
-            });
+            self.effects.push(Effect::ForfeitBond { provider: seat.provider, payments, burned });
         }
         self.unbond(seat.index, forfeited)?;
         Ok(parts.referee)
@@ -263,10 +268,13 @@ impl Run<'_> {
         }
         let fine = match end {
             End::Expired if self.was_never_accepted() => quote.job_fee.share_up(1, 100)?,
-            End::Misled => quote.job_fee.share_up(1, 10)?,
+            End::Misled { .. } => quote.job_fee.share_up(1, 10)?,
             _ => Amount::ZERO,
         };
         payments.burned = payments.burned.plus(fine)?;
+        if let End::Misled { executor } = end {
+            payments.executor = self.make_good(*executor)?;
+        }
         let spent = payments.executor.plus(payments.verifiers)?.plus(payments.pot)?.plus(payments.burned)?;
         payments.refunded = quote.escrow.minus(spent)?;
         let pot = Payment { to: Payee::Pot, amount: payments.pot };
@@ -279,6 +287,16 @@ impl Run<'_> {
         self.effects.push(Effect::BurnEscrow { amount: payments.burned });
         self.effects.push(Effect::RefundEscrow { amount: payments.refunded });
         Ok((payments, withheld))
+    }
+
+    /// Pays an executor from the escrow what it paid for a package that was not what the requester had committed to.
+    fn make_good(&mut self, executor: u8) -> Result<Amount, Refusal> {
+        let amount = self.job.need(Party::Seat(executor)).map_or(Amount::ZERO, |need| need.fee);
+        let seat = self.seat_mut(executor)?;
+        seat.paid = amount;
+        let to = Payee::Account(seat.provider);
+        self.effects.push(Effect::PayEscrow(Payment { to, amount }));
+        Ok(amount)
     }
 
     /// An executor without a record pays for the look that its job is given, so that nobody can draw upon the pot

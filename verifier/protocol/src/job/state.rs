@@ -400,6 +400,8 @@ pub struct Need {
     pub party: Party,
     /// A fresh X25519 key, to which the package is sealed.
     pub key: Digest32,
+    /// What the package that was posted costs the party.
+    pub fee: Amount,
     /// Where it stands.
     pub state: NeedState,
 }
@@ -432,8 +434,6 @@ pub enum NeedState {
     Posted {
         /// Last height for a complaint.
         due: Height,
-        /// What posting it cost the party.
-        fee: Amount,
     },
     /// The party went on, or the claim was judged.
     #[codec(index = 2)]
@@ -626,7 +626,7 @@ impl Job {
     /// Last height at which the requester's claim on its answer waits for somebody.
     pub(super) fn answer_due(&self) -> Option<Height> {
         match self.need(Party::Requester)?.state {
-            NeedState::Open { due } | NeedState::Posted { due, .. } => Some(due),
+            NeedState::Open { due } | NeedState::Posted { due } => Some(due),
             NeedState::Closed => None,
         }
     }

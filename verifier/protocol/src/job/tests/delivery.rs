@@ -188,21 +188,47 @@ fn a_package_over_the_limit_is_refused() {
 }
 
 #[test]
-fn a_bad_package_costs_the_executor_its_bond() {
+fn a_bad_package_costs_the_executor_its_bond_and_whoever_paid_for_packages_gets_it_back() {
     let mut world = World::new(6);
     world.reach_verifying();
-    let seat = world.verifiers()[0];
-    world.need(Party::Seat(seat));
-    world.post(Party::Seat(seat));
-    world.complain(Party::Seat(seat), Package::Bad);
+    let [one, other] = world.verifiers()[..] else { panic!("two seats") };
+    for seat in [one, other] {
+        world.need(Party::Seat(seat));
+        world.post(Party::Seat(seat));
+    }
+    world.commit(one, &right());
+    world.complain(Party::Seat(other), Package::Bad);
     assert_eq!(world.job.phase, Phase::Inconclusive);
     world.close();
     assert_eq!(world.loss(world.provider_of(0)), BOND);
-    assert_eq!(world.loss(world.provider_of(seat)), post_fee(BYTES));
+    for seat in [one, other] {
+        let who = world.provider_of(seat);
+        assert_eq!((world.loss(who), world.gain(who)), (post_fee(BYTES), post_fee(BYTES)));
+    }
+    // The fees were burned before they were made good.
+    let steps = Params::MAIN.step_fee.get() * u128::from(world.job.steps);
+    assert_eq!(world.burned, steps + BOND - F_MAX);
 }
 
 #[test]
-fn a_bad_package_costs_the_requester_a_tenth() {
+fn what_packages_cost_is_made_good_as_far_as_the_burned_half_of_a_bond_goes() {
+    let mut world = World::new(6);
+    world.reach_verifying();
+    let [one, other] = world.verifiers()[..] else { panic!("two seats") };
+    for seat in [one, other] {
+        world.need(Party::Seat(seat));
+        world.step(Input::Post { party: Party::Seat(seat), bytes: PACKAGE_BYTES_MAX });
+    }
+    let paid = [one, other].map(|seat| world.loss(world.provider_of(seat)));
+    world.complain(Party::Seat(other), Package::Bad);
+    world.close();
+    let back = [one, other].map(|seat| world.gain(world.provider_of(seat)));
+    let left = BOND - F_MAX;
+    assert_eq!(back, [paid[0].min(left), paid[1].min(left - back[0])]);
+}
+
+#[test]
+fn a_bad_package_costs_the_requester_a_tenth_and_what_its_executor_paid_for_it() {
     let mut world = World::new(6);
     world.draw();
     world.need(Party::Seat(0));
@@ -212,8 +238,9 @@ fn a_bad_package_costs_the_requester_a_tenth() {
     world.close();
     let executor = world.provider_of(0);
     assert_eq!(world.burned, F_MAX / 10 + post_fee(BYTES));
-    assert_eq!(world.loss(executor), post_fee(BYTES));
-    assert_eq!(world.gain(REQUESTER), world.job.quote.escrow.get() - F_MAX / 10);
+    assert_eq!((world.loss(executor), world.gain(executor)), (post_fee(BYTES), post_fee(BYTES)));
+    assert_eq!(world.gain(REQUESTER), world.job.quote.escrow.get() - F_MAX / 10 - post_fee(BYTES));
+    assert_eq!(world.record.unwrap().payments.executor.get(), post_fee(BYTES));
 }
 
 #[test]
