@@ -150,7 +150,7 @@ impl Story {
                     "   {name} re-executes it as well, paid from the executor's fee: the same bits"
                 ))
             }
-            None => self.say("   none had the capacity; the settlement stands as it was"),
+            None => self.say("   it came to no result; the settlement stands as it was"),
         }
     }
 

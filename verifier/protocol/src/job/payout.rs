@@ -273,7 +273,7 @@ impl Run<'_> {
         };
         payments.burned = payments.burned.plus(fine)?;
         if let End::Misled { executor } = end {
-            payments.executor = self.make_good(*executor)?;
+            payments.executor = self.make_good(*executor, quote.escrow.minus(payments.burned)?)?;
         }
         let spent = payments.executor.plus(payments.verifiers)?.plus(payments.pot)?.plus(payments.burned)?;
         payments.refunded = quote.escrow.minus(spent)?;
@@ -289,9 +289,10 @@ impl Run<'_> {
         Ok((payments, withheld))
     }
 
-    /// Pays an executor from the escrow what it paid for a package that was not what the requester had committed to.
-    fn make_good(&mut self, executor: u8) -> Result<Amount, Refusal> {
-        let amount = self.job.need(Party::Seat(executor)).map_or(Amount::ZERO, |need| need.fee);
+    /// Pays an executor from what is `left` of the escrow what it paid for a package that was not what the requester
+    /// had committed to.
+    fn make_good(&mut self, executor: u8, left: Amount) -> Result<Amount, Refusal> {
+        let amount = self.job.need(Party::Seat(executor)).map_or(Amount::ZERO, |need| need.fee).at_most(left);
         let seat = self.seat_mut(executor)?;
         seat.paid = amount;
         let to = Payee::Account(seat.provider);

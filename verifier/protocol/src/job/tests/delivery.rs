@@ -211,7 +211,7 @@ fn a_bad_package_costs_the_executor_its_bond_and_whoever_paid_for_packages_gets_
 }
 
 #[test]
-fn what_packages_cost_is_made_good_as_far_as_the_burned_half_of_a_bond_goes() {
+fn the_largest_packages_are_made_good_out_of_what_would_be_burned() {
     let mut world = World::new(6);
     world.reach_verifying();
     let [one, other] = world.verifiers()[..] else { panic!("two seats") };
@@ -223,8 +223,8 @@ fn what_packages_cost_is_made_good_as_far_as_the_burned_half_of_a_bond_goes() {
     world.complain(Party::Seat(other), Package::Bad);
     world.close();
     let back = [one, other].map(|seat| world.gain(world.provider_of(seat)));
-    let left = BOND - F_MAX;
-    assert_eq!(back, [paid[0].min(left), paid[1].min(left - back[0])]);
+    assert_eq!(back, paid);
+    assert_eq!(paid, [post_fee(PACKAGE_BYTES_MAX); 2]);
 }
 
 #[test]
