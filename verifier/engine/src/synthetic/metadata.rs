@@ -76,8 +76,7 @@ impl Synthetic {
 
     fn mixture(&self) -> Vec<(&'static str, Value)> {
         let Some(experts) = self.experts else { return Vec::new() };
-        let mut keys =
-            vec![("expert_count", size(experts.count)), ("expert_used_count", size(experts.used))];
+        let mut keys = vec![("expert_count", size(experts.count)), ("expert_used_count", size(experts.used))];
         if self.architecture == Architecture::Qwen3Moe {
             keys.push(("expert_feed_forward_length", size(experts.feed_forward)));
         }

@@ -30,6 +30,9 @@ pub struct Synthetic {
     pub seed: u64,
     /// Type of the matrices; norms, biases, expert routers and rotary factors are F32.
     pub weight_type: WeightType,
+    /// Weights lie within ± `reach / sqrt(columns)`. The default, 3, makes positions differ clearly; less makes
+    /// a model on which rounding weighs less.
+    pub reach: f32,
     /// Whether some matrices get a larger type.
     pub mix: Mix,
     /// Elements of the residual, a multiple of 32.
@@ -120,6 +123,7 @@ impl Default for Synthetic {
             architecture: Architecture::Llama,
             seed: 1,
             weight_type: WeightType::Q8_0,
+            reach: 3.0,
             mix: Mix::Uniform,
             hidden: 64,
             layers: 2,

@@ -159,18 +159,18 @@ impl Maker<'_> {
         }
     }
 
-    /// Weights with a variance of about `3 / cols`: large enough that positions differ clearly.
     fn matrix(&mut self, name: &str, shape: &[usize]) {
         let cols = shape.last().copied().unwrap_or(1);
         let weight_type = self.shape.type_of(name, cols);
         let elements = shape.iter().product();
-        let data = blocks::random(weight_type, elements, 3.0 / (cols as f32).sqrt(), &mut self.random);
+        let data =
+            blocks::random(weight_type, elements, self.shape.reach / (cols as f32).sqrt(), &mut self.random);
         self.push(name, blocks::dtype(weight_type), shape, data);
     }
 
     /// The matrix that rates the experts, always F32.
     fn router(&mut self, name: &str, shape: [usize; 2]) {
-        let reach = 3.0 / (shape[1] as f32).sqrt();
+        let reach = self.shape.reach / (shape[1] as f32).sqrt();
         let data = blocks::random(WeightType::F32, shape[0] * shape[1], reach, &mut self.random);
         self.push(name, DType::F32, &shape, data);
     }
