@@ -51,7 +51,7 @@ impl Synthetic {
     fn rope(&self) -> Vec<(&'static str, Value)> {
         let mut keys = vec![("rope.freq_base", Value::F32(self.rope_base))];
         if matches!(self.architecture, Architecture::Llama | Architecture::Phi3) {
-            keys.push(("rope.dimension_count", size(self.head_size())));
+            keys.push(("rope.dimension_count", size(self.rotated())));
         }
         let kind = |name| ("rope.scaling.type", text(name));
         let times = |factor| ("rope.scaling.factor", Value::F32(factor));

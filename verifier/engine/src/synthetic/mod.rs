@@ -45,6 +45,8 @@ pub struct Synthetic {
     pub kv_heads: usize,
     /// Elements of a head, if not `hidden / heads`.
     pub head_size: Option<usize>,
+    /// Elements of a head that are rotated, its first ones, if not all.
+    pub rotated: Option<usize>,
     /// Elements of the feed-forward layer, a multiple of 32.
     pub feed_forward: usize,
     /// Experts of a feed-forward layer, if it is a mixture.
@@ -130,6 +132,7 @@ impl Default for Synthetic {
             heads: 4,
             kv_heads: 2,
             head_size: None,
+            rotated: None,
             feed_forward: 96,
             experts: None,
             context_length: 256,
@@ -173,8 +176,11 @@ impl Synthetic {
         gguf::write(sink, &self.metadata(), &tensors)
     }
 
-    /// Elements of a head.
-    pub(crate) fn head_size(&self) -> usize {
+    fn head_size(&self) -> usize {
         self.head_size.unwrap_or(self.hidden / self.heads)
+    }
+
+    fn rotated(&self) -> usize {
+        self.rotated.unwrap_or(self.head_size())
     }
 }

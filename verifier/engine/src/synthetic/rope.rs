@@ -35,9 +35,9 @@ pub enum RopeScaling {
 }
 
 impl RopeScaling {
-    /// The factors that go with the model as tensors: names and values `[head size / 2]`.
-    pub(super) fn factors(self, head_size: usize, random: &mut Random) -> Vec<(&'static str, Vec<f32>)> {
-        let frequencies = head_size / 2;
+    /// The factors that go with the model as tensors: names and values `[rotated / 2]`.
+    pub(super) fn factors(self, rotated: usize, random: &mut Random) -> Vec<(&'static str, Vec<f32>)> {
+        let frequencies = rotated / 2;
         match self {
             Self::None | Self::Linear { .. } | Self::Yarn { .. } => Vec::new(),
             Self::Llama3 { factor } => vec![("rope_freqs.weight", llama3(frequencies, factor))],

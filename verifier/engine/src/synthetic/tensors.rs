@@ -53,7 +53,7 @@ impl Synthetic {
         if self.head == Head::Own {
             made.matrix("output.weight", &[vocab, hidden]);
         }
-        for (name, factors) in self.rope_scaling.factors(self.head_size(), &mut made.random) {
+        for (name, factors) in self.rope_scaling.factors(self.rotated(), &mut made.random) {
             made.vector(name, &factors);
         }
         made.tensors

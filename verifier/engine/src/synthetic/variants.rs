@@ -83,6 +83,8 @@ fn phis() -> Vec<(&'static str, Synthetic)> {
     vec![
         ("phi3", phi3),
         ("phi3-window", Synthetic { window: Some(16), ..phi3 }),
+        // As Phi-4-mini.
+        ("phi3-partial", Synthetic { head_size: Some(16), rotated: Some(12), ..longrope(64) }),
         ("phi3-longrope", longrope(64)),
         ("phi3-shortrope", longrope(256)),
     ]

@@ -1,8 +1,8 @@
-//! The trained demo model over text that it generated itself.
+//! The trained demo model over answers that it generated itself.
 
 use assay_engine::Model;
 use assay_manifest::Digest32;
-use assay_protocol::request::{F32, Prompt, REQUEST_VERSION, Request, Sampler, prompt_hash};
+use assay_protocol::request::{Message, Prompt, REQUEST_VERSION, Request, Sampler, prompt_hash};
 
 use crate::graph::Oracle;
 use crate::measure::{DIVERGENCE_MAX, Distance};
@@ -10,58 +10,53 @@ use crate::{engine, load};
 
 const DEMO: &[u8] = include_bytes!("../../../trainer/model/demo-q8_0.gguf");
 
-/// Beginnings in the manner of the corpus; what follows is the model's.
-const BEGINNINGS: [&str; 8] = [
-    "What is 67 + 27?",
-    "Count from 31 to",
-    "How many things are in this list: key,",
-    "This is Sara Hill. This is Tom",
-    "Once there was a",
-    "The boat",
-    "Say this again: lamp,",
-    "One day",
-];
-
-/// Share of positions at which the likeliest token must be the same.
+/// Share of the answers' tokens that must be the oracle's likeliest too.
 const AGREEMENT_MIN: f64 = 0.99;
 
 #[test]
-fn the_demo_model_agrees_over_its_own_text() {
+fn the_demo_model_agrees_over_its_own_answers() {
     let (engine, model, oracle) = (engine(), load(DEMO), Oracle::new(DEMO, None).unwrap());
+    let vocab = model.config().vocab_size;
     let mut distance = Distance::default();
-    for (index, beginning) in BEGINNINGS.into_iter().enumerate() {
-        let request = continuation(&model, beginning);
-        let seed = Digest32::from_bytes([index as u8; 32]);
-        let execution = engine.execute(&model, &request, &seed, &mut ()).unwrap();
-        let tokens = [model.prompt(&request).unwrap(), execution.tokens].concat();
+    for question in questions() {
+        let request = request(&model, question);
+        let answer = engine.execute(&model, &request, &Digest32::ZERO, &mut ()).unwrap().tokens;
+        let prompt = model.prompt(&request).unwrap();
+        // The last position of the prompt gives the answer's first token.
+        let (first, count) = (prompt.len() - 1, answer.len());
+        let tokens = [prompt, answer].concat();
         let ours = engine.logits(&model, &tokens).unwrap();
-        distance.add(&oracle.logits(&tokens).unwrap(), &ours).unwrap();
+        let oracle = oracle.logits(&tokens).unwrap().narrow(0, first, count).unwrap();
+        distance.add(&oracle, &ours[first * vocab..(first + count) * vocab]).unwrap();
     }
     let (positions, agreement) = (distance.positions(), distance.agreement());
     println!("{:.2e} nats, {agreement:.4} of {positions} positions agree", distance.divergence());
-    assert!(positions > 500, "the model wrote {positions} tokens only");
+    assert!(positions > 1_000, "the model wrote {positions} tokens only");
     assert!(agreement >= AGREEMENT_MIN, "{agreement:.4} of {positions} positions agree");
-    assert!(distance.divergence() < DIVERGENCE_MAX);
+    assert!(distance.divergence() < DIVERGENCE_MAX, "{:.2e} nats", distance.divergence());
 }
 
-/// Up to 200 sampled tokens; the end tokens are never sampled, so that there is much to compare.
-fn continuation(model: &Model, text: &str) -> Request {
-    let mut ends = model.text().eos_tokens().to_vec();
-    ends.sort_unstable();
-    let sampler = Sampler {
-        temperature: F32::new(0.7),
-        logit_bias: ends.into_iter().map(|token| (token, F32::new(-100.0))).collect(),
-        ..Sampler::greedy()
-    };
+/// Of every kind that the model was trained on.
+fn questions() -> impl Iterator<Item = String> {
+    (11..71).flat_map(|n| {
+        [
+            format!("What is {n} + {}?", 82 - n),
+            format!("Count from {n} to {}.", n + 3),
+            format!("This is Sara Hill. This is Tom Gold. There is one box number {n}. Who is Tom?"),
+        ]
+    })
+}
+
+fn request(model: &Model, question: String) -> Request {
     let mut request = Request {
         version: REQUEST_VERSION,
-        prompt: Prompt::Text(text.to_owned()),
+        prompt: Prompt::Chat(vec![Message { role: "user".to_owned(), content: question }]),
         now_s: 0,
         n_in: 0,
         prompt_hash: Digest32::ZERO,
-        max_tokens: 200,
+        max_tokens: 32,
         stop: Vec::new(),
-        sampler,
+        sampler: Sampler::greedy(),
         seed: None,
         salt_hash: Digest32::ZERO,
     };

@@ -13,7 +13,7 @@ const YARN_TURNS: [f64; 2] = [32.0, 1.0];
 
 /// Rotations of all positions of a sequence.
 pub struct Rotations {
-    /// `[positions, 1, head size / 2]`.
+    /// `[positions, 1, rotated / 2]`.
     cos: Tensor,
     sin: Tensor,
     pairs: Pairs,
@@ -36,17 +36,12 @@ pub enum Reach {
 }
 
 impl Rotations {
-    pub fn new(
-        file: &File,
-        reach: Reach,
-        head_size: usize,
-        positions: usize,
-        slip: Option<Slip>,
-    ) -> Result<Self> {
+    /// Rotations of the first `size` elements of heads.
+    pub fn new(file: &File, reach: Reach, size: usize, positions: usize, slip: Option<Slip>) -> Result<Self> {
         let local = reach == Reach::Window && file.architecture == "gemma3" && slip != Some(Slip::LocalBase);
         let (frequencies, magnitude) = match local {
-            true => (powers(BASE_DEFAULT, head_size)?, 1.0),
-            false => stretched(file, head_size, slip)?,
+            true => (powers(BASE_DEFAULT, size)?, 1.0),
+            false => stretched(file, size, slip)?,
         };
         let positions: Vec<f64> = (0..positions).map(|position| position as f64).collect();
         let positions = Tensor::new(positions, &Device::Cpu)?.reshape(((), 1, 1))?;
@@ -61,8 +56,10 @@ impl Rotations {
 
     /// Rotates heads `[positions, heads, head size]`.
     pub fn apply(&self, heads: &Tensor) -> Result<Tensor> {
-        let (positions, count, size) = heads.dims3()?;
-        let half = size / 2;
+        let (positions, count, head_size) = heads.dims3()?;
+        let half = self.cos.dim(2)?;
+        let size = 2 * half;
+        let (heads, rest) = (heads.narrow(2, 0, size)?, heads.narrow(2, size, head_size - size)?);
         let (a, b) = match self.pairs {
             Pairs::Halves => (heads.narrow(2, 0, half)?, heads.narrow(2, half, half)?),
             Pairs::Neighbours => {
@@ -72,12 +69,13 @@ impl Rotations {
         };
         let turned_a = (a.broadcast_mul(&self.cos)? - b.broadcast_mul(&self.sin)?)?;
         let turned_b = (a.broadcast_mul(&self.sin)? + b.broadcast_mul(&self.cos)?)?;
-        match self.pairs {
-            Pairs::Halves => Tensor::cat(&[turned_a, turned_b], D::Minus1),
+        let turned = match self.pairs {
+            Pairs::Halves => Tensor::cat(&[turned_a, turned_b], D::Minus1)?,
             Pairs::Neighbours => {
-                Tensor::stack(&[turned_a, turned_b], D::Minus1)?.reshape((positions, count, size))
+                Tensor::stack(&[turned_a, turned_b], D::Minus1)?.reshape((positions, count, size))?
             }
-        }
+        };
+        Tensor::cat(&[turned, rest], D::Minus1)
     }
 }
 
