@@ -13,6 +13,7 @@ mod demo;
 mod dump;
 mod slips;
 mod variants;
+mod weights;
 
 use std::num::NonZeroUsize;
 
