@@ -10,7 +10,6 @@ mod rope;
 mod slip;
 
 mod demo;
-mod dump;
 mod slips;
 mod variants;
 mod weights;
