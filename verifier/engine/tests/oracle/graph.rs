@@ -17,6 +17,7 @@ const GEMMA3_PERIOD: usize = 6;
 pub struct Oracle {
     file: File,
     slip: Option<Slip>,
+    cache: DType,
     hidden: usize,
     layers: usize,
     heads: usize,
@@ -46,7 +47,14 @@ impl Oracle {
             epsilon: file.number("attention.layer_norm_rms_epsilon").unwrap(),
             file,
             slip,
+            cache: DType::F32,
         })
+    }
+
+    /// Rounds keys and values to binary16, in which the engine keeps them, so that everything else can be compared
+    /// more closely.
+    pub fn with_half_cache(self) -> Self {
+        Self { cache: DType::F16, ..self }
     }
 
     /// The logits of every position, `[positions, vocab]`.
@@ -126,6 +134,8 @@ impl Oracle {
         let [queries, keys, values] = self.projections(layer, x)?;
         let queries = sight.rotations.apply(&self.head_norm(layer, "attn_q_norm.weight", queries)?)?;
         let keys = sight.rotations.apply(&self.head_norm(layer, "attn_k_norm.weight", keys)?)?;
+        let kept = |x: &Tensor| x.to_dtype(self.cache)?.to_dtype(DType::F32);
+        let (keys, values) = (kept(&keys)?, kept(&values)?);
         let scale = if self.slips(Slip::AttentionScale) { 1.0 } else { (self.head_size as f64).sqrt() };
         let queries = queries.transpose(0, 1)?.contiguous()?;
         let (keys, values) = (self.for_each_query_head(&keys)?, self.for_each_query_head(&values)?);

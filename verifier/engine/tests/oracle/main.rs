@@ -20,7 +20,6 @@ use assay_engine::{Engine, LoadOptions, Model, Settings};
 
 use graph::Oracle;
 use measure::Distance;
-use slip::Slip;
 
 /// Sequences that every model reads, and positions of each: 2,000 in all, under the models' context of 256.
 const SEQUENCES: usize = 8;
@@ -46,9 +45,9 @@ fn sequence(index: usize, vocab: usize) -> Vec<u32> {
     (0..POSITIONS).map(|_| draw()).collect()
 }
 
-/// The engine's distance from the oracle with a slip, or without, over so many sequences.
-fn distance(file: &[u8], slip: Option<Slip>, sequences: usize) -> Distance {
-    let (engine, model, oracle) = (engine(), load(file), Oracle::new(file, slip).unwrap());
+/// The engine's distance from an oracle of the same file, over so many sequences.
+fn distance(file: &[u8], oracle: &Oracle, sequences: usize) -> Distance {
+    let (engine, model) = (engine(), load(file));
     let mut distance = Distance::default();
     for index in 0..sequences {
         let tokens = sequence(index, model.config().vocab_size);
