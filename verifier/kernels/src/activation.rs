@@ -98,6 +98,11 @@ impl Activations {
         self.rows
     }
 
+    /// The values of a row.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.groups[row / GROUP_ROWS].values[row % GROUP_ROWS * self.cols..][..self.cols]
+    }
+
     /// The rows that were filled last.
     pub(crate) fn groups(&self) -> &[Group] {
         &self.groups[..self.rows.div_ceil(GROUP_ROWS)]
