@@ -1,5 +1,7 @@
 //! A loaded model: immutable, shared by everyone who runs it.
 
+use std::sync::Arc;
+
 use assay_kernels::Matrix;
 use assay_kernels::reference::Rope;
 use assay_manifest::SpecId;
@@ -91,9 +93,9 @@ impl Model {
         source: &dyn WeightSource,
         options: &LoadOptions,
         progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Self, LoadError> {
+    ) -> Result<Arc<Self>, LoadError> {
         let LoadedModel { config, text, weights, spec_id } = load::load(source, options, progress)?;
-        Ok(Self { config, text, weights, spec_id })
+        Ok(Arc::new(Self { config, text, weights, spec_id }))
     }
 
     /// The name of the definitions that an execution of this model follows.

@@ -19,7 +19,9 @@ const ALWAYS: [&str; 6] = ["rms-norm", "attention-f16-cache", "add", "trace", "s
 pub(crate) fn definitions(config: &Config, gguf: &Gguf) -> Option<BTreeSet<String>> {
     let architecture = config.architecture;
     let mut names: BTreeSet<String> = ALWAYS.map(str::to_owned).into();
-    let mut add = |name: &str| drop(names.insert(name.to_owned()));
+    let mut add = |name: &str| {
+        names.insert(name.to_owned());
+    };
     add(architecture.name);
     add(match architecture.pairing {
         Pairing::Interleaved => "rope-interleaved",

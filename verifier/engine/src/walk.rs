@@ -109,10 +109,6 @@ impl Walk {
         &self.task.model
     }
 
-    pub const fn positions_max(&self) -> usize {
-        self.task.positions_max
-    }
-
     /// The tokens of the prompt.
     pub fn prompt(&self) -> &[u32] {
         &self.sequence[..self.n_in]

@@ -9,5 +9,5 @@ mod feed;
 mod prefix;
 mod runner;
 
-pub(crate) use self::feed::{Event, Feed, Sender};
+pub(crate) use self::feed::{Event, Feed};
 pub(crate) use self::runner::{Job, Runner};

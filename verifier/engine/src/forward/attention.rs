@@ -112,6 +112,8 @@ impl Forward<'_> {
         let (keys, values) = (self.heads(index, &layer.key, Some(1), layer), self.values(&layer.value));
         let Scratch { keys: from_keys, values: from_values, .. } = &*self.scratch;
         let (size, width) = (config.head_size, config.kv_heads * config.head_size);
+        let starts: Vec<usize> = parts.iter().map(|part| part.first / PAGE_POSITIONS).collect();
+        let ops = size * 8 * (rows.len() / parts.len().max(1));
         let mut tasks = Vec::new();
         for (part, of) in parts.iter_mut().enumerate() {
             let pages = of.first / PAGE_POSITIONS..(of.first + of.tokens.len()).div_ceil(PAGE_POSITIONS);
@@ -123,8 +125,6 @@ impl Forward<'_> {
             }
             tasks.extend(heads.into_iter().enumerate().map(|(head, pages)| (part, head, pages)));
         }
-        let starts: Vec<usize> = parts.iter().map(|part| part.first / PAGE_POSITIONS).collect();
-        let ops = size * 8 * (rows.len() / parts.len().max(1));
         self.pool.for_each(&mut tasks, ops, |_, (part, head, pages)| {
             let (mut key, mut value) = (vec![0.0; size], vec![0.0; size]);
             for (row, of) in rows.iter().enumerate().filter(|(_, row)| row.part == *part) {

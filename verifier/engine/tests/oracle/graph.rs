@@ -81,7 +81,7 @@ impl Oracle {
 
     fn reach(&self, layer: usize) -> Reach {
         let windowed = match self.file.architecture.as_str() {
-            "gemma3" if self.slips(Slip::LayerPattern) => layer % GEMMA3_PERIOD > 0,
+            "gemma3" if self.slips(Slip::LayerPattern) => !layer.is_multiple_of(GEMMA3_PERIOD),
             "gemma3" => layer % GEMMA3_PERIOD < GEMMA3_PERIOD - 1,
             "phi3" => true,
             _ => false,

@@ -10,9 +10,10 @@ mod rope;
 mod slip;
 
 mod demo;
-mod dump;
 mod slips;
 mod variants;
+
+use std::sync::Arc;
 
 use std::num::NonZeroUsize;
 
@@ -31,7 +32,7 @@ fn engine() -> Engine {
     Engine::new(Settings { threads, ..Settings::for_this_machine() }).unwrap()
 }
 
-fn load(file: &[u8]) -> Model {
+fn load(file: &[u8]) -> Arc<Model> {
     Model::load(&file, &LoadOptions::default(), &mut |_, _| ()).unwrap()
 }
 

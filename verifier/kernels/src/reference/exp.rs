@@ -51,7 +51,7 @@ pub fn gelu_tanh(x: f32) -> f32 {
 }
 
 /// `−2 · √(2/π)`.
-const GELU_SCALE: f32 = -1.595_769_1;
+const GELU_SCALE: f32 = -1.595_769_2;
 const GELU_CUBIC: f32 = 0.044_715;
 
 /// GeGLU of one element: `gelu_tanh(gate) · up`.
