@@ -4,6 +4,8 @@
 //! here: their integers are random bytes, with scales that give weights the wanted variance and, where the
 //! type has minima, a mean near zero.
 
+use std::num::NonZeroUsize;
+
 use assay_kernels::float::f32_to_f16;
 use assay_kernels::{WeightType, quantise};
 use assay_manifest::formats::DType;
@@ -12,18 +14,46 @@ use super::random::Random;
 
 /// Weights with the variance of uniform ones in [−`reach`, `reach`).
 pub(super) fn random(weight_type: WeightType, elements: usize, reach: f32, random: &mut Random) -> Vec<u8> {
-    let mut values = || -> Vec<f32> { (0..elements).map(|_| random.symmetric() * reach).collect() };
     match weight_type {
-        WeightType::F32 => le_bytes(&values()),
-        WeightType::F16 => values().iter().flat_map(|value| f32_to_f16(*value).to_le_bytes()).collect(),
-        // Cut off, not rounded: a random number is as good as its neighbour.
-        WeightType::BF16 => {
-            values().iter().flat_map(|value| ((value.to_bits() >> 16) as u16).to_le_bytes()).collect()
+        WeightType::F32 | WeightType::F16 | WeightType::BF16 | WeightType::Q8_0 | WeightType::Q4_0 => {
+            numbers(weight_type, elements, reach, random)
         }
-        // Values are finite; a partial block leaves too few bytes, which the writer refuses.
-        WeightType::Q8_0 => quantise::q8_0(&values()).unwrap_or_default(),
-        WeightType::Q4_0 => quantise::q4_0(&values()).unwrap_or_default(),
         _ => integers(weight_type, elements, reach / 3f32.sqrt(), random),
+    }
+}
+
+/// Elements that a thread draws at least: a multiple of every block, and some milliseconds of work.
+const SHARE_MIN: usize = 1 << 20;
+
+/// Random numbers in a type's layout. Threads share the work; the result is that of one.
+fn numbers(weight_type: WeightType, elements: usize, reach: f32, random: &mut Random) -> Vec<u8> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let share = elements.div_ceil(threads).next_multiple_of(SHARE_MIN);
+    std::thread::scope(|scope| {
+        let work = (0..elements).step_by(share).map(|first| {
+            let mut random = random.after(first);
+            let count = share.min(elements - first);
+            scope.spawn(move || {
+                let values: Vec<f32> = (0..count).map(|_| random.symmetric() * reach).collect();
+                stored(weight_type, &values)
+            })
+        });
+        let work: Vec<_> = work.collect();
+        *random = random.after(elements);
+        let shares = work.into_iter().map(|share| share.join().unwrap_or_default());
+        shares.collect::<Vec<_>>().concat()
+    })
+}
+
+fn stored(weight_type: WeightType, values: &[f32]) -> Vec<u8> {
+    match weight_type {
+        WeightType::F16 => flattened(values, |value| f32_to_f16(value).to_le_bytes()),
+        // Cut off, not rounded: a random number is as good as its neighbour.
+        WeightType::BF16 => flattened(values, |value| ((value.to_bits() >> 16) as u16).to_le_bytes()),
+        // Values are finite; a partial block leaves too few bytes, which the writer refuses.
+        WeightType::Q8_0 => quantise::q8_0(values).unwrap_or_default(),
+        WeightType::Q4_0 => quantise::q4_0(values).unwrap_or_default(),
+        _ => le_bytes(values),
     }
 }
 
@@ -47,7 +77,11 @@ pub(super) const fn dtype(weight_type: WeightType) -> DType {
 }
 
 pub(super) fn le_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    flattened(values, f32::to_le_bytes)
+}
+
+fn flattened<const N: usize>(values: &[f32], bytes: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
+    values.iter().map(|value| bytes(*value)).collect::<Vec<_>>().into_flattened()
 }
 
 /// Blocks of random integers whose weights have this standard deviation.

@@ -16,6 +16,8 @@ mod rope;
 mod tensors;
 mod variants;
 mod vocabulary;
+#[cfg(test)]
+mod tests;
 
 pub use rope::RopeScaling;
 pub use tensors::{Mix, Tensor};

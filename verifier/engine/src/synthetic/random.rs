@@ -3,10 +3,18 @@
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 pub(super) struct Random(pub u64);
 
+/// By how much its state grows with each draw: 2^64 divided by the golden ratio.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl Random {
+    /// The generator after so many draws: its state counts them.
+    pub const fn after(&self, draws: usize) -> Self {
+        Self(self.0.wrapping_add(STEP.wrapping_mul(draws as u64)))
+    }
+
     /// 64 bits.
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        *self = self.after(1);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

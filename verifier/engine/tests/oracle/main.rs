@@ -12,6 +12,7 @@ mod slip;
 mod demo;
 mod slips;
 mod variants;
+mod weights;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use crate::measure::DIVERGENCE_MAX;
 use crate::slip::Slip;
 
 /// A slip, and the models that it would spoil.
-pub const SLIPS: [(Slip, &[&str]); 19] = [
+const SLIPS: [(Slip, &[&str]); 19] = [
     (Slip::RopePairing, &["llama", "qwen2", "phi3"]),
     (Slip::RopeBase, &["qwen2", "gemma3"]),
     (Slip::RopeScaling, &["llama-linear", "llama-yarn", "gemma3-linear"]),
