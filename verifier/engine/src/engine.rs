@@ -1,16 +1,19 @@
 //! Executes requests and verifies claimed answers.
 
 use std::num::NonZeroUsize;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 use assay_kernels::float::{FloatEnvironmentError, check_environment};
 use assay_kernels::pool::PoolError;
-use assay_kernels::{Cpu, Pool};
+use assay_kernels::{Cpu, MemoryError, Pool};
 use assay_manifest::Digest32;
 use assay_protocol::commitment::{FailCode, Finish};
 use assay_protocol::request::{Request, prompt_hash};
 use assay_protocol::trace::TraceBuilder;
 
-use crate::forward::Forward;
+use crate::batch::{Event, Feed, Job, Runner};
+use crate::forward::{Forward, HEAD_ROWS, Part, Scratch};
 use crate::model::Model;
 use crate::observer::Observer;
 use crate::sampler;
@@ -23,33 +26,63 @@ pub const NO_TOKEN: u32 = u32::MAX;
 /// How this machine works; no setting changes a result.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Threads that share the work of one execution.
+    /// Threads that share the work.
     pub threads: NonZeroUsize,
-    /// Positions that are read at once where more than one is known.
+    /// Positions that are computed at once where more than one is known.
     pub prefill_chunk: NonZeroUsize,
-    /// Most bytes of keys and values of one execution.
+    /// Sequences that are computed at once; further ones wait.
+    pub sequences_max: NonZeroUsize,
+    /// Most bytes of keys and values of all sequences at once.
     pub cache_bytes_max: usize,
+    /// Most bytes of keys and values that are kept of sequences that have ended, for those that begin alike; 0
+    /// keeps none.
+    pub prefix_bytes_max: usize,
 }
 
 impl Settings {
-    /// Positions read at once by default: enough to use each weight often while it is in the cache.
-    pub const PREFILL_CHUNK: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+    /// Positions computed at once by default: enough to use each weight often while it is in the cache.
+    pub const PREFILL_CHUNK: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+    /// Sequences computed at once by default.
+    pub const SEQUENCES_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+
+    /// Bytes kept of ended sequences by default.
+    pub const PREFIX_BYTES_MAX: usize = 256 << 20;
 
     /// One thread a core, and no limit of memory.
     pub fn for_this_machine() -> Self {
         Self {
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             prefill_chunk: Self::PREFILL_CHUNK,
+            sequences_max: Self::SEQUENCES_MAX,
             cache_bytes_max: usize::MAX,
+            prefix_bytes_max: Self::PREFIX_BYTES_MAX,
         }
     }
 }
 
-/// Threads and settings; runs one execution at a time at full speed, several side by side.
+/// Jobs that wait for the runner; who submits another waits as well.
+const QUEUE_MAX: usize = 64;
+
+/// Threads and settings; runs many requests at once, each answered as if it were alone.
 #[derive(Debug)]
 pub struct Engine {
-    pool: Pool,
+    pool: Arc<Pool>,
     settings: Settings,
+    /// None only while the engine is being dropped.
+    jobs: Option<mpsc::SyncSender<Job>>,
+    runner: Option<JoinHandle<()>>,
+}
+
+/// An engine could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The kernels' threads.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The thread that runs the sequences.
+    #[error("starting the engine's thread: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 /// Tokens that were processed.
@@ -132,6 +165,12 @@ pub enum ExecuteError {
         /// The limit.
         max: usize,
     },
+    /// The system has no memory, though the settings allow it.
+    #[error("executing a request: {0}")]
+    OutOfMemory(MemoryError),
+    /// The engine's thread failed; a mistake in this program.
+    #[error("executing a request: the engine failed and lost it; its log says more")]
+    Lost,
     /// The prompt could not be rendered on this machine.
     #[error(transparent)]
     Prompt(RenderError),
@@ -144,8 +183,8 @@ impl Engine {
     /// Starts the threads.
     ///
     /// # Errors
-    /// [`PoolError`] when the system gives no thread, or one with settings that would change results.
-    pub fn new(settings: Settings) -> Result<Self, PoolError> {
+    /// [`StartError`] when the system gives no thread, or one with settings that would change results.
+    pub fn new(settings: Settings) -> Result<Self, StartError> {
         Self::with_cpu(settings, Cpu::detect())
     }
 
@@ -153,8 +192,12 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::new`].
-    pub fn with_cpu(settings: Settings, cpu: Cpu) -> Result<Self, PoolError> {
-        Ok(Self { pool: Pool::new(settings.threads, cpu)?, settings })
+    pub fn with_cpu(settings: Settings, cpu: Cpu) -> Result<Self, StartError> {
+        let pool = Arc::new(Pool::new(settings.threads, cpu)?);
+        let (jobs, inbox) = mpsc::sync_channel(QUEUE_MAX);
+        let runner = Runner::new(Arc::clone(&pool), settings, inbox);
+        let runner = std::thread::Builder::new().name("engine".to_owned()).spawn(|| runner.run())?;
+        Ok(Self { pool, settings, jobs: Some(jobs), runner: Some(runner) })
     }
 
     /// Executes a request.
@@ -163,12 +206,12 @@ impl Engine {
     /// [`ExecuteError`] when this machine cannot run it; a failure that everybody finds is an [`Execution`].
     pub fn execute(
         &self,
-        model: &Model,
+        model: &Arc<Model>,
         request: &Request,
         seed: &Digest32,
         observer: &mut dyn Observer,
     ) -> Result<Execution, ExecuteError> {
-        let (walked, usage) = self.walk(Task { model, request, seed, claimed: None }, observer)?;
+        let (walked, usage) = self.walk(model, request, seed, None, observer)?;
         Ok(execution(walked, usage))
     }
 
@@ -181,7 +224,7 @@ impl Engine {
     /// [`ExecuteError`] when this machine cannot run it, or the claim is [`Finish::Cancelled`].
     pub fn verify(
         &self,
-        model: &Model,
+        model: &Arc<Model>,
         request: &Request,
         seed: &Digest32,
         claimed: Claimed<'_>,
@@ -190,8 +233,7 @@ impl Engine {
         if claimed.finish == Finish::Cancelled {
             return Err(ExecuteError::Cancelled);
         }
-        let task = Task { model, request, seed, claimed: Some(claimed.tokens) };
-        let (walked, usage) = self.walk(task, observer)?;
+        let (walked, usage) = self.walk(model, request, seed, Some(claimed.tokens), observer)?;
         let right_token = match walked.end {
             End::Mismatch { right_token } => right_token,
             End::Failed(_) if claimed.finish == Finish::Failed && walked.answer == claimed.tokens => {
@@ -207,37 +249,101 @@ impl Engine {
         Ok(Verified::Rejected { position: usage.n_out, right_token, trace_root: walked.trace_root })
     }
 
+    /// The logits of every position of a sequence, `[positions, vocab]`, as an execution that came to these
+    /// tokens would find them.
+    ///
+    /// # Errors
+    /// [`ExecuteError`] when this machine has no memory for it.
+    ///
+    /// # Panics
+    /// When a token is not in the vocabulary.
+    pub fn logits(&self, model: &Model, tokens: &[u32]) -> Result<Vec<f32>, ExecuteError> {
+        check_environment()?;
+        let (mut pages, mut logits, mut first) = (Vec::new(), Vec::new(), 0);
+        let mut scratch = Scratch::new(self.settings.prefill_chunk.get(), model.config());
+        for tokens in tokens.chunks(self.settings.prefill_chunk.get()) {
+            let mut forward = Forward::new(&self.pool, model, &mut scratch);
+            let part = Part { pages: &mut pages, first, tokens };
+            forward.run(&mut [part]).map_err(ExecuteError::OutOfMemory)?;
+            let rows: Vec<usize> = (0..tokens.len()).collect();
+            rows.chunks(HEAD_ROWS).for_each(|rows| logits.extend_from_slice(forward.logits(rows)));
+            first += tokens.len();
+        }
+        Ok(logits)
+    }
+
     /// Whether this machine has the memory for a request as it states itself; to be asked before accepting it.
     ///
     /// # Errors
     /// [`ExecuteError::Memory`] when it has not.
     pub fn check_memory(&self, model: &Model, request: &Request) -> Result<(), ExecuteError> {
-        self.positions(model, request, usize::try_from(request.n_in).unwrap_or(usize::MAX)).map(drop)
+        let prompt = usize::try_from(request.n_in).unwrap_or(usize::MAX);
+        self.cache_bytes(model, sequence_max(model, request, prompt)).map(drop)
     }
 
-    /// Positions of the longest sequence that can come about, if their cache fits.
-    fn positions(&self, model: &Model, request: &Request, prompt: usize) -> Result<usize, ExecuteError> {
-        let positions = sequence_max(model, request, prompt);
+    /// Bytes of the cache for as many positions, if they are within the limit.
+    fn cache_bytes(&self, model: &Model, positions: usize) -> Result<usize, ExecuteError> {
         let max = self.settings.cache_bytes_max;
-        match Forward::cache_bytes(model.config(), positions) {
-            Some(bytes) if bytes <= max => Ok(positions),
+        match model.config().cache_shape().size_bytes(positions) {
+            Some(bytes) if bytes <= max => Ok(bytes),
             _ => Err(ExecuteError::Memory { positions, max }),
         }
     }
 
-    fn walk(&self, task: Task<'_>, observer: &mut dyn Observer) -> Result<(Walked, Usage), ExecuteError> {
+    fn walk(
+        &self,
+        model: &Arc<Model>,
+        request: &Request,
+        seed: &Digest32,
+        claimed: Option<&[u32]>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Walked, Usage), ExecuteError> {
         check_environment()?;
-        let (model, request) = (task.model, task.request);
         let (prompt, n_in) = match prompt(model, request)? {
             Ok(prompt) => (prompt, request.n_in),
             Err((code, n_in)) => return Ok((failed_before_work(code), Usage { n_in, n_out: 0 })),
         };
-        let positions = self.positions(model, request, prompt.len())?;
-        let chunk = self.settings.prefill_chunk.get();
-        let forward = Forward::new(&self.pool, model, positions, chunk);
-        let walked = Walk::new(task, forward, prompt, chunk).run(observer)?;
+        let positions_max = sequence_max(model, request, prompt.len());
+        let cache_bytes = self.cache_bytes(model, positions_max)?;
+        let walk = Walk::new(Task {
+            model: Arc::clone(model),
+            request: request.clone(),
+            seed: *seed,
+            prompt,
+            claimed: claimed.map(<[u32]>::to_vec),
+            positions_max,
+        });
+        let (feed, sender) = Feed::new();
+        let jobs = self.jobs.as_ref().ok_or(ExecuteError::Lost)?;
+        jobs.send(Job { walk, sender, cache_bytes }).map_err(|_| ExecuteError::Lost)?;
+        let walked = follow(&feed, observer)?;
         let n_out = u32::try_from(walked.answer.len()).unwrap_or(u32::MAX);
         Ok((walked, Usage { n_in, n_out }))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Without its sender the runner ends: nobody waits for a job any more.
+        self.jobs = None;
+        if let Some(runner) = self.runner.take() {
+            // It catches the panics of its passes, and has none of its own.
+            let _ = runner.join();
+        }
+    }
+}
+
+/// Tells the observer of a job until it ends, or the observer ends it.
+fn follow(feed: &Feed, observer: &mut dyn Observer) -> Result<Walked, ExecuteError> {
+    loop {
+        let flow = match feed.next() {
+            Event::Positions(done, total) => observer.positions(done, total),
+            Event::Token(token) => observer.token(token),
+            Event::End(end) => return end,
+        };
+        if flow.is_break() {
+            return Err(ExecuteError::Stopped);
+        }
     }
 }
 

@@ -7,31 +7,25 @@ use crate::text::{Decoder, StopMatcher, Text};
 
 /// Watches an answer token by token. An end-of-generation token ends it; else a stop string in its text;
 /// else its length.
-pub(crate) struct FinishRule<'a> {
-    ends: &'a [u32],
-    decoder: Decoder<'a>,
+pub(crate) struct FinishRule {
+    decoder: Decoder,
     stop: StopMatcher,
     left: u32,
 }
 
-impl<'a> FinishRule<'a> {
-    pub(crate) fn new(text: &'a Text, request: &Request) -> Self {
-        Self {
-            ends: text.eos_tokens(),
-            decoder: text.decoder(),
-            stop: StopMatcher::new(&request.stop),
-            left: request.max_tokens,
-        }
+impl FinishRule {
+    pub(crate) fn new(text: &Text, request: &Request) -> Self {
+        Self { decoder: text.decoder(), stop: StopMatcher::new(&request.stop), left: request.max_tokens }
     }
 
     /// Whether the answer ends with this token, and why.
-    pub(crate) fn push(&mut self, token: u32) -> Option<Finish> {
+    pub(crate) fn push(&mut self, text: &Text, token: u32) -> Option<Finish> {
         self.left = self.left.saturating_sub(1);
-        if self.ends.contains(&token) {
+        if text.eos_tokens().contains(&token) {
             return Some(Finish::Eos);
         }
-        let text = self.decoder.push(token);
-        if let Some(index) = self.stop.push(&text) {
+        let read = self.decoder.push(text, token);
+        if let Some(index) = self.stop.push(&read) {
             return Some(Finish::Stop(index));
         }
         (self.left == 0).then_some(Finish::Length)

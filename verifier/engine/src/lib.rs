@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 pub mod source;
+pub mod architecture;
+pub mod rotary;
 pub mod config;
 pub mod model;
 pub mod spec;
@@ -15,16 +17,17 @@ pub mod sampler;
 pub mod engine;
 pub mod observer;
 pub mod synthetic;
+mod batch;
 mod finish;
 mod forward;
 mod load;
-mod scratch;
 mod walk;
 
 /// What requests are made of, for those who run models without the protocol's other parts.
 pub use assay_protocol::request;
+pub use architecture::Architecture;
 pub use config::Config;
-pub use engine::{Claimed, Engine, ExecuteError, Execution, Failure, NO_TOKEN, Settings, Usage, Verified};
+pub use engine::{Claimed, Engine, ExecuteError, Execution, Failure, NO_TOKEN, Settings, StartError, Usage, Verified};
 pub use load::{LoadError, LoadOptions};
 pub use model::Model;
 pub use observer::Observer;

@@ -3,14 +3,20 @@
 use std::collections::HashMap;
 use std::io::{self, BufReader};
 
-use assay_kernels::reference::Rope;
-use assay_kernels::{Matrix, PackError, WeightType};
+use std::num::NonZeroUsize;
+
+use assay_kernels::pool::PoolError;
+use assay_kernels::{Cpu, Matrix, PackError, Pool, ReadError, WeightType};
+use assay_manifest::SpecId;
 use assay_manifest::formats::DType;
 use assay_manifest::formats::gguf::{Gguf, GgufError, TensorInfo};
 
-use crate::config::{Config, ConfigError};
-use crate::model::{Layer, Weights};
+use crate::architecture::Stored;
+use crate::config::{Config, ConfigError, Experts};
+use crate::model::{FeedForward, Gated, Layer, Projection, Weights};
+use crate::rotary::{self, Stretch};
 use crate::source::{SourceReader, WeightSource};
+use crate::spec;
 use crate::text::{Text, TextError};
 
 /// Limits of this machine; they decide whether a model is loaded, never what it computes.
@@ -64,7 +70,7 @@ pub enum LoadError {
     },
     /// A tensor of a type that is not supported there.
     #[error(
-        "loading the model: tensor {tensor:?} of type {dtype} is not supported (F32, F16, Q8_0 and Q4_0 are; norms must be F32)"
+        "loading the model: tensor {tensor:?} of type {dtype} is not supported (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and Q2_K to Q6_K are; norms and biases must be F32)"
     )]
     Type {
         /// The tensor.
@@ -80,6 +86,15 @@ pub enum LoadError {
         /// What is wrong.
         cause: PackError,
     },
+    /// A factor by which rotations are stretched is no positive number.
+    #[error("loading tensor {tensor:?}: factors of rotations must be positive")]
+    Factors {
+        /// The tensor.
+        tensor: String,
+    },
+    /// The threads that pack the weights could not be started.
+    #[error("loading the model: {0}")]
+    Threads(#[from] PoolError),
     /// More than [`LoadOptions::tensor_bytes_max`].
     #[error("loading the model: {found} bytes of tensors are above this machine's limit of {max}")]
     TooLarge {
@@ -90,11 +105,19 @@ pub enum LoadError {
     },
 }
 
+/// A model as it was read.
+pub(crate) struct LoadedModel {
+    pub config: Config,
+    pub text: Text,
+    pub weights: Weights,
+    pub spec_id: SpecId,
+}
+
 pub(crate) fn load(
     source: &dyn WeightSource,
     options: &LoadOptions,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<(Config, Text, Weights), LoadError> {
+) -> Result<LoadedModel, LoadError> {
     let gguf = Gguf::parse(BufReader::new(SourceReader::new(source)), source.size_bytes())?;
     let config = Config::from_gguf(&gguf)?;
     let total = gguf.tensors.iter().map(|tensor| tensor.nbytes).sum();
@@ -102,28 +125,43 @@ pub(crate) fn load(
         return Err(LoadError::TooLarge { found: total, max: options.tensor_bytes_max });
     }
     let text = Text::from_gguf(&gguf)?;
+    let definitions = spec::definitions(&config, &gguf);
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let pool = Pool::new(threads, Cpu::detect())?;
     let tensors = gguf.tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-    let mut tensors = Tensors { source, tensors, progress, done: 0, total };
+    let mut tensors = Tensors { pool: &pool, source, tensors, progress, done: 0, total };
     let weights = tensors.weights(&config)?;
-    match tensors.tensors.into_keys().min() {
-        Some(name) => Err(LoadError::UnexpectedTensor(name)),
-        None => Ok((config, text, weights)),
+    if let Some(name) = tensors.tensors.into_keys().min() {
+        return Err(LoadError::UnexpectedTensor(name));
     }
+    // Every tensor was of a supported type, so every definition has a name.
+    let spec_id = spec::spec_id(&definitions.unwrap_or_default());
+    Ok(LoadedModel { config, text, weights, spec_id })
 }
 
 /// How the kernels call a type of matrices, if there is a kernel for it.
 pub(crate) const fn weight_type(dtype: DType) -> Option<WeightType> {
-    match dtype {
-        DType::F32 => Some(WeightType::F32),
-        DType::F16 => Some(WeightType::F16),
-        DType::Q8_0 => Some(WeightType::Q8_0),
-        DType::Q4_0 => Some(WeightType::Q4_0),
-        _ => None,
-    }
+    Some(match dtype {
+        DType::F32 => WeightType::F32,
+        DType::F16 => WeightType::F16,
+        DType::BF16 => WeightType::BF16,
+        DType::Q8_0 => WeightType::Q8_0,
+        DType::Q4_0 => WeightType::Q4_0,
+        DType::Q4_1 => WeightType::Q4_1,
+        DType::Q5_0 => WeightType::Q5_0,
+        DType::Q5_1 => WeightType::Q5_1,
+        DType::Q2_K => WeightType::Q2_K,
+        DType::Q3_K => WeightType::Q3_K,
+        DType::Q4_K => WeightType::Q4_K,
+        DType::Q5_K => WeightType::Q5_K,
+        DType::Q6_K => WeightType::Q6_K,
+        _ => return None,
+    })
 }
 
 /// The tensors that have not been taken yet.
 struct Tensors<'a> {
+    pool: &'a Pool,
     source: &'a dyn WeightSource,
     tensors: HashMap<String, TensorInfo>,
     progress: &'a mut dyn FnMut(u64, u64),
@@ -134,6 +172,8 @@ struct Tensors<'a> {
 impl Tensors<'_> {
     fn weights(&mut self, config: &Config) -> Result<Weights, LoadError> {
         let output = "output.weight";
+        let pairing = config.architecture.pairing;
+        let factors = self.factors(config)?;
         Ok(Weights {
             embedding: self.matrix("token_embd.weight", config.vocab_size, config.hidden)?,
             layers: self.layers(config)?,
@@ -142,8 +182,29 @@ impl Tensors<'_> {
                 true => Some(self.matrix(output, config.vocab_size, config.hidden)?),
                 false => None,
             },
-            rope: Rope::new(config.rope_base, config.head_size),
+            rope: config.rotary.rope(pairing, factors),
+            window_rope: config.rotary.window_rope(pairing),
         })
+    }
+
+    /// The factors by which rotations are stretched, if the configuration names their tensor. Those that it does
+    /// not name are read as well: they belong to the file.
+    fn factors(&mut self, config: &Config) -> Result<Vec<f32>, LoadError> {
+        let Stretch::Factors(used) = config.rotary.scaling else { return Ok(Vec::new()) };
+        let mut factors = Vec::new();
+        for name in [rotary::FACTORS, rotary::FACTORS_SHORT, rotary::FACTORS_LONG] {
+            if !self.tensors.contains_key(name) {
+                continue;
+            }
+            let found = self.vector(name, config.rotary.rotated / 2)?;
+            if found.iter().any(|factor| *factor <= 0.0) {
+                return Err(LoadError::Factors { tensor: name.to_owned() });
+            }
+            if name == used {
+                factors = found;
+            }
+        }
+        Ok(factors)
     }
 
     fn layers(&mut self, config: &Config) -> Result<Vec<Layer>, LoadError> {
@@ -157,33 +218,154 @@ impl Tensors<'_> {
 
     fn layer(&mut self, index: usize, config: &Config) -> Result<Layer, LoadError> {
         let name = |part: &str| format!("blk.{index}.{part}.weight");
-        let Config { hidden, feed_forward, head_size, .. } = *config;
-        let (queries, keys) = (config.heads * head_size, config.kv_heads * head_size);
+        let Config { hidden, head_size, architecture, .. } = *config;
+        let queries = config.heads * head_size;
+        let [query, key, value] = self.attention_input(index, config)?;
         Ok(Layer {
             attention_norm: self.vector(&name("attn_norm"), hidden)?,
-            query: self.matrix(&name("attn_q"), queries, hidden)?,
-            key: self.matrix(&name("attn_k"), keys, hidden)?,
-            value: self.matrix(&name("attn_v"), keys, hidden)?,
+            query,
+            key,
+            value,
+            head_norms: match architecture.head_norms {
+                true => Some([
+                    self.vector(&name("attn_q_norm"), head_size)?,
+                    self.vector(&name("attn_k_norm"), head_size)?,
+                ]),
+                false => None,
+            },
             attention_output: self.matrix(&name("attn_output"), hidden, queries)?,
+            attention_after_norm: match architecture.after_norms {
+                true => Some(self.vector(&name("post_attention_norm"), hidden)?),
+                false => None,
+            },
             feed_forward_norm: self.vector(&name("ffn_norm"), hidden)?,
-            gate: self.matrix(&name("ffn_gate"), feed_forward, hidden)?,
-            up: self.matrix(&name("ffn_up"), feed_forward, hidden)?,
-            down: self.matrix(&name("ffn_down"), hidden, feed_forward)?,
+            feed_forward: match config.experts {
+                Some(experts) => self.experts(index, experts, config)?,
+                None => FeedForward::Dense(self.gated(index, config)?),
+            },
+            feed_forward_after_norm: match architecture.after_norms {
+                true => Some(self.vector(&name("post_ffw_norm"), hidden)?),
+                false => None,
+            },
         })
     }
 
+    fn attention_input(&mut self, index: usize, config: &Config) -> Result<[Projection; 3], LoadError> {
+        let keys = config.kv_heads * config.head_size;
+        let rows = [config.heads * config.head_size, keys, keys];
+        let matrices = match config.architecture.attention_input {
+            Stored::Together => {
+                let parts = rows.map(|rows| (1, rows));
+                self.matrices(&format!("blk.{index}.attn_qkv.weight"), None, &parts, config.hidden)?
+            }
+            Stored::Apart => {
+                let mut matrices = Vec::new();
+                for (part, rows) in ["attn_q", "attn_k", "attn_v"].into_iter().zip(rows) {
+                    let name = format!("blk.{index}.{part}.weight");
+                    matrices.push(self.matrix(&name, rows, config.hidden)?);
+                }
+                matrices
+            }
+        };
+        let mut projections = Vec::new();
+        for (part, matrix) in ["attn_q", "attn_k", "attn_v"].into_iter().zip(matrices) {
+            let bias = match config.architecture.biases {
+                true => Some(self.vector(&format!("blk.{index}.{part}.bias"), matrix.rows())?),
+                false => None,
+            };
+            projections.push(Projection { matrix, bias });
+        }
+        projections.try_into().map_err(|_| LoadError::MissingTensor("attn_qkv".to_owned()))
+    }
+
+    fn gated(&mut self, index: usize, config: &Config) -> Result<Gated, LoadError> {
+        let name = |part: &str| format!("blk.{index}.{part}.weight");
+        let Config { hidden, feed_forward, .. } = *config;
+        let (gate, up) = match config.architecture.feed_forward_input {
+            Stored::Apart => (
+                self.matrix(&name("ffn_gate"), feed_forward, hidden)?,
+                self.matrix(&name("ffn_up"), feed_forward, hidden)?,
+            ),
+            Stored::Together => {
+                let parts = [(1, feed_forward), (1, feed_forward)];
+                let both = self.matrices(&name("ffn_up"), None, &parts, hidden)?;
+                let [gate, up] = both.try_into().map_err(|_| LoadError::MissingTensor(name("ffn_up")))?;
+                (gate, up)
+            }
+        };
+        Ok(Gated { gate, up, down: self.matrix(&name("ffn_down"), hidden, feed_forward)? })
+    }
+
+    fn experts(
+        &mut self,
+        index: usize,
+        experts: Experts,
+        config: &Config,
+    ) -> Result<FeedForward, LoadError> {
+        let name = |part: &str| format!("blk.{index}.{part}.weight");
+        let Config { hidden, feed_forward, .. } = *config;
+        let router = self.matrix(&name("ffn_gate_inp"), experts.count, hidden)?;
+        let mut each = |part: &str, rows: usize, cols: usize| {
+            self.matrices(&name(part), Some(experts.count), &[(experts.count, rows)], cols)
+        };
+        let gates = each("ffn_gate_exps", feed_forward, hidden)?;
+        let ups = each("ffn_up_exps", feed_forward, hidden)?;
+        let downs = each("ffn_down_exps", hidden, feed_forward)?;
+        let matrices = gates.into_iter().zip(ups).zip(downs);
+        let experts = matrices.map(|((gate, up), down)| Gated { gate, up, down }).collect();
+        Ok(FeedForward::Experts { router, experts })
+    }
+
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix, LoadError> {
-        let (dtype, bytes) = self.take(name, &[rows, cols])?;
-        let weight_type = weight_type(dtype).ok_or(LoadError::Type { tensor: name.to_owned(), dtype })?;
-        Matrix::pack(weight_type, rows, cols, &bytes)
-            .map_err(|cause| LoadError::Weights { tensor: name.to_owned(), cause })
+        let matrices = self.matrices(name, None, &[(1, rows)], cols)?;
+        matrices.into_iter().next().ok_or_else(|| LoadError::MissingTensor(name.to_owned()))
+    }
+
+    /// The matrices whose rows a tensor holds one after the other: `(count, rows)` of each kind. A tensor of
+    /// `outer` matrices has a dimension for them.
+    fn matrices(
+        &mut self,
+        name: &str,
+        outer: Option<usize>,
+        parts: &[(usize, usize)],
+        cols: usize,
+    ) -> Result<Vec<Matrix>, LoadError> {
+        let rows: usize = parts.iter().map(|(count, rows)| count * rows).sum();
+        let tensor = match outer {
+            None => self.take(name, &[rows, cols])?,
+            Some(outer) => self.take(name, &[outer, rows / outer, cols])?,
+        };
+        let type_error = || LoadError::Type { tensor: name.to_owned(), dtype: tensor.dtype };
+        let weight_type = weight_type(tensor.dtype).ok_or_else(type_error)?;
+        let row_bytes = weight_type.row_bytes(cols).unwrap_or(usize::MAX) as u64;
+        let mut offset = tensor.offset;
+        let mut matrices = Vec::new();
+        for rows in parts.iter().flat_map(|(count, rows)| std::iter::repeat_n(*rows, *count)) {
+            let read = |range: std::ops::Range<usize>, out: &mut [u8]| {
+                self.source.read_at(offset + range.start as u64 * row_bytes, out)
+            };
+            let matrix = Matrix::read(self.pool, weight_type, rows, cols, &read);
+            matrices.push(matrix.map_err(|error| match error {
+                ReadError::Source(cause) => LoadError::Source { tensor: name.to_owned(), cause },
+                ReadError::Pack(cause) => LoadError::Weights { tensor: name.to_owned(), cause },
+            })?);
+            offset += rows as u64 * row_bytes;
+        }
+        self.count(&tensor);
+        Ok(matrices)
     }
 
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
-        let (dtype, bytes) = self.take(name, &[len])?;
-        if dtype != DType::F32 {
-            return Err(LoadError::Type { tensor: name.to_owned(), dtype });
+        let tensor = self.take(name, &[len])?;
+        if tensor.dtype != DType::F32 {
+            return Err(LoadError::Type { tensor: name.to_owned(), dtype: tensor.dtype });
         }
+        // The parser checked that the data lies within the file.
+        let mut bytes = vec![0; len * size_of::<f32>()];
+        self.source
+            .read_at(tensor.offset, &mut bytes)
+            .map_err(|cause| LoadError::Source { tensor: name.to_owned(), cause })?;
+        self.count(&tensor);
         let values: Vec<f32> = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         match values.iter().all(|value| value.is_finite()) {
             true => Ok(values),
@@ -194,21 +376,19 @@ impl Tensors<'_> {
         }
     }
 
-    /// The bytes of a tensor that must have this shape.
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<(DType, Vec<u8>), LoadError> {
+    /// Takes a tensor that must have this shape.
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<TensorInfo, LoadError> {
         let missing = || LoadError::MissingTensor(name.to_owned());
         let tensor = self.tensors.remove(name).ok_or_else(missing)?;
         let found = tensor.shape();
         if !found.iter().copied().eq(shape.iter().map(|dim| *dim as u64)) {
             return Err(LoadError::Shape { tensor: tensor.name, found, expected: shape.to_vec() });
         }
-        // The parser checked that the data lies within the file.
-        let mut bytes = vec![0; usize::try_from(tensor.nbytes).unwrap_or(usize::MAX)];
-        self.source
-            .read_at(tensor.offset, &mut bytes)
-            .map_err(|cause| LoadError::Source { tensor: tensor.name, cause })?;
+        Ok(tensor)
+    }
+
+    fn count(&mut self, tensor: &TensorInfo) {
         self.done += tensor.nbytes;
         (self.progress)(self.done, self.total);
-        Ok((tensor.dtype, bytes))
     }
 }

@@ -1,14 +1,15 @@
 //! A loaded model: immutable, shared by everyone who runs it.
 
+use std::sync::Arc;
+
 use assay_kernels::Matrix;
 use assay_kernels::reference::Rope;
 use assay_manifest::SpecId;
 use assay_protocol::request::Request;
 
 use crate::config::Config;
-use crate::load::{self, LoadError, LoadOptions};
+use crate::load::{self, LoadError, LoadOptions, LoadedModel};
 use crate::source::WeightSource;
-use crate::spec;
 use crate::text::{RenderError, Text};
 
 /// Weights, tokenizer and configuration of one model.
@@ -29,6 +30,8 @@ pub(crate) struct Weights {
     /// `[vocab, hidden]`; none where the embedding serves as the output head too.
     pub output: Option<Matrix>,
     pub rope: Rope,
+    /// Of layers with a window, where they have their own.
+    pub window_rope: Option<Rope>,
 }
 
 /// The tensors of one layer; a matrix is `[results, inputs]`.
@@ -36,15 +39,42 @@ pub(crate) struct Layer {
     /// `[hidden]`.
     pub attention_norm: Vec<f32>,
     /// `[heads · head size, hidden]`.
-    pub query: Matrix,
+    pub query: Projection,
     /// `[kv heads · head size, hidden]`.
-    pub key: Matrix,
+    pub key: Projection,
     /// `[kv heads · head size, hidden]`.
-    pub value: Matrix,
+    pub value: Projection,
+    /// `[head size]`, for queries and for keys.
+    pub head_norms: Option<[Vec<f32>; 2]>,
     /// `[hidden, heads · head size]`.
     pub attention_output: Matrix,
+    /// `[hidden]`, for what attention returns.
+    pub attention_after_norm: Option<Vec<f32>>,
     /// `[hidden]`.
     pub feed_forward_norm: Vec<f32>,
+    pub feed_forward: FeedForward,
+    /// `[hidden]`, for what the feed-forward layer returns.
+    pub feed_forward_after_norm: Option<Vec<f32>>,
+}
+
+/// A matrix and what is added to its results.
+pub(crate) struct Projection {
+    pub matrix: Matrix,
+    pub bias: Option<Vec<f32>>,
+}
+
+/// A gated feed-forward layer, or several of which each token takes some.
+pub(crate) enum FeedForward {
+    Dense(Gated),
+    Experts {
+        /// `[experts, hidden]`.
+        router: Matrix,
+        experts: Vec<Gated>,
+    },
+}
+
+/// The matrices of a gated feed-forward layer.
+pub(crate) struct Gated {
     /// `[feed forward, hidden]`.
     pub gate: Matrix,
     /// `[feed forward, hidden]`.
@@ -63,10 +93,9 @@ impl Model {
         source: &dyn WeightSource,
         options: &LoadOptions,
         progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Self, LoadError> {
-        let (config, text, weights) = load::load(source, options, progress)?;
-        let spec_id = spec::spec_id(&spec::definitions(&weights));
-        Ok(Self { config, text, weights, spec_id })
+    ) -> Result<Arc<Self>, LoadError> {
+        let LoadedModel { config, text, weights, spec_id } = load::load(source, options, progress)?;
+        Ok(Arc::new(Self { config, text, weights, spec_id }))
     }
 
     /// The name of the definitions that an execution of this model follows.
@@ -101,14 +130,6 @@ impl Weights {
     /// The output head.
     pub fn head(&self) -> &Matrix {
         self.output.as_ref().unwrap_or(&self.embedding)
-    }
-}
-
-impl Layer {
-    /// Every matrix.
-    pub fn matrices(&self) -> [&Matrix; 7] {
-        let Self { query, key, value, attention_output, gate, up, down, .. } = self;
-        [query, key, value, attention_output, gate, up, down]
     }
 }
 

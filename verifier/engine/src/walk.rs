@@ -1,30 +1,34 @@
 //! The one walk along a sequence that executing and verifying share.
 //!
-//! Verifying is executing with the next tokens known in advance: positions are read in chunks instead of
+//! Verifying is executing with the next tokens known in advance: positions are computed in chunks instead of
 //! one by one, and each sampled token is compared with the claimed one before it is taken.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use assay_manifest::Digest32;
 use assay_protocol::commitment::{FailCode, Finish};
 use assay_protocol::request::Request;
 use assay_protocol::trace::{PositionState, TraceBuilder};
 
-use crate::engine::{ExecuteError, Failure};
+use crate::engine::Failure;
 use crate::finish::FinishRule;
-use crate::forward::Forward;
+use crate::forward::{State, logits_hash};
 use crate::model::Model;
-use crate::observer::Observer;
 use crate::sampler;
 
 /// What is to be computed.
-#[derive(Clone, Copy)]
-pub(crate) struct Task<'a> {
-    pub model: &'a Model,
-    pub request: &'a Request,
-    pub seed: &'a Digest32,
+#[derive(Clone)]
+pub(crate) struct Task {
+    pub model: Arc<Model>,
+    pub request: Request,
+    pub seed: Digest32,
+    /// The tokens of the request's prompt.
+    pub prompt: Vec<u32>,
     /// The tokens that somebody claims, if this is a verification.
-    pub claimed: Option<&'a [u32]>,
+    pub claimed: Option<Vec<u32>>,
+    /// Positions of the longest sequence that can come about.
+    pub positions_max: usize,
 }
 
 /// Why a walk ended.
@@ -39,6 +43,7 @@ pub(crate) enum End {
 }
 
 /// Where a walk has come to.
+#[derive(Clone, Debug)]
 pub(crate) struct Walked {
     pub end: End,
     /// The right tokens of the answer up to the end.
@@ -47,10 +52,26 @@ pub(crate) struct Walked {
     pub trace_root: Digest32,
 }
 
-pub(crate) struct Walk<'a> {
-    task: Task<'a>,
-    forward: Forward<'a>,
-    finish: FinishRule<'a>,
+/// What follows from the logits of a position.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    /// Hash of the logits; none when one is not finite.
+    hash: Option<Digest32>,
+    token: Result<u32, FailCode>,
+}
+
+/// What a position brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing: a position within the prompt.
+    Read,
+    /// The next token of the answer.
+    Token(u32),
+}
+
+pub(crate) struct Walk {
+    task: Task,
+    finish: FinishRule,
     n_in: usize,
     /// Prompt and right tokens so far.
     sequence: Vec<u32>,
@@ -58,119 +79,130 @@ pub(crate) struct Walk<'a> {
     known: Vec<u32>,
     /// The positions whose forward pass runs in chunks.
     ahead: usize,
-    chunk_max: usize,
-    /// The positions that `forward` holds.
-    chunk: Range<usize>,
+    /// Positions that were visited.
+    visited: usize,
     trace: TraceBuilder,
 }
 
-impl<'a> Walk<'a> {
-    pub fn new(task: Task<'a>, forward: Forward<'a>, prompt: Vec<u32>, chunk_max: usize) -> Self {
+impl Walk {
+    pub fn new(task: Task) -> Self {
         let vocab = task.model.config().vocab_size;
-        let claimed = task.claimed.unwrap_or_default().iter().copied();
+        let prompt = task.prompt.clone();
+        let claimed = task.claimed.iter().flatten().copied();
         let known: Vec<u32> =
             prompt.iter().copied().chain(claimed.take_while(|token| (*token as usize) < vocab)).collect();
         // The last claimed token gets a forward pass only if the answer turns out to go on after it.
-        let ahead = prompt.len().max(known.len() - 1).min(forward.positions_max());
+        let ahead = prompt.len().max(known.len() - 1).min(task.positions_max);
         Self {
-            finish: FinishRule::new(task.model.text(), task.request),
-            task,
-            forward,
+            finish: FinishRule::new(task.model.text(), &task.request),
             n_in: prompt.len(),
             sequence: prompt,
             known,
             ahead,
-            chunk_max,
-            chunk: 0..0,
+            visited: 0,
             trace: TraceBuilder::new(),
+            task,
         }
     }
 
-    /// Walks from the first position to the end.
-    pub fn run(mut self, observer: &mut dyn Observer) -> Result<Walked, ExecuteError> {
-        let mut position = 0;
-        loop {
-            if !self.chunk.contains(&position) {
-                self.read_chunk(position, observer)?;
-            }
-            let end = match self.visit(position) {
-                Ok(None) => None,
-                Ok(Some(token)) => {
-                    if observer.token(token).is_break() {
-                        return Err(ExecuteError::Stopped);
-                    }
-                    self.take(token)
-                }
-                Err(end) => Some(end),
-            };
-            if let Some(end) = end {
-                let answer = self.sequence.split_off(self.n_in);
-                return Ok(Walked { end, answer, trace_root: self.trace.root() });
-            }
-            position += 1;
+    pub const fn model(&self) -> &Arc<Model> {
+        &self.task.model
+    }
+
+    /// The tokens of the prompt.
+    pub fn prompt(&self) -> &[u32] {
+        &self.sequence[..self.n_in]
+    }
+
+    /// Every token whose positions were visited.
+    pub fn visited(&self) -> &[u32] {
+        &self.sequence[..self.visited]
+    }
+
+    /// Positions that were visited, and how many are known in advance.
+    pub const fn progress(&self) -> (usize, usize) {
+        (self.visited, self.ahead)
+    }
+
+    /// The positions that are to be computed next, at most `max` and at least one.
+    pub fn wanted(&self, max: usize) -> Range<usize> {
+        self.visited..self.ahead.min(self.visited + max).max(self.visited + 1)
+    }
+
+    /// The tokens at wanted positions.
+    pub fn tokens(&self, positions: Range<usize>) -> &[u32] {
+        let tokens = if positions.end <= self.known.len() { &self.known } else { &self.sequence };
+        &tokens[positions]
+    }
+
+    /// Visits the first positions of the prompt, whose states are known from another sequence.
+    pub fn skip(&mut self, roots: &[Digest32]) {
+        debug_assert!(self.visited == 0 && roots.len() < self.n_in, "a part of the prompt");
+        for root in roots {
+            self.push(Some(*root), None);
         }
     }
 
-    /// Runs the forward pass from `position` on, as far as tokens are known.
-    fn read_chunk(&mut self, position: usize, observer: &mut dyn Observer) -> Result<(), ExecuteError> {
-        let end = self.ahead.min(position + self.chunk_max).max(position + 1);
-        let tokens = if end <= self.known.len() { &self.known } else { &self.sequence };
-        self.forward.advance(&tokens[position..end], position);
-        self.chunk = position..end;
-        if end <= self.ahead && observer.positions(end, self.ahead).is_break() {
-            return Err(ExecuteError::Stopped);
-        }
-        Ok(())
+    /// Whether the output head must run at a position.
+    pub const fn needs_logits(&self, position: usize) -> bool {
+        position + 1 >= self.n_in
     }
 
-    /// Traces a position; from the last of the prompt on, yields the token that follows.
-    fn visit(&mut self, position: usize) -> Result<Option<u32>, End> {
-        let row = position - self.chunk.start;
-        let state = self.forward.state(row);
-        if !state.finite {
-            return Err(self.failed(FailCode::NotFinite));
-        }
-        let mut traced = PositionState {
-            position: index_u32(position),
-            token: self.sequence[position],
-            layer_hashes: state.layer_hashes.clone(),
-            logits_hash: None,
+    /// What follows from the logits of a position; tokens before it are taken to be right.
+    pub fn choose(&self, position: usize, logits: &[f32]) -> Choice {
+        let Task { request, seed, .. } = &self.task;
+        let history = self.tokens(0..position + 1);
+        let token = sampler::choose(logits, &request.sampler, seed, index_u32(position + 1), history);
+        Choice { hash: logits_hash(logits), token: token.map_err(|error| error.fail_code()) }
+    }
+
+    /// Visits the next position: traces it, and takes the token that follows.
+    pub fn visit(&mut self, state: State, choice: Option<Choice>) -> Result<Step, End> {
+        let Some(root) = state.root else { return Err(self.failed(FailCode::NotFinite)) };
+        let Some(choice) = choice else {
+            self.push(Some(root), None);
+            return Ok(Step::Read);
         };
-        if position + 1 < self.n_in {
-            self.trace.push(&traced);
-            return Ok(None);
-        }
-        let logits = self.forward.logits(row);
-        if logits.hash.is_none() {
-            return Err(self.failed(FailCode::NotFinite));
-        }
-        traced.logits_hash = logits.hash;
-        self.trace.push(&traced);
-        let Task { request, seed, claimed, .. } = self.task;
-        let position = index_u32(position + 1);
-        let token = sampler::choose(logits.values, &request.sampler, seed, position, &self.sequence)
-            .map_err(|error| self.failed(error.fail_code()))?;
+        let Some(hash) = choice.hash else { return Err(self.failed(FailCode::NotFinite)) };
+        self.push(Some(root), Some(hash));
+        let token = choice.token.map_err(|code| self.failed(code))?;
         let index = self.sequence.len() - self.n_in;
-        match claimed {
+        match &self.task.claimed {
             Some(claimed) if claimed.get(index) != Some(&token) => Err(End::Mismatch { right_token: token }),
-            _ => Ok(Some(token)),
+            _ => Ok(Step::Token(token)),
         }
     }
 
     /// Takes a right token into the answer; says whether that is the end.
-    fn take(&mut self, token: u32) -> Option<End> {
+    pub fn take(&mut self, token: u32) -> Option<End> {
         self.sequence.push(token);
-        let finished = self.finish.push(token).map(End::Finished);
+        let finished = self.finish.push(self.task.model.text(), token).map(End::Finished);
         let full = self.sequence.len() >= self.task.model.config().context_size();
         let end = finished.or_else(|| full.then(|| self.failed(FailCode::ContextOverflow)))?;
         // The last token has no forward pass (clause J19).
         self.trace.push(&PositionState {
             position: index_u32(self.sequence.len() - 1),
             token,
-            layer_hashes: Vec::new(),
+            layers_root: None,
             logits_hash: None,
         });
         Some(end)
+    }
+
+    /// What there is at the end.
+    pub fn walked(&self, end: End) -> Walked {
+        Walked { end, answer: self.sequence[self.n_in..].to_vec(), trace_root: self.trace.root() }
+    }
+
+    fn push(&mut self, layers_root: Option<Digest32>, logits_hash: Option<Digest32>) {
+        let token = self.sequence[self.visited];
+        self.trace.push(&PositionState {
+            position: index_u32(self.visited),
+            token,
+            layers_root,
+            logits_hash,
+        });
+        self.visited += 1;
     }
 
     fn failed(&self, code: FailCode) -> End {

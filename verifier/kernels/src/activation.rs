@@ -6,35 +6,57 @@ use crate::matrix::Matrix;
 use crate::pool::Pool;
 use crate::reference::BLOCK;
 
-/// One row: the values and, where a matrix asks for them, their blocks.
+/// Rows that share a pass over a tile of weights: each weight is unpacked once for all of them, and their chains
+/// of additions hide one another's latency.
+pub(crate) const GROUP_ROWS: usize = 8;
+
+/// One block of each row of a group.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct GroupBlock {
+    /// `[row][element]`.
+    pub quants: [[i8; BLOCK]; GROUP_ROWS],
+    pub scales: [f32; GROUP_ROWS],
+    /// Sums of the integers of the whole block and of its halves, by which back ends with unsigned weights
+    /// correct their dots.
+    pub sums: [[i32; GROUP_ROWS]; 3],
+    /// These sums times the scale, which minima multiply.
+    pub offsets: [[f32; GROUP_ROWS]; 3],
+}
+
+const ZERO: GroupBlock = GroupBlock {
+    quants: [[0; BLOCK]; GROUP_ROWS],
+    scales: [0.0; GROUP_ROWS],
+    sums: [[0; GROUP_ROWS]; 3],
+    offsets: [[0.0; GROUP_ROWS]; 3],
+};
+
+/// Up to [`GROUP_ROWS`] consecutive rows.
 #[derive(Clone, Debug)]
-pub(crate) struct Row {
+pub(crate) struct Group {
+    /// `[row, cols]`.
     pub values: Vec<f32>,
-    pub quants: Vec<[i8; BLOCK]>,
-    pub scales: Vec<f32>,
-    /// Sum of each block's integers, by which back ends with unsigned weights correct their dot.
-    pub sums: Vec<i32>,
+    pub blocks: Vec<GroupBlock>,
+    /// Rows that are filled.
+    pub rows: usize,
 }
 
 /// The input of matrix products: up to a fixed number of rows of equal length.
 #[derive(Debug)]
 pub struct Activations {
-    rows: Vec<Row>,
-    used: usize,
+    groups: Vec<Group>,
+    rows: usize,
     cols: usize,
 }
 
 impl Activations {
     /// Room for `rows_max` rows of `cols` values.
     pub fn new(rows_max: usize, cols: usize) -> Self {
-        let blocks = cols / BLOCK;
-        let row = Row {
-            values: vec![0.0; cols],
-            quants: vec![[0; BLOCK]; blocks],
-            scales: vec![0.0; blocks],
-            sums: vec![0; blocks],
+        let group = |index: usize| {
+            let rows = GROUP_ROWS.min(rows_max - index * GROUP_ROWS);
+            Group { values: vec![0.0; rows * cols], blocks: vec![ZERO; cols / BLOCK], rows: 0 }
         };
-        Self { rows: vec![row; rows_max], used: 0, cols }
+        Self { groups: (0..rows_max.div_ceil(GROUP_ROWS)).map(group).collect(), rows: 0, cols }
     }
 
     /// Lets `write` fill each of `rows` rows, and prepares them for `consumers`.
@@ -49,13 +71,19 @@ impl Activations {
         write: impl Fn(usize, &mut [f32]) + Sync,
     ) {
         assert!(consumers.iter().all(|matrix| matrix.cols() == self.cols), "rows of {}", self.cols);
-        let quantised = consumers.iter().any(|matrix| matrix.weight_type().takes_blocks());
-        self.used = rows;
-        let cpu = pool.cpu();
-        pool.for_each(&mut self.rows[..rows], self.cols * OPS_PER_VALUE, |index, row| {
-            write(index, &mut row.values);
-            if quantised {
-                cpu.quantise_row(&row.values, &mut row.quants, &mut row.scales, &mut row.sums);
+        let quantised = consumers.iter().any(|matrix| matrix.weight_type().integers().is_some());
+        self.rows = rows;
+        let (cpu, cols) = (pool.cpu(), self.cols);
+        let groups = &mut self.groups[..rows.div_ceil(GROUP_ROWS)];
+        pool.for_each(groups, GROUP_ROWS * cols * OPS_PER_VALUE, |index, group| {
+            let first = index * GROUP_ROWS;
+            group.rows = GROUP_ROWS.min(rows - first);
+            let values = group.values[..group.rows * cols].chunks_exact_mut(cols);
+            for (row, values) in values.enumerate() {
+                write(first + row, values);
+                if quantised {
+                    cpu.quantise_row(values, row, &mut group.blocks);
+                }
             }
         });
     }
@@ -65,9 +93,19 @@ impl Activations {
         self.cols
     }
 
+    /// Number of rows that were filled last.
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The values of a row.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.groups[row / GROUP_ROWS].values[row % GROUP_ROWS * self.cols..][..self.cols]
+    }
+
     /// The rows that were filled last.
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows[..self.used]
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups[..self.rows.div_ceil(GROUP_ROWS)]
     }
 }
 
@@ -75,11 +113,7 @@ impl Activations {
 const OPS_PER_VALUE: usize = 8;
 
 dispatched! {
-    /// Quantises a row of whole blocks; see [`quantise_block`](crate::reference::quantise_block).
-    pub(crate) fn quantise_row(
-        values: &[f32],
-        quants: &mut [[i8; BLOCK]],
-        scales: &mut [f32],
-        sums: &mut [i32],
-    ) = lanes::rows::quantise;
+    /// Quantises a row of whole blocks into its place in a group; see
+    /// [`quantise_block`](crate::reference::quantise_block).
+    pub(crate) fn quantise_row(values: &[f32], row: usize, blocks: &mut [GroupBlock]) = lanes::rows::quantise;
 }

@@ -10,10 +10,12 @@
 pub mod reference;
 pub mod float;
 pub mod weight;
+mod memory;
 pub mod quantise;
 pub mod cpu;
 pub mod pool;
 pub mod activation;
+mod planes;
 pub mod matrix;
 mod rows;
 pub mod cache;
@@ -23,9 +25,10 @@ mod x86_64;
 mod matmul;
 
 pub use activation::Activations;
-pub use cache::HeadCache;
+pub use cache::{CacheShape, Head, PAGE_POSITIONS, Page, QUERIES_MAX};
 pub use cpu::Cpu;
-pub use matmul::matmul;
-pub use matrix::{Matrix, PackError};
+pub use matmul::{Product, matmul};
+pub use matrix::{Matrix, PackError, ReadError};
+pub use memory::MemoryError;
 pub use pool::Pool;
 pub use weight::WeightType;

@@ -1,42 +1,59 @@
-//! Products of activations and a weight matrix, over all threads of a pool.
+//! Products of activations and weight matrices, over all threads of a pool.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::activation::{Activations, Row};
+use crate::activation::{Activations, Group};
 use crate::cpu::dispatched;
 use crate::lanes;
 use crate::matrix::Matrix;
 use crate::pool::Pool;
 use crate::reference::LANES;
 
-/// `out[i] = matrix · x[i]` for every row of `x`; `out` is `[x rows, matrix rows]`.
+/// A matrix, and where its products go.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// `[rows, cols]`.
+    pub matrix: &'a Matrix,
+    /// `[rows of activations, rows of the matrix]`.
+    pub out: &'a mut [f32],
+}
+
+/// `out[i] = matrix · x[i]` for every row of `x` and every product, all in one round of the pool.
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn matmul(pool: &Pool, matrix: &Matrix, x: &Activations, out: &mut [f32]) {
-    let rows = x.rows();
-    assert_eq!(matrix.cols(), x.cols(), "columns of matrix and activations");
-    assert_eq!(out.len(), rows.len() * matrix.rows(), "room for every product");
-    let out = Output { first: out.as_mut_ptr(), len: out.len(), width: matrix.rows(), borrow: PhantomData };
-    let tile_ops = rows.len() * matrix.cols() * LANES;
-    pool.for_each_range(matrix.tiles(), tile_ops, |tiles| {
-        // SAFETY: the ranges that a pool hands out are disjoint.
-        let mut columns = unsafe { out.columns(tiles) };
-        pool.cpu().multiply_tiles(matrix, rows, &mut columns);
+pub fn matmul(pool: &Pool, x: &Activations, products: &mut [Product<'_>]) {
+    let mut outputs = Vec::with_capacity(products.len());
+    let mut tiles = 0;
+    for Product { matrix, out } in products {
+        assert_eq!(matrix.cols(), x.cols(), "columns of matrix and activations");
+        assert_eq!(out.len(), x.rows() * matrix.rows(), "room for every product");
+        outputs.push(Output { matrix, first: out.as_mut_ptr(), len: out.len(), tiles, borrow: PhantomData });
+        tiles += matrix.tiles();
+    }
+    let groups = x.groups();
+    pool.for_each_range(tiles, x.rows() * x.cols() * LANES, |range| {
+        for output in &outputs {
+            // SAFETY: the ranges that a pool hands out are disjoint.
+            let mut columns = unsafe { output.columns(&range) };
+            pool.cpu().multiply_tiles(output.matrix, groups, &mut columns);
+        }
     });
 }
 
 dispatched! {
-    /// The product with the weight rows of the tiles of `out`.
-    fn multiply_tiles(matrix: &Matrix, x: &[Row], out: &mut TileColumns<'_>) = lanes::tiles::multiply;
+    /// The products with the weight rows of the tiles of `out`.
+    fn multiply_tiles(matrix: &Matrix, x: &[Group], out: &mut TileColumns<'_>) = lanes::tiles::multiply;
 }
 
 /// The result of a product, whose columns several threads write.
 struct Output<'a> {
+    matrix: &'a Matrix,
     first: *mut f32,
     len: usize,
-    width: usize,
+    /// Tiles of the products before.
+    tiles: usize,
     borrow: PhantomData<&'a mut [f32]>,
 }
 
@@ -44,12 +61,13 @@ struct Output<'a> {
 unsafe impl Sync for Output<'_> {}
 
 impl Output<'_> {
-    /// The columns of these tiles.
+    /// The columns of those of these tiles that are this product's.
     ///
     /// # Safety
     /// No tile may be lent twice at a time.
-    unsafe fn columns(&self, tiles: Range<usize>) -> TileColumns<'_> {
-        TileColumns { output: self, tiles }
+    unsafe fn columns(&self, tiles: &Range<usize>) -> TileColumns<'_> {
+        let own = |tile: usize| tile.saturating_sub(self.tiles).min(self.matrix.tiles());
+        TileColumns { output: self, tiles: own(tiles.start)..own(tiles.end) }
     }
 }
 
@@ -68,7 +86,7 @@ impl TileColumns<'_> {
     /// Writes a tile's columns of one row; lanes beyond the last column are dropped.
     #[inline(always)]
     pub(crate) fn write(&mut self, row: usize, tile: usize, values: &[f32; LANES]) {
-        let width = self.output.width;
+        let width = self.output.matrix.rows();
         let count = LANES.min(width - tile * LANES);
         let start = row * width + tile * LANES;
         assert!(self.tiles.contains(&tile) && start + count <= self.output.len);

@@ -1,8 +1,15 @@
 //! Weight matrices, packed so that a vector lane is a row.
 
-use crate::float::{f16_is_finite, f16_to_f32};
-use crate::reference::{BLOCK, LANES};
-use crate::weight::WeightType;
+use std::ops::Range;
+use std::sync::Mutex;
+
+use crate::cpu::dispatched;
+use crate::float::{bf16_is_finite, f16_is_finite, f16_to_f32};
+use crate::memory::{Buffer, MemoryError, Zeroed};
+use crate::planes;
+use crate::pool::Pool;
+use crate::reference::{self, BLOCK, Block, HALF, LANES, SUPER_BLOCK};
+use crate::weight::{Integers, WeightType};
 
 /// Four consecutive elements of sixteen rows, as bytes: one cache line and one AVX-512 register.
 #[derive(Clone, Copy, Debug)]
@@ -11,32 +18,53 @@ pub(crate) struct Quads(pub [[u8; 4]; LANES]);
 
 /// One element of sixteen rows.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
+#[repr(C, align(16))]
 pub(crate) struct Lanes<T>(pub [T; LANES]);
 
-/// Lines of [`Quads`] that a block takes in a tile.
-pub(crate) const Q8_0_LINES: usize = BLOCK / 4;
-pub(crate) const Q4_0_LINES: usize = BLOCK / 8;
+// SAFETY: bytes and numbers, for which zero bytes are zero.
+unsafe impl Zeroed for Quads {}
+// SAFETY: as above.
+unsafe impl Zeroed for Lanes<f32> {}
+// SAFETY: as above.
+unsafe impl Zeroed for Lanes<u16> {}
+// SAFETY: as above.
+unsafe impl Zeroed for Lanes<i8> {}
 
 /// Elements, in tiles of sixteen rows; a last tile is filled up with zero rows.
 #[derive(Debug)]
 pub(crate) enum Packed {
     /// `[tile][column]`.
-    F32(Vec<Lanes<f32>>),
-    /// `[tile][column]`, the bits.
-    F16(Vec<Lanes<u16>>),
-    /// `[tile][block][line]`, each byte with its sign bit flipped, which makes it unsigned and 128 too large;
-    /// scales `[tile][block]`.
-    Q8_0 { quants: Vec<Quads>, scales: Vec<Lanes<u16>> },
-    /// `[tile][block][line]`, bytes as in files; scales `[tile][block]`.
-    Q4_0 { quants: Vec<Quads>, scales: Vec<Lanes<u16>> },
+    F32(Buffer<Lanes<f32>>),
+    /// `[tile][column]`, the bits of binary16 or bfloat16.
+    Halves(Buffer<Lanes<u16>>),
+    /// Blocks of integers.
+    Integers(PackedIntegers),
 }
+
+/// Blocks of integers, `[tile][…]` each.
+#[derive(Debug)]
+pub(crate) struct PackedIntegers {
+    /// `[block][line]`, see [`planes`].
+    pub quants: Buffer<Quads>,
+    /// `[block]`, or `[block of 256]` for nested types, in binary16.
+    pub scales: Buffer<Lanes<u16>>,
+    /// As the scales; empty for types without minima.
+    pub minima: Buffer<Lanes<u16>>,
+    /// `[block][2]`, for nested types only. Groups of 32: scale and minimum. Groups of 16: the halves' scales,
+    /// or for types with minima of four bits each, scale in the low half of a byte and magnitude of the minimum
+    /// in the high one.
+    pub factors: Buffer<Lanes<i8>>,
+}
+
+/// Lines of [`PackedIntegers::factors`] that a block takes.
+pub(crate) const FACTORS: usize = 2;
 
 /// A matrix `[rows, cols]` of weights, all of them finite.
 #[derive(Debug)]
 pub struct Matrix {
     rows: usize,
     cols: usize,
+    weight_type: WeightType,
     pub(crate) packed: Packed,
 }
 
@@ -55,12 +83,26 @@ pub enum PackError {
         /// Bytes that were given.
         found: usize,
     },
-    /// A weight or a block's scale is NaN or infinite.
+    /// A weight or a block's scale or minimum is NaN or infinite.
     #[error("packing a matrix: row {row} holds a NaN or an infinity")]
     NotFinite {
         /// The row.
         row: usize,
     },
+    /// No memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+/// A matrix could not be read and packed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError<E> {
+    /// Its bytes could not be read.
+    #[error("{0}")]
+    Source(E),
+    /// Its bytes are no such matrix.
+    #[error(transparent)]
+    Pack(#[from] PackError),
 }
 
 impl Matrix {
@@ -68,27 +110,71 @@ impl Matrix {
     ///
     /// # Errors
     /// [`PackError`] when the bytes do not have the shape, or hold a NaN or an infinity.
-    pub fn pack(weight_type: WeightType, rows: usize, cols: usize, bytes: &[u8]) -> Result<Self, PackError> {
-        let shape_error = PackError::Shape { rows, cols, weight_type, found: bytes.len() };
-        let row_bytes = weight_type.row_bytes(cols).filter(|_| rows > 0 && cols > 0).ok_or(shape_error)?;
+    pub fn pack(
+        pool: &Pool,
+        weight_type: WeightType,
+        rows: usize,
+        cols: usize,
+        bytes: &[u8],
+    ) -> Result<Self, PackError> {
+        let row_bytes = weight_type.row_bytes(cols).unwrap_or(usize::MAX);
         if row_bytes.checked_mul(rows) != Some(bytes.len()) {
-            return Err(shape_error);
+            return Err(PackError::Shape { rows, cols, weight_type, found: bytes.len() });
         }
-        let source = Rows { bytes, row_bytes, tiles: rows.div_ceil(LANES) };
-        source.check_finite(weight_type)?;
-        let packed = match weight_type {
-            WeightType::F32 => Packed::F32(source.elements(cols, f32::from_le_bytes)),
-            WeightType::F16 => Packed::F16(source.elements(cols, u16::from_le_bytes)),
-            WeightType::Q8_0 => {
-                let quants = source.quants(weight_type, |byte| byte ^ 0x80);
-                Packed::Q8_0 { quants, scales: source.scales(weight_type) }
-            }
-            WeightType::Q4_0 => {
-                let quants = source.quants(weight_type, |byte| byte);
-                Packed::Q4_0 { quants, scales: source.scales(weight_type) }
-            }
+        let read = |rows: Range<usize>, out: &mut [u8]| {
+            out.copy_from_slice(&bytes[rows.start * row_bytes..rows.end * row_bytes]);
+            Ok::<_, std::convert::Infallible>(())
         };
-        Ok(Self { rows, cols, packed })
+        Self::read(pool, weight_type, rows, cols, &read).map_err(|error| match error {
+            ReadError::Pack(error) => error,
+            ReadError::Source(never) => match never {},
+        })
+    }
+
+    /// Reads the rows of a matrix tile by tile, on all threads, and packs them as they come, so that no second
+    /// copy of it is ever in memory. `read` fills a buffer with the bytes of some rows.
+    ///
+    /// # Errors
+    /// [`ReadError`] when `read` fails, the shape is not one, or a row holds a NaN or an infinity: the first
+    /// such row.
+    pub fn read<E: Send>(
+        pool: &Pool,
+        weight_type: WeightType,
+        rows: usize,
+        cols: usize,
+        read: &(impl Fn(Range<usize>, &mut [u8]) -> Result<(), E> + Sync),
+    ) -> Result<Self, ReadError<E>> {
+        let shape_error = PackError::Shape { rows, cols, weight_type, found: 0 };
+        let row_bytes = weight_type.row_bytes(cols).filter(|_| rows > 0 && cols > 0).ok_or(shape_error)?;
+        row_bytes.checked_mul(rows).ok_or(shape_error)?;
+        let packed = Packed::zeroed(weight_type, rows, cols).map_err(PackError::from)?;
+        let mut matrix = Self { rows, cols, weight_type, packed };
+        let failure: Mutex<Option<(usize, ReadError<E>)>> = Mutex::new(None);
+        let cpu = pool.cpu();
+        let mut tiles = matrix.packed.tiles(weight_type, cols);
+        pool.for_each(&mut tiles, cols * LANES, |index, tile| {
+            let range = index * LANES..rows.min((index + 1) * LANES);
+            let mut bytes = vec![0; range.len() * row_bytes];
+            let result = match read(range.clone(), &mut bytes) {
+                Err(error) => Err((range.start, ReadError::Source(error))),
+                Ok(()) => match bytes.chunks_exact(row_bytes).position(|row| !is_finite(weight_type, row)) {
+                    Some(row) => {
+                        let row = range.start + row;
+                        Err((row, ReadError::Pack(PackError::NotFinite { row })))
+                    }
+                    None => Ok(()),
+                },
+            };
+            match result {
+                Ok(()) => cpu.pack_tile(weight_type, row_bytes, &bytes, tile),
+                Err(error) => keep_first(&failure, error),
+            }
+        });
+        drop(tiles);
+        match failure.into_inner() {
+            Ok(Some((_, error))) => Err(error),
+            _ => Ok(matrix),
+        }
     }
 
     /// Number of rows: the length of a result.
@@ -108,143 +194,242 @@ impl Matrix {
 
     /// How the elements are stored.
     pub const fn weight_type(&self) -> WeightType {
-        match self.packed {
-            Packed::F32(_) => WeightType::F32,
-            Packed::F16(_) => WeightType::F16,
-            Packed::Q8_0 { .. } => WeightType::Q8_0,
-            Packed::Q4_0 { .. } => WeightType::Q4_0,
-        }
+        self.weight_type
     }
 
-    /// Writes one row as f32: exact for floats; for blocks, the product of scale and integer, rounded once.
+    /// Writes one row as f32; see [`row_values`](crate::reference::row_values).
     ///
     /// # Panics
     /// When there is no such row, or `out` is not as long as a row.
     pub fn row(&self, row: usize, out: &mut [f32]) {
         assert!(row < self.rows && out.len() == self.cols, "row {row} of {} x {}", self.rows, self.cols);
         let (tile, lane) = (row / LANES, row % LANES);
-        let blocks = self.cols / BLOCK;
         match &self.packed {
             Packed::F32(lanes) => {
                 let lanes = &lanes[tile * self.cols..];
                 out.iter_mut().zip(lanes).for_each(|(out, lanes)| *out = lanes.0[lane]);
             }
-            Packed::F16(lanes) => {
+            Packed::Halves(lanes) => {
                 let lanes = &lanes[tile * self.cols..];
-                out.iter_mut().zip(lanes).for_each(|(out, lanes)| *out = f16_to_f32(lanes.0[lane]));
+                let widen = if self.weight_type == WeightType::F16 {
+                    f16_to_f32
+                } else {
+                    crate::float::bf16_to_f32
+                };
+                out.iter_mut().zip(lanes).for_each(|(out, lanes)| *out = widen(lanes.0[lane]));
             }
-            Packed::Q8_0 { quants, scales } => {
-                let quants = &quants[tile * blocks * Q8_0_LINES..];
-                row_q8_0(lane, quants, &scales[tile * blocks..], out);
-            }
-            Packed::Q4_0 { quants, scales } => {
-                let quants = &quants[tile * blocks * Q4_0_LINES..];
-                row_q4_0(lane, quants, &scales[tile * blocks..], out);
+            Packed::Integers(packed) => {
+                let Some(integers) = self.weight_type.integers() else { return };
+                let first = tile * (self.cols / BLOCK);
+                for (index, out) in out.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+                    write_values(integers, &packed.block(integers, first + index, lane), out);
+                }
             }
         }
     }
 }
 
-fn row_q8_0(lane: usize, quants: &[Quads], scales: &[Lanes<u16>], out: &mut [f32]) {
-    let blocks = out.as_chunks_mut::<BLOCK>().0.iter_mut();
-    for ((out, lines), scale) in blocks.zip(quants.as_chunks::<Q8_0_LINES>().0).zip(scales) {
-        let scale = f16_to_f32(scale.0[lane]);
-        for (out, line) in out.as_chunks_mut::<4>().0.iter_mut().zip(lines) {
-            *out = line.0[lane].map(|byte| scale * f32::from((byte ^ 0x80) as i8));
-        }
+/// Keeps the failure of the lowest row, so that an error does not depend on the threads.
+fn keep_first<E>(failure: &Mutex<Option<(usize, E)>>, found: (usize, E)) {
+    let mut failure = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if failure.as_ref().is_none_or(|(row, _)| found.0 < *row) {
+        *failure = Some(found);
     }
 }
 
-fn row_q4_0(lane: usize, quants: &[Quads], scales: &[Lanes<u16>], out: &mut [f32]) {
-    let blocks = out.as_chunks_mut::<BLOCK>().0.iter_mut();
-    for ((out, lines), scale) in blocks.zip(quants.as_chunks::<Q4_0_LINES>().0).zip(scales) {
-        let scale = f16_to_f32(scale.0[lane]);
-        let bytes = lines.iter().flat_map(|line| line.0[lane]);
-        for (i, byte) in bytes.enumerate() {
-            out[i] = scale * (f32::from(byte & 15) - 8.0);
-            out[i + BLOCK / 2] = scale * (f32::from(byte >> 4) - 8.0);
-        }
+/// Whether a row's numbers, or the scales and minima of its blocks, are finite.
+fn is_finite(weight_type: WeightType, row: &[u8]) -> bool {
+    let halves = |finite: fn(u16) -> bool| row.as_chunks().0.iter().all(|b| finite(u16::from_le_bytes(*b)));
+    match weight_type {
+        WeightType::F32 => row.as_chunks().0.iter().all(|b| f32::from_le_bytes(*b).is_finite()),
+        WeightType::F16 => halves(f16_is_finite),
+        WeightType::BF16 => halves(bf16_is_finite),
+        _ => row.chunks_exact(weight_type.block().1).all(|block| {
+            let half = |at: &usize| u16::from_le_bytes([block[*at], block[*at + 1]]);
+            weight_type.halves_at().iter().all(|at| f16_is_finite(half(at)))
+        }),
     }
 }
 
-/// The rows of a tensor, as the file has them.
-struct Rows<'a> {
-    bytes: &'a [u8],
-    row_bytes: usize,
-    tiles: usize,
+fn write_values(integers: Integers, block: &Block, out: &mut [f32; BLOCK]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let scaled = block.half_scale(i / HALF) * (i32::from(block.stored[i]) - integers.less) as f32;
+        *out = if integers.minima { scaled + block.half_minimum(i / HALF) } else { scaled };
+    }
 }
 
-impl Rows<'_> {
-    fn check_finite(&self, weight_type: WeightType) -> Result<(), PackError> {
-        let finite = |bytes: &[u8]| match weight_type {
-            WeightType::F32 => bytes.as_chunks().0.iter().all(|b| f32::from_le_bytes(*b).is_finite()),
-            WeightType::F16 => bytes.as_chunks().0.iter().all(|b| f16_is_finite(u16::from_le_bytes(*b))),
-            WeightType::Q8_0 | WeightType::Q4_0 => bytes
-                .chunks_exact(weight_type.block().1)
-                .all(|block| f16_is_finite(u16::from_le_bytes([block[0], block[1]]))),
+impl PackedIntegers {
+    /// A row's block, as the file has it; `index` counts the blocks of all tiles.
+    fn block(&self, integers: Integers, index: usize, lane: usize) -> Block {
+        let lines = planes::lines(integers.bits);
+        let scale = index / integers.blocks_per_scale();
+        let factor = |line: usize| self.factors[index * FACTORS + line].0[lane];
+        let (factors, minimum_factors) = match (integers.nested, integers.group, integers.minima) {
+            (false, ..) => ([1; 2], [1; 2]),
+            (true, BLOCK, _) => ([factor(0); 2], [factor(1); 2]),
+            (true, _, false) => ([factor(0), factor(1)], [0; 2]),
+            (true, _, true) => {
+                let (low, high) = (|f: i8| f & 15, |f: i8| -(f as u8 >> 4).cast_signed());
+                ([low(factor(0)), low(factor(1))], [high(factor(0)), high(factor(1))])
+            }
         };
-        match self.bytes.chunks_exact(self.row_bytes).position(|row| !finite(row)) {
-            Some(row) => Err(PackError::NotFinite { row }),
-            None => Ok(()),
+        Block {
+            scale: self.scales[scale].0[lane],
+            minimum: if integers.minima { self.minima[scale].0[lane] } else { 0 },
+            factors,
+            minimum_factors,
+            stored: planes::read(integers.bits, lane, &self.quants[index * lines..][..lines]),
         }
-    }
-
-    /// The rows of each tile; those beyond the last row are missing.
-    fn lanes(&self, tile: usize) -> impl Iterator<Item = (usize, &[u8])> {
-        self.bytes.chunks_exact(self.row_bytes).skip(tile * LANES).take(LANES).enumerate()
-    }
-
-    /// Plain numbers of `N` bytes, tile by tile.
-    fn elements<T: Copy + Default, const N: usize>(
-        &self,
-        cols: usize,
-        read: impl Fn([u8; N]) -> T,
-    ) -> Vec<Lanes<T>> {
-        let mut packed = vec![Lanes([T::default(); LANES]); self.tiles * cols];
-        for (tile, columns) in packed.chunks_exact_mut(cols).enumerate() {
-            for (lane, row) in self.lanes(tile) {
-                for (column, bytes) in columns.iter_mut().zip(row.as_chunks::<N>().0) {
-                    column.0[lane] = read(*bytes);
-                }
-            }
-        }
-        packed
-    }
-
-    /// The integers of blocks, tile by tile; `stored` says how a byte is kept.
-    fn quants(&self, weight_type: WeightType, stored: impl Fn(u8) -> u8) -> Vec<Quads> {
-        let block_bytes = weight_type.block().1;
-        let lines = (block_bytes - SCALE_BYTES) / 4;
-        let tile_lines = self.row_bytes / block_bytes * lines;
-        let mut packed = vec![Quads([[stored(0); 4]; LANES]); self.tiles * tile_lines];
-        for (tile, tile_lines) in packed.chunks_exact_mut(tile_lines).enumerate() {
-            for (lane, row) in self.lanes(tile) {
-                let blocks = row.chunks_exact(block_bytes);
-                for (lines, block) in tile_lines.chunks_exact_mut(lines).zip(blocks) {
-                    for (line, quad) in lines.iter_mut().zip(block[SCALE_BYTES..].as_chunks().0) {
-                        line.0[lane] = quad.map(&stored);
-                    }
-                }
-            }
-        }
-        packed
-    }
-
-    /// The scales of blocks, tile by tile.
-    fn scales(&self, weight_type: WeightType) -> Vec<Lanes<u16>> {
-        let block_bytes = weight_type.block().1;
-        let blocks = self.row_bytes / block_bytes;
-        let mut packed = vec![Lanes([0; LANES]); self.tiles * blocks];
-        for (tile, scales) in packed.chunks_exact_mut(blocks).enumerate() {
-            for (lane, row) in self.lanes(tile) {
-                for (scale, block) in scales.iter_mut().zip(row.chunks_exact(block_bytes)) {
-                    scale.0[lane] = u16::from_le_bytes([block[0], block[1]]);
-                }
-            }
-        }
-        packed
     }
 }
 
-/// A block begins with its scale, in binary16.
-const SCALE_BYTES: usize = 2;
+impl Integers {
+    /// Blocks of 32 that share a scale.
+    pub(crate) const fn blocks_per_scale(self) -> usize {
+        if self.nested { SUPER_BLOCK / BLOCK } else { 1 }
+    }
+}
+
+impl Packed {
+    /// Room for a matrix, all zero.
+    fn zeroed(weight_type: WeightType, rows: usize, cols: usize) -> Result<Self, MemoryError> {
+        let tiles = rows.div_ceil(LANES);
+        let of = |per_tile: usize| tiles.saturating_mul(per_tile);
+        let Some(integers) = weight_type.integers() else {
+            return Ok(match weight_type {
+                WeightType::F32 => Self::F32(Buffer::zeroed(of(cols))?),
+                _ => Self::Halves(Buffer::zeroed(of(cols))?),
+            });
+        };
+        let blocks = cols / BLOCK;
+        let scales = blocks / integers.blocks_per_scale();
+        Ok(Self::Integers(PackedIntegers {
+            quants: Buffer::zeroed(of(blocks * planes::lines(integers.bits)))?,
+            scales: Buffer::zeroed(of(scales))?,
+            minima: Buffer::zeroed(if integers.minima { of(scales) } else { 0 })?,
+            factors: Buffer::zeroed(if integers.nested { of(blocks * FACTORS) } else { 0 })?,
+        }))
+    }
+
+    /// The tiles, to be filled one by one.
+    fn tiles(&mut self, weight_type: WeightType, cols: usize) -> Vec<Tile<'_>> {
+        match self {
+            Self::F32(lanes) => lanes.chunks_exact_mut(cols).map(Tile::F32).collect(),
+            Self::Halves(lanes) => lanes.chunks_exact_mut(cols).map(Tile::Halves).collect(),
+            Self::Integers(packed) => {
+                let Some(integers) = weight_type.integers() else { return Vec::new() };
+                let blocks = cols / BLOCK;
+                let scales = blocks / integers.blocks_per_scale();
+                let mut minima = packed.minima.chunks_exact_mut(scales);
+                let mut factors = packed.factors.chunks_exact_mut(blocks * FACTORS);
+                let quants = packed.quants.chunks_exact_mut(blocks * planes::lines(integers.bits));
+                quants
+                    .zip(packed.scales.chunks_exact_mut(scales))
+                    .map(|(quants, scales)| {
+                        let (minima, factors) = (minima.next(), factors.next());
+                        let (minima, factors) = (minima.unwrap_or_default(), factors.unwrap_or_default());
+                        Tile::Integers { quants, scales, minima, factors }
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Sixteen rows that are being packed.
+pub(crate) enum Tile<'a> {
+    F32(&'a mut [Lanes<f32>]),
+    Halves(&'a mut [Lanes<u16>]),
+    Integers {
+        quants: &'a mut [Quads],
+        scales: &'a mut [Lanes<u16>],
+        minima: &'a mut [Lanes<u16>],
+        factors: &'a mut [Lanes<i8>],
+    },
+}
+
+dispatched! {
+    /// Packs the rows of a tile, as many as there are.
+    fn pack_tile(weight_type: WeightType, row_bytes: usize, rows: &[u8], tile: &mut Tile<'_>) = pack_tile;
+}
+
+#[inline(always)]
+fn pack_tile<I>(_: I, weight_type: WeightType, row_bytes: usize, rows: &[u8], tile: &mut Tile<'_>) {
+    for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
+        match tile {
+            Tile::F32(lanes) => {
+                for (lanes, bytes) in lanes.iter_mut().zip(row.as_chunks().0) {
+                    lanes.0[lane] = f32::from_le_bytes(*bytes);
+                }
+            }
+            Tile::Halves(lanes) => {
+                for (lanes, bytes) in lanes.iter_mut().zip(row.as_chunks().0) {
+                    lanes.0[lane] = u16::from_le_bytes(*bytes);
+                }
+            }
+            Tile::Integers { quants, scales, minima, factors } => {
+                macro_rules! pack {
+                    ($($name:ident)+) => {
+                        match weight_type {
+                            $(WeightType::$name => pack_row::<{ WeightType::$name as usize }>(
+                                row, lane, quants, scales, minima, factors,
+                            ),)+
+                            WeightType::F32 | WeightType::F16 | WeightType::BF16 => {}
+                        }
+                    };
+                }
+                pack!(Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn pack_row<const TYPE: usize>(
+    row: &[u8],
+    lane: usize,
+    quants: &mut [Quads],
+    scales: &mut [Lanes<u16>],
+    minima: &mut [Lanes<u16>],
+    factors: &mut [Lanes<i8>],
+) {
+    let weight_type = const { WeightType::ALL[TYPE] };
+    let integers = const { WeightType::ALL[TYPE].integers().unwrap() };
+    let bytes = const { WeightType::ALL[TYPE].block().1 };
+    let (blocks, lines) = (integers.blocks_per_scale(), planes::lines(integers.bits));
+    let mut read = [Block::default(); SUPER_BLOCK / BLOCK];
+    let quants = quants.chunks_exact_mut(blocks * lines);
+    for (index, (bytes, quants)) in row.chunks_exact(bytes).zip(quants).enumerate() {
+        reference::read_blocks(weight_type, bytes, &mut read[..blocks]);
+        scales[index].0[lane] = read[0].scale;
+        if integers.minima {
+            minima[index].0[lane] = read[0].minimum;
+        }
+        for (inner, (block, quants)) in read.iter().zip(quants.chunks_exact_mut(lines)).enumerate() {
+            match integers.bits {
+                2 => planes::write::<2>(&block.stored, lane, quants),
+                3 => planes::write::<3>(&block.stored, lane, quants),
+                4 => planes::write::<4>(&block.stored, lane, quants),
+                5 => planes::write::<5>(&block.stored, lane, quants),
+                6 => planes::write::<6>(&block.stored, lane, quants),
+                _ => planes::write::<8>(&block.stored, lane, quants),
+            }
+            if integers.nested {
+                let factors = &mut factors[(index * blocks + inner) * FACTORS..][..FACTORS];
+                let [first, second] = packed_factors(integers, block);
+                (factors[0].0[lane], factors[1].0[lane]) = (first, second);
+            }
+        }
+    }
+}
+
+/// The two bytes of a block's factors; see [`PackedIntegers::factors`].
+#[inline(always)]
+fn packed_factors(integers: Integers, block: &Block) -> [i8; FACTORS] {
+    let Block { factors, minimum_factors, .. } = block;
+    match (integers.group, integers.minima) {
+        (BLOCK, _) => [factors[0], minimum_factors[0]],
+        (_, false) => *factors,
+        (_, true) => [0, 1].map(|half| factors[half] | ((-minimum_factors[half]) << 4)),
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::cpu::dispatched;
 use crate::lanes;
+use crate::reference::Pairing;
 
 dispatched! {
     /// See [`rms_norm`](crate::reference::rms_norm).
@@ -10,8 +11,15 @@ dispatched! {
     /// [`swiglu`](crate::reference::swiglu) of every element.
     pub fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) = lanes::rows::swiglu;
 
-    /// [`rotate`](crate::reference::rotate) for every head of a row, each of `2 · cos.len()` elements.
-    pub fn rotate(row: &mut [f32], cos: &[f32], sin: &[f32]) = lanes::rows::rotate;
+    /// [`geglu`](crate::reference::geglu) of every element.
+    pub fn geglu(gate: &[f32], up: &[f32], out: &mut [f32]) = lanes::rows::geglu;
+
+    /// [`rotate`](crate::reference::rotate) for every head of a row.
+    pub fn rotate(pairing: Pairing, row: &mut [f32], head_size: usize, cos: &[f32], sin: &[f32]) =
+        lanes::rows::rotate;
+
+    /// `x += weight · y`, one fused multiply-add an element.
+    pub fn add_scaled(x: &mut [f32], weight: f32, y: &[f32]) = lanes::rows::add_scaled;
 
     /// `x += y`.
     pub fn add(x: &mut [f32], y: &[f32]) = lanes::rows::add;

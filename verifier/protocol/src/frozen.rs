@@ -25,7 +25,7 @@ use crate::request::prompt_hash;
 use crate::seal::package_hash;
 use crate::seal::tests::envelopes;
 use crate::signature::{SeatStep, Signature};
-use crate::trace::{PositionState, TraceBuilder};
+use crate::trace::{PositionState, TraceBuilder, layers_root};
 use crate::units::{Amount, Height, Price};
 
 fn digest(byte: u8) -> Digest32 {
@@ -56,8 +56,8 @@ fn seat() -> SeatId {
 fn trace_root() -> Digest32 {
     let mut trace = TraceBuilder::new();
     let layer_hashes = vec![digest(9), digest(10)];
-    trace.push(&PositionState { position: 0, token: 11, layer_hashes, logits_hash: Some(digest(12)) });
-    trace.push(&PositionState { position: 1, token: 13, layer_hashes: vec![], logits_hash: None });
+    trace.push(&PositionState { position: 0, token: 11, layers_root: Some(layers_root(&layer_hashes)), logits_hash: Some(digest(12)) });
+    trace.push(&PositionState { position: 1, token: 13, layers_root: None, logits_hash: None });
     trace.root()
 }
 

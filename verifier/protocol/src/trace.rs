@@ -12,9 +12,8 @@ pub struct PositionState {
     pub position: u32,
     /// The token at this position.
     pub token: u32,
-    /// BLAKE3 of the little-endian f32 residual after each layer; empty for the last token, which has
-    /// no forward pass (clause J19).
-    pub layer_hashes: Vec<Digest32>,
+    /// [`layers_root`] of the position; none for the last token, which has no forward pass (clause J19).
+    pub layers_root: Option<Digest32>,
     /// BLAKE3 of the little-endian f32 logits, where the output head ran: the last prompt position and
     /// every generated one that has a successor.
     pub logits_hash: Option<Digest32>,
@@ -23,19 +22,19 @@ pub struct PositionState {
 impl PositionState {
     /// The 72 bytes of the position's leaf: index, token, root over the layers, logits hash.
     pub fn leaf_bytes(&self) -> Vec<u8> {
-        let state_root = if self.layer_hashes.is_empty() {
-            Digest32::ZERO
-        } else {
-            let leaves: Vec<_> = self.layer_hashes.iter().map(|h| merkle::leaf_hash(h.as_bytes())).collect();
-            merkle::root(&leaves)
-        };
         let mut bytes = Vec::with_capacity(72);
         bytes.extend_from_slice(&self.position.to_le_bytes());
         bytes.extend_from_slice(&self.token.to_le_bytes());
-        bytes.extend_from_slice(state_root.as_bytes());
+        bytes.extend_from_slice(self.layers_root.unwrap_or(Digest32::ZERO).as_bytes());
         bytes.extend_from_slice(self.logits_hash.unwrap_or(Digest32::ZERO).as_bytes());
         bytes
     }
+}
+
+/// The RFC 9162 root over the BLAKE3 hashes of the little-endian f32 residual after each layer.
+pub fn layers_root(layer_hashes: &[Digest32]) -> Digest32 {
+    let leaves: Vec<_> = layer_hashes.iter().map(|hash| merkle::leaf_hash(hash.as_bytes())).collect();
+    merkle::root(&leaves)
 }
 
 /// Collects positions in order and yields the trace root.
@@ -84,7 +83,7 @@ mod tests {
         PositionState {
             position,
             token: 7,
-            layer_hashes: vec![Digest32::from_bytes([1; 32]), Digest32::from_bytes([2; 32])],
+            layers_root: Some(layers_root(&[Digest32::from_bytes([1; 32]), Digest32::from_bytes([2; 32])])),
             logits_hash: None,
         }
     }
@@ -99,7 +98,7 @@ mod tests {
         let base = root(state(0));
         assert_ne!(base, root(state(1)));
         assert_ne!(base, root(PositionState { token: 8, ..state(0) }));
-        assert_ne!(base, root(PositionState { layer_hashes: vec![], ..state(0) }));
+        assert_ne!(base, root(PositionState { layers_root: None, ..state(0) }));
         assert_ne!(
             base,
             root(PositionState { logits_hash: Some(Digest32::from_bytes([3; 32])), ..state(0) })

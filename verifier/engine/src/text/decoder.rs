@@ -1,30 +1,28 @@
 //! Turns tokens into text as they arrive.
 
-use super::vocab::Vocab;
+use super::Text;
 
 /// Text from tokens, one at a time, never half a character.
 ///
 /// The pieces put together are what [`Text::decode`](super::Text::decode) gives for all the tokens.
 /// Bytes that are not UTF-8 become U+FFFD, one for each maximal invalid sequence (Unicode 3.9, the practice
 /// of the WHATWG decoder).
-pub struct Decoder<'t> {
-    vocab: &'t Vocab,
+///
+/// All tokens are to be of one model's text.
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
     /// The beginning of a character that is not complete; at most three bytes.
     pending: Vec<u8>,
 }
 
-impl<'t> Decoder<'t> {
-    pub(super) fn new(vocab: &'t Vocab) -> Self {
-        Self { vocab, pending: Vec::new() }
-    }
-
+impl Decoder {
     /// The text that is certain with this token; empty while a character is incomplete.
-    pub fn push(&mut self, token: u32) -> String {
-        self.pending.extend_from_slice(self.vocab.bytes(token));
+    pub fn push(&mut self, text: &Text, token: u32) -> String {
+        self.pending.extend_from_slice(text.vocab.bytes(token));
         let complete = self.pending.len() - incomplete_tail(&self.pending);
-        let text = String::from_utf8_lossy(&self.pending[..complete]).into_owned();
+        let read = String::from_utf8_lossy(&self.pending[..complete]).into_owned();
         self.pending.drain(..complete);
-        text
+        read
     }
 
     /// What remains when no more tokens come: U+FFFD for an incomplete character, else nothing.

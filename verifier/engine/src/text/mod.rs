@@ -151,8 +151,8 @@ impl Text {
     }
 
     /// The text of tokens that come one by one.
-    pub fn decoder(&self) -> Decoder<'_> {
-        Decoder::new(&self.vocab)
+    pub fn decoder(&self) -> Decoder {
+        Decoder::default()
     }
 
     /// How many tokens there are; ids are below it.

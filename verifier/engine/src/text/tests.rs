@@ -192,13 +192,13 @@ fn tokens_that_end_an_answer_come_from_keys_and_names() {
 fn characters_cut_by_tokens_appear_when_they_are_complete() {
     let text = model(CHATML);
     let mut decoder = text.decoder();
-    let pushed: Vec<String> = "a中".bytes().map(|byte| decoder.push(byte.into())).collect();
+    let pushed: Vec<String> = "a中".bytes().map(|byte| decoder.push(&text, byte.into())).collect();
     assert_eq!(pushed, ["a", "", "", "中"]);
-    assert_eq!(decoder.push(IM_END), "");
-    assert_eq!(decoder.push(0xe4), "");
+    assert_eq!(decoder.push(&text, IM_END), "");
+    assert_eq!(decoder.push(&text, 0xe4), "");
     // An `a` shows that the character will never be complete.
-    assert_eq!(decoder.push(b'a'.into()), "\u{fffd}a");
-    assert_eq!(decoder.push(0xf0), "");
+    assert_eq!(decoder.push(&text, b'a'.into()), "\u{fffd}a");
+    assert_eq!(decoder.push(&text, 0xf0), "");
     assert_eq!(decoder.finish(), "\u{fffd}");
 }
 
@@ -293,7 +293,7 @@ proptest! {
     fn streaming_gives_what_decoding_at_once_gives(tokens in prop::collection::vec(0u32..270, 0..40)) {
         let model = model(CHATML);
         let mut decoder = model.decoder();
-        let mut streamed: String = tokens.iter().map(|token| decoder.push(*token)).collect();
+        let mut streamed: String = tokens.iter().map(|token| decoder.push(&model, *token)).collect();
         streamed.push_str(&decoder.finish());
         prop_assert_eq!(streamed, model.decode(&tokens));
     }

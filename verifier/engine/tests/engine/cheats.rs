@@ -1,5 +1,7 @@
 //! A claim that is not the execution is rejected, at the position that `Verified` defines.
 
+use std::sync::Arc;
+
 use assay_engine::synthetic::Synthetic;
 use assay_engine::{Claimed, Execution, Model, NO_TOKEN, Verified};
 use assay_kernels::WeightType;
@@ -10,7 +12,7 @@ use assay_protocol::request::Request;
 use crate::support::{LONG, engine, execute, model, request, sampled, verify};
 
 /// A model, a request with an answer of 12 tokens, and that answer.
-fn answered() -> (Model, Request, Execution) {
+fn answered() -> (Arc<Model>, Request, Execution) {
     let model = model(&Synthetic::default());
     let request = Request { sampler: sampled(), ..request(&model, LONG, 12) };
     let execution = execute(&engine(1, 64), &model, &request);
@@ -20,7 +22,7 @@ fn answered() -> (Model, Request, Execution) {
 
 /// The trace root of the same request with a shorter answer, whose last token has an empty state; used to
 /// show what a rejection's root is not.
-fn shorter(model: &Model, request: &Request, max_tokens: u32) -> Execution {
+fn shorter(model: &Arc<Model>, request: &Request, max_tokens: u32) -> Execution {
     execute(&engine(1, 64), model, &Request { max_tokens, ..request.clone() })
 }
 

@@ -1,5 +1,7 @@
 //! Failures that everybody finds: an agreed value, from execution and verification alike.
 
+use std::sync::Arc;
+
 use assay_engine::synthetic::{Synthetic, Tensor};
 use assay_engine::{Execution, Failure, Model, NO_TOKEN, Usage, Verified};
 use assay_kernels::WeightType;
@@ -12,7 +14,7 @@ use assay_protocol::trace::TraceBuilder;
 use crate::support::{engine, execute, load, model, request, verify};
 
 /// Executes on several engines, verifies the failed claim, and returns the one result.
-fn failed(model: &Model, request: &Request) -> Execution {
+fn failed(model: &Arc<Model>, request: &Request) -> Execution {
     let execution = execute(&engine(1, 64), model, request);
     assert_eq!(execution.finish, Finish::Failed);
     for (threads, chunk) in [(1, 1), (1, 3), (2, 64)] {
@@ -114,7 +116,7 @@ fn a_sampler_that_is_not_defined_fails_before_any_work() {
 
 /// A model whose residual overflows at a `Z` that follows other tokens, and nowhere else: its row holds the
 /// largest floats of both signs, and attention to the tokens before adds something large to every element.
-fn overflowing() -> Model {
+fn overflowing() -> Arc<Model> {
     let synthetic = Synthetic { layers: 1, ..Synthetic::of(WeightType::F32) };
     let mut tensors = synthetic.tensors();
     for tensor in &mut tensors {

@@ -1,12 +1,14 @@
 //! Files that hold no model of the exact class are refused with a reason, never with a panic.
 
+use std::sync::Arc;
+
 use assay_engine::synthetic::{Synthetic, Tensor};
 use assay_engine::{LoadError, LoadOptions, Model};
 use assay_kernels::WeightType;
 use assay_manifest::formats::DType;
 use assay_manifest::formats::gguf::{self, Metadata, Value};
 
-fn load(file: &[u8]) -> Result<Model, LoadError> {
+fn load(file: &[u8]) -> Result<Arc<Model>, LoadError> {
     Model::load(&file, &LoadOptions::default(), &mut |_, _| ())
 }
 

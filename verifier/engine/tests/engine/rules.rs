@@ -1,5 +1,7 @@
 //! When an answer ends, who watches it, and what a request must state.
 
+use std::sync::Arc;
+
 use std::ops::ControlFlow;
 
 use assay_engine::synthetic::Synthetic;
@@ -15,7 +17,7 @@ fn first_new(tokens: &[u32]) -> usize {
     (2..tokens.len()).find(|index| !tokens[..*index].contains(&tokens[*index])).unwrap()
 }
 
-fn check_verified(model: &Model, request: &Request, execution: &Execution) {
+fn check_verified(model: &Arc<Model>, request: &Request, execution: &Execution) {
     let verified = verify(&engine(2, 7), model, request, &execution.tokens, execution.finish);
     assert_eq!(verified, Verified::Accepted(execution.clone()));
 }

@@ -1,6 +1,7 @@
 //! Models, engines and requests for tests.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use assay_engine::synthetic::Synthetic;
 use assay_engine::{Claimed, Engine, Execution, LoadOptions, Model, Settings, Verified};
@@ -10,11 +11,11 @@ use assay_protocol::request::{F32, Prompt, REQUEST_VERSION, Request, Sampler, pr
 
 pub const SEED: Digest32 = Digest32::from_bytes([42; 32]);
 
-pub fn model(synthetic: &Synthetic) -> Model {
+pub fn model(synthetic: &Synthetic) -> Arc<Model> {
     load(&synthetic.gguf().unwrap())
 }
 
-pub fn load(file: &[u8]) -> Model {
+pub fn load(file: &[u8]) -> Arc<Model> {
     Model::load(&file, &LoadOptions::default(), &mut |_, _| ()).unwrap()
 }
 
@@ -48,11 +49,11 @@ pub fn sampled() -> Sampler {
     Sampler { temperature: F32::new(0.8), top_k: 40, ..Sampler::greedy() }
 }
 
-pub fn execute(engine: &Engine, model: &Model, request: &Request) -> Execution {
+pub fn execute(engine: &Engine, model: &Arc<Model>, request: &Request) -> Execution {
     engine.execute(model, request, &SEED, &mut ()).unwrap()
 }
 
-pub fn verify(engine: &Engine, model: &Model, request: &Request, tokens: &[u32], finish: Finish) -> Verified {
+pub fn verify(engine: &Engine, model: &Arc<Model>, request: &Request, tokens: &[u32], finish: Finish) -> Verified {
     engine.verify(model, request, &SEED, Claimed { tokens, finish }, &mut ()).unwrap()
 }
 

@@ -14,6 +14,8 @@ mod slips;
 mod variants;
 mod weights;
 
+use std::sync::Arc;
+
 use std::num::NonZeroUsize;
 
 use assay_engine::{Engine, LoadOptions, Model, Settings};
@@ -30,7 +32,7 @@ fn engine() -> Engine {
     Engine::new(Settings { threads, ..Settings::for_this_machine() }).unwrap()
 }
 
-fn load(file: &[u8]) -> Model {
+fn load(file: &[u8]) -> Arc<Model> {
     Model::load(&file, &LoadOptions::default(), &mut |_, _| ()).unwrap()
 }
 

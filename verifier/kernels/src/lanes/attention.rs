@@ -1,103 +1,315 @@
 //! Attention: a lane is a position while scoring, a dimension while summing values.
+//!
+//! Loops and functions only where vectors are held: a closure would not be compiled for the instruction set of its
+//! caller.
+
+use std::ops::Range;
 
 use super::isa::Isa;
-use crate::cache::HeadCache;
-use crate::matrix::Lanes;
+use crate::cache::{Head, HeadMut, PAGE_POSITIONS, QUERIES_MAX};
 use crate::reference::{LANES, SEGMENT, exp, tree_sum};
+
+const SEGMENT_TILES: usize = SEGMENT / LANES;
+const _: () = assert!(SEGMENT.is_multiple_of(PAGE_POSITIONS), "a segment is made of whole pages");
+
+/// The scores, then the weights, of the queries at sixteen positions.
+type TileWeights<const Q: usize> = [[f32; LANES]; Q];
+
+/// See [`Cpu::write_position`](crate::Cpu::write_position).
+#[inline(always)]
+pub(crate) fn write_position<I: Isa>(
+    isa: I,
+    head: &mut HeadMut<'_>,
+    position: usize,
+    key: &[f32],
+    value: &[f32],
+) {
+    let head_size = head.head_size();
+    assert!(position < PAGE_POSITIONS, "position {position} of a page");
+    assert!(key.len() == head_size && value.len() == head_size, "a head of {head_size}");
+    let (tile, lane) = (position / LANES, position % LANES);
+    let width = head_size.div_ceil(LANES);
+    let keys = &mut head.keys[tile * head_size..][..head_size];
+    let values = &mut head.values[position * width..][..width];
+    for (index, lanes) in values.iter_mut().enumerate() {
+        let dims = index * LANES..head_size.min((index + 1) * LANES);
+        lanes.0 = halves(isa, &value[dims.clone()]);
+        let halves = halves(isa, &key[dims.clone()]);
+        for (lanes, half) in keys[dims].iter_mut().zip(halves) {
+            lanes.0[lane] = half;
+        }
+    }
+}
+
+/// Up to sixteen numbers, rounded to binary16; zeros after the last.
+#[inline(always)]
+fn halves<I: Isa>(isa: I, values: &[f32]) -> [u16; LANES] {
+    let mut lanes = [0.0; LANES];
+    lanes[..values.len()].copy_from_slice(values);
+    isa.to_halves(isa.load(&lanes))
+}
 
 /// See [`attention`](crate::reference::attention).
 #[inline(always)]
-pub(crate) fn attend<I: Isa>(_: I, queries: &[f32], cache: &HeadCache, positions: usize, out: &mut [f32]) {
-    let head_size = cache.head_size();
-    assert!((1..=cache.positions()).contains(&positions), "{positions} of {} positions", cache.positions());
-    assert!(queries.len() == out.len() && out.len().is_multiple_of(head_size), "heads of {head_size}");
-    let mut weights = vec![[0.0; LANES]; positions.div_ceil(LANES)];
-    let heads = queries.chunks_exact(head_size).zip(out.chunks_exact_mut(head_size));
-    for (query, out) in heads {
-        let largest = score(query, &cache.keys, positions, &mut weights);
-        let sum = exponentiate(&mut weights, largest, positions);
-        weighted_sums(&weights.as_flattened()[..positions], &cache.values, sum, out);
+pub(crate) fn attend<I: Isa>(
+    isa: I,
+    queries: &[f32],
+    head: Head<'_>,
+    spans: &[Range<usize>],
+    scale: f32,
+    out: &mut [f32],
+) {
+    let size = head.head_size();
+    assert!(queries.len() == out.len() && queries.len() == spans.len() * size, "queries of {size}");
+    for span in spans {
+        assert!(span.start < span.end && span.end <= head.positions(), "positions {span:?}");
+    }
+    let mut first = 0;
+    macro_rules! queries {
+        ($($count:literal)+) => {$(
+            while spans.len() - first >= $count {
+                let range = first * size..(first + $count) * size;
+                let mut span = [const { 0..0 }; $count];
+                span.clone_from_slice(&spans[first..first + $count]);
+                some::<I, $count>(isa, &queries[range.clone()], head, &span, scale, &mut out[range]);
+                first += $count;
+            }
+        )+};
+    }
+    queries!(4 2 1);
+    const { assert!(QUERIES_MAX == 4) };
+}
+
+/// Attention of `Q` queries at once.
+#[inline(always)]
+fn some<I: Isa, const Q: usize>(
+    isa: I,
+    queries: &[f32],
+    head: Head<'_>,
+    spans: &[Range<usize>; Q],
+    scale: f32,
+    out: &mut [f32],
+) {
+    let (mut start, mut end) = (usize::MAX, 0);
+    for span in spans {
+        (start, end) = (start.min(span.start), end.max(span.end));
+    }
+    let tiles = start / LANES..end.div_ceil(LANES);
+    let mut weights = vec![[[0.0; LANES]; Q]; tiles.len()];
+    score(isa, queries, head, tiles.start, scale, &mut weights);
+    let mut sums = [0.0; Q];
+    for query in 0..Q {
+        sums[query] = to_weights(&mut weights, query, tiles.start, &spans[query]);
+    }
+    sum_values(isa, head, tiles.start, &weights, spans, out);
+    for (query, out) in out.chunks_exact_mut(head.head_size()).enumerate() {
+        for out in out {
+            *out /= sums[query];
+        }
     }
 }
 
-/// Fills `scores` and returns the largest; lanes beyond the last position hold −∞.
+/// Scores of all positions of the tiles.
 #[inline(always)]
-fn score(query: &[f32], keys: &[Lanes<f32>], positions: usize, scores: &mut [[f32; LANES]]) -> f32 {
-    let scale = 1.0 / (query.len() as f32).sqrt();
-    let mut largest = [f32::NEG_INFINITY; LANES];
-    for (tile, (scores, keys)) in scores.iter_mut().zip(keys.chunks_exact(query.len())).enumerate() {
-        let mut sums = [0.0; LANES];
-        for (q, keys) in query.iter().zip(keys) {
-            for (sum, key) in sums.iter_mut().zip(keys.0) {
-                *sum = q.mul_add(key, *sum);
+fn score<I: Isa, const Q: usize>(
+    isa: I,
+    queries: &[f32],
+    head: Head<'_>,
+    first: usize,
+    scale: f32,
+    scores: &mut [TileWeights<Q>],
+) {
+    // Several tiles at once hide the latency of the multiply-add; positions do not meet.
+    let mut tile = 0;
+    while tile < scores.len() {
+        tile += if scores.len() - tile >= 2 {
+            score_tiles::<I, Q, 2>(isa, queries, head, first + tile, scale, &mut scores[tile..])
+        } else {
+            score_tiles::<I, Q, 1>(isa, queries, head, first + tile, scale, &mut scores[tile..])
+        };
+    }
+}
+
+/// The scores of `T` tiles; returns `T`.
+#[inline(always)]
+fn score_tiles<I: Isa, const Q: usize, const T: usize>(
+    isa: I,
+    queries: &[f32],
+    head: Head<'_>,
+    first: usize,
+    scale: f32,
+    scores: &mut [TileWeights<Q>],
+) -> usize {
+    let size = head.head_size();
+    let mut keys: [&[_]; T] = [&[]; T];
+    for tile in 0..T {
+        keys[tile] = &head.keys(first + tile)[..size];
+    }
+    let mut rows: [&[f32]; Q] = [&[]; Q];
+    for query in 0..Q {
+        rows[query] = &queries[query * size..][..size];
+    }
+    let mut sums = [[isa.splat(0.0); Q]; T];
+    for dim in 0..size {
+        for tile in 0..T {
+            let keys = isa.halves(&keys[tile][dim].0);
+            for query in 0..Q {
+                sums[tile][query] = isa.fma(isa.splat(rows[query][dim]), keys, sums[tile][query]);
             }
         }
-        for (lane, sum) in sums.iter().enumerate() {
-            let there = tile * LANES + lane < positions;
-            scores[lane] = if there { sum * scale } else { f32::NEG_INFINITY };
-        }
-        for (largest, score) in largest.iter_mut().zip(scores) {
-            *largest = if *score > *largest { *score } else { *largest };
+    }
+    for tile in 0..T {
+        for query in 0..Q {
+            isa.store(isa.multiply(sums[tile][query], isa.splat(scale)), &mut scores[tile][query]);
         }
     }
-    largest.iter().fold(f32::NEG_INFINITY, |max, score| if *score > max { *score } else { max })
+    T
 }
 
-/// Turns scores into weights and returns their sum; lanes beyond the last position get weight 0.
+/// Turns the scores of a query into weights, 0 outside of its span, and returns their sum.
 #[inline(always)]
-fn exponentiate(scores: &mut [[f32; LANES]], largest: f32, positions: usize) -> f32 {
+fn to_weights<const Q: usize>(
+    scores: &mut [TileWeights<Q>],
+    query: usize,
+    first: usize,
+    span: &Range<usize>,
+) -> f32 {
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    for (tile, scores) in scores.iter_mut().enumerate() {
+        let scores = &mut scores[query];
+        hide(scores, (first + tile) * LANES, span, f32::NEG_INFINITY);
+        for lane in 0..LANES {
+            largest[lane] = if scores[lane] > largest[lane] { scores[lane] } else { largest[lane] };
+        }
+    }
+    let largest = largest.iter().fold(f32::NEG_INFINITY, |max, score| if *score > max { *score } else { max });
     let mut sums = [0.0; LANES];
     for (tile, scores) in scores.iter_mut().enumerate() {
-        for (lane, (score, sum)) in scores.iter_mut().zip(&mut sums).enumerate() {
-            let weight = exp(*score - largest);
-            *score = if tile * LANES + lane < positions { weight } else { 0.0 };
-            *sum += *score;
+        let scores = &mut scores[query];
+        for lane in 0..LANES {
+            scores[lane] = exp(scores[lane] - largest);
+        }
+        hide(scores, (first + tile) * LANES, span, 0.0);
+        for lane in 0..LANES {
+            sums[lane] += scores[lane];
         }
     }
     tree_sum(sums)
 }
 
-/// `out[d] = Σ weight · value[d] / sum`.
+/// Replaces the values of positions outside of a span.
 #[inline(always)]
-fn weighted_sums(weights: &[f32], values: &[f32], sum: f32, out: &mut [f32]) {
-    let head_size = out.len();
-    let mut first = 0;
-    while first < head_size {
-        let values = &values[first..];
-        let out = &mut out[first..];
-        // Several vectors at once hide the latency of the multiply-add; dimensions do not meet.
-        first += match out.len() {
-            64.. => dimensions::<64>(weights, values, head_size, sum, out),
-            16.. => dimensions::<16>(weights, values, head_size, sum, out),
-            _ => dimensions::<1>(weights, values, head_size, sum, out),
+fn hide(values: &mut [f32; LANES], position: usize, span: &Range<usize>, hidden: f32) {
+    if span.start <= position && position + LANES <= span.end {
+        return;
+    }
+    for (lane, value) in values.iter_mut().enumerate() {
+        if !span.contains(&(position + lane)) {
+            *value = hidden;
+        }
+    }
+}
+
+/// `out[q][d] = Σ weight · value[d]` over the span of each query.
+#[inline(always)]
+fn sum_values<I: Isa, const Q: usize>(
+    isa: I,
+    head: Head<'_>,
+    first: usize,
+    weights: &[TileWeights<Q>],
+    spans: &[Range<usize>; Q],
+    out: &mut [f32],
+) {
+    let width = head.head_size().div_ceil(LANES);
+    let mut line = 0;
+    while line < width {
+        line += if width - line >= 4 {
+            sum_lines::<I, Q, 4>(isa, head, first, line, weights, spans, out)
+        } else {
+            sum_lines::<I, Q, 1>(isa, head, first, line, weights, spans, out)
         };
     }
 }
 
-/// The first `N` dimensions of rows that begin `stride` apart; returns `N`.
+/// The dimensions of `D` lines from `line` on; returns `D`.
 #[inline(always)]
-fn dimensions<const N: usize>(
-    weights: &[f32],
-    values: &[f32],
-    stride: usize,
-    sum: f32,
+#[expect(clippy::too_many_arguments, reason = "a struct of them is kept in memory and not in registers")]
+fn sum_lines<I: Isa, const Q: usize, const D: usize>(
+    isa: I,
+    head: Head<'_>,
+    first: usize,
+    line: usize,
+    weights: &[TileWeights<Q>],
+    spans: &[Range<usize>; Q],
     out: &mut [f32],
 ) -> usize {
-    let mut totals = [0.0; N];
-    for (segment, weights) in weights.chunks(SEGMENT).enumerate() {
-        let mut sums = [0.0; N];
-        for (position, weight) in weights.iter().enumerate() {
-            let values = &values[(segment * SEGMENT + position) * stride..][..N];
-            for (sum, value) in sums.iter_mut().zip(values) {
-                *sum = weight.mul_add(*value, *sum);
+    let (mut common_start, mut common_end) = (0, usize::MAX);
+    for span in spans {
+        (common_start, common_end) = (common_start.max(span.start), common_end.min(span.end));
+    }
+    let width = head.head_size().div_ceil(LANES);
+    let mut totals = [[isa.splat(0.0); D]; Q];
+    let mut sums = totals;
+    for (index, weights) in weights.iter().enumerate() {
+        let (tile, position) = (first + index, (first + index) * LANES);
+        let values = head.values(tile);
+        let common = common_start <= position && position + LANES <= common_end;
+        for lane in 0..LANES {
+            let values = &values[lane * width + line..][..D];
+            let mut lines = [isa.splat(0.0); D];
+            for dim in 0..D {
+                lines[dim] = isa.halves(&values[dim].0);
+            }
+            for query in 0..Q {
+                // A position that a query does not see may hold an infinity.
+                if common || spans[query].contains(&(position + lane)) {
+                    let weight = isa.splat(weights[query][lane]);
+                    for dim in 0..D {
+                        sums[query][dim] = isa.fma(weight, lines[dim], sums[query][dim]);
+                    }
+                }
             }
         }
-        for (total, sum) in totals.iter_mut().zip(sums) {
-            *total += sum;
+        if (tile + 1).is_multiple_of(SEGMENT_TILES) {
+            add(isa, &mut totals, &mut sums);
         }
     }
-    for (out, total) in out.iter_mut().zip(totals) {
-        *out = total / sum;
+    add(isa, &mut totals, &mut sums);
+    store(isa, &totals, head.head_size(), line, out);
+    D
+}
+
+/// Adds the sums of a segment to the totals, and begins new ones.
+#[inline(always)]
+fn add<I: Isa, const Q: usize, const D: usize>(
+    isa: I,
+    totals: &mut [[I::Floats; D]; Q],
+    sums: &mut [[I::Floats; D]; Q],
+) {
+    for query in 0..Q {
+        for dim in 0..D {
+            totals[query][dim] = isa.add(totals[query][dim], sums[query][dim]);
+            sums[query][dim] = isa.splat(0.0);
+        }
     }
-    N
+}
+
+/// Writes the totals where the dimensions of these lines stand; lanes beyond the last one are dropped.
+#[inline(always)]
+fn store<I: Isa, const Q: usize, const D: usize>(
+    isa: I,
+    totals: &[[I::Floats; D]; Q],
+    head_size: usize,
+    line: usize,
+    out: &mut [f32],
+) {
+    for query in 0..Q {
+        for dim in 0..D {
+            let first = (line + dim) * LANES;
+            let count = LANES.min(head_size - first);
+            let mut lanes = [0.0; LANES];
+            isa.store(totals[query][dim], &mut lanes);
+            out[query * head_size + first..][..count].copy_from_slice(&lanes[..count]);
+        }
+    }
 }

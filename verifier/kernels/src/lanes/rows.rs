@@ -1,21 +1,26 @@
 //! Kernels over one row of activations.
 
 use super::isa::Isa;
-use crate::reference::{self, BLOCK, LANES, tree_sum};
+use crate::activation::{GROUP_ROWS, GroupBlock};
+use crate::reference::{self, BLOCK, HALF, LANES, Pairing, tree_sum};
 
-/// See [`reference::quantise_block`]; also sums each block's integers.
+/// See [`reference::quantise_block`]; also sums each block's integers, whole and by halves.
 #[inline(always)]
-pub(crate) fn quantise<I: Isa>(
-    _: I,
-    values: &[f32],
-    quants: &mut [[i8; BLOCK]],
-    scales: &mut [f32],
-    sums: &mut [i32],
-) {
-    let blocks = values.as_chunks::<BLOCK>().0.iter().zip(quants);
-    for (((values, quants), scale), sum) in blocks.zip(scales).zip(sums) {
-        *scale = reference::quantise_block(values, quants);
-        *sum = quants.iter().map(|quant| i32::from(*quant)).sum();
+pub(crate) fn quantise<I: Isa>(_: I, values: &[f32], row: usize, blocks: &mut [GroupBlock]) {
+    assert!(row < GROUP_ROWS, "row {row} of a group");
+    for (values, block) in values.as_chunks::<BLOCK>().0.iter().zip(blocks) {
+        let quants = &mut block.quants[row];
+        let scale = reference::quantise_block(values, quants);
+        block.scales[row] = scale;
+        let mut sums = [0i32; 3];
+        for (i, quant) in quants.iter().enumerate() {
+            sums[1 + i / HALF] += i32::from(*quant);
+        }
+        sums[0] = sums[1] + sums[2];
+        for part in 0..3 {
+            block.sums[part][row] = sums[part];
+            block.offsets[part][row] = scale * sums[part] as f32;
+        }
     }
 }
 
@@ -48,12 +53,38 @@ pub(crate) fn swiglu<I: Isa>(_: I, gate: &[f32], up: &[f32], out: &mut [f32]) {
     }
 }
 
+/// See [`reference::geglu`].
+#[inline(always)]
+pub(crate) fn geglu<I: Isa>(_: I, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    assert!(up.len() == gate.len() && out.len() == gate.len(), "rows of {}", gate.len());
+    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+        *out = reference::geglu(*gate, *up);
+    }
+}
+
 /// See [`reference::rotate`]: every head of a row.
 #[inline(always)]
-pub(crate) fn rotate<I: Isa>(_: I, row: &mut [f32], cos: &[f32], sin: &[f32]) {
-    assert!(sin.len() == cos.len() && row.len().is_multiple_of(2 * cos.len()), "heads of {}", 2 * cos.len());
-    for head in row.chunks_exact_mut(2 * cos.len()) {
-        reference::rotate(head, cos, sin);
+pub(crate) fn rotate<I: Isa>(
+    _: I,
+    pairing: Pairing,
+    row: &mut [f32],
+    head_size: usize,
+    cos: &[f32],
+    sin: &[f32],
+) {
+    let fits = sin.len() == cos.len() && 2 * cos.len() <= head_size && row.len().is_multiple_of(head_size);
+    assert!(fits, "{} pairs of heads of {head_size}", cos.len());
+    for head in row.chunks_exact_mut(head_size) {
+        reference::rotate(pairing, head, cos, sin);
+    }
+}
+
+/// `x += weight · y`, one fused multiply-add an element.
+#[inline(always)]
+pub(crate) fn add_scaled<I: Isa>(_: I, x: &mut [f32], weight: f32, y: &[f32]) {
+    assert_eq!(x.len(), y.len(), "rows of equal length");
+    for (x, y) in x.iter_mut().zip(y) {
+        *x = weight.mul_add(*y, *x);
     }
 }
 

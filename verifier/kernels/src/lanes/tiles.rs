@@ -1,177 +1,296 @@
 //! Matrix products: rows of activations with tiles of sixteen weight rows.
+//!
+//! Loops and functions only: a closure would not be compiled for the instruction set of its caller.
 
 use super::isa::Isa;
-use crate::activation::Row;
+use crate::activation::{GROUP_ROWS, Group, GroupBlock};
 use crate::matmul::TileColumns;
-use crate::matrix::{Lanes, Matrix, Packed, Q4_0_LINES, Q8_0_LINES, Quads};
+use crate::matrix::{FACTORS, Lanes, Matrix, Packed, PackedIntegers, Quads};
+use crate::planes;
 use crate::reference::{BLOCK, LANES, SEGMENT};
+use crate::weight::{Integers, WeightType};
 
 /// Blocks of a segment.
 const SEGMENT_BLOCKS: usize = SEGMENT / BLOCK;
 
-/// Rows of activations that share a pass over a tile: each weight is loaded once for all of them, and their
-/// chains of additions hide one another's latency.
-const ROWS_AT_ONCE: usize = 4;
-
 /// Multiplies every row of `x` with the weight rows of the tiles of `out`; see
-/// [`dot_f32`](crate::reference::dot_f32) and its siblings.
+/// [`dot`](crate::reference::dot).
 #[inline(always)]
-pub(crate) fn multiply<I: Isa>(isa: I, matrix: &Matrix, x: &[Row], out: &mut TileColumns<'_>) {
-    let (cols, blocks) = (matrix.cols(), matrix.cols() / BLOCK);
+pub(crate) fn multiply<I: Isa>(isa: I, matrix: &Matrix, x: &[Group], out: &mut TileColumns<'_>) {
+    let cols = matrix.cols();
     for tile in out.tiles() {
         match &matrix.packed {
-            Packed::F32(weights) => {
-                every_row(&FloatTile { isa, weights: &weights[tile * cols..][..cols] }, x, tile, out);
+            Packed::F32(weights) => every_row(isa, &numbers::<_, F32>(weights, tile, cols), x, tile, out),
+            Packed::Halves(weights) if matrix.weight_type() == WeightType::BF16 => {
+                every_row(isa, &numbers::<_, BF16>(weights, tile, cols), x, tile, out);
             }
-            Packed::F16(weights) => {
-                every_row(&FloatTile { isa, weights: &weights[tile * cols..][..cols] }, x, tile, out);
-            }
-            Packed::Q8_0 { quants, scales } => {
-                let lines = quants[tile * blocks * Q8_0_LINES..].as_chunks::<Q8_0_LINES>().0;
-                every_row(
-                    &BlockTile { isa, lines, scales: &scales[tile * blocks..][..blocks] },
-                    x,
-                    tile,
-                    out,
-                );
-            }
-            Packed::Q4_0 { quants, scales } => {
-                let lines = quants[tile * blocks * Q4_0_LINES..].as_chunks::<Q4_0_LINES>().0;
-                every_row(
-                    &BlockTile { isa, lines, scales: &scales[tile * blocks..][..blocks] },
-                    x,
-                    tile,
-                    out,
-                );
+            Packed::Halves(weights) => every_row(isa, &numbers::<_, F16>(weights, tile, cols), x, tile, out),
+            Packed::Integers(packed) => {
+                macro_rules! multiply {
+                    ($($name:ident)+) => {
+                        match matrix.weight_type() {
+                            $(WeightType::$name => {
+                                let weights = BlockTile::<{ WeightType::$name as usize }>::new(packed, tile, cols);
+                                every_row(isa, &weights, x, tile, out);
+                            })+
+                            WeightType::F32 | WeightType::F16 | WeightType::BF16 => {}
+                        }
+                    };
+                }
+                multiply!(Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K);
             }
         }
     }
 }
-
-#[inline(always)]
-fn every_row(weights: &impl Tile, x: &[Row], index: usize, out: &mut TileColumns<'_>) {
-    let (groups, rest) = x.as_chunks::<ROWS_AT_ONCE>();
-    for (group, rows) in groups.iter().enumerate() {
-        for (row, products) in weights.times(rows).iter().enumerate() {
-            out.write(group * ROWS_AT_ONCE + row, index, products);
-        }
-    }
-    for (row, x) in rest.iter().enumerate() {
-        let [products] = weights.times(std::array::from_ref(x));
-        out.write(groups.len() * ROWS_AT_ONCE + row, index, &products);
-    }
-}
-
-// Traits and not closures: a closure cannot be forced inline, and one that is not loses the instruction set
-// of its caller.
 
 /// Sixteen rows of weights.
 trait Tile {
-    /// Their products with each of `R` rows of activations.
-    fn times<const R: usize>(&self, x: &[Row; R]) -> [[f32; LANES]; R];
-}
-
-/// Weights that are numbers.
-struct FloatTile<'a, I, T> {
-    isa: I,
-    weights: &'a [Lanes<T>],
-}
-
-/// Numbers that weights can be.
-trait Float: Copy {
-    fn widen<I: Isa>(isa: I, values: &[Self; LANES]) -> [f32; LANES];
-}
-
-impl Float for f32 {
-    #[inline(always)]
-    fn widen<I: Isa>(_: I, values: &[Self; LANES]) -> [f32; LANES] {
-        *values
-    }
-}
-
-/// The bits of binary16.
-impl Float for u16 {
-    #[inline(always)]
-    fn widen<I: Isa>(isa: I, values: &[Self; LANES]) -> [f32; LANES] {
-        isa.halves(values)
-    }
-}
-
-impl<I: Isa, T: Float> Tile for FloatTile<'_, I, T> {
-    #[inline(always)]
-    fn times<const R: usize>(&self, x: &[Row; R]) -> [[f32; LANES]; R] {
-        let mut totals = [[0.0; LANES]; R];
-        let cols = self.weights.len();
-        for first in (0..cols).step_by(SEGMENT) {
-            let mut sums = [[0.0; LANES]; R];
-            for col in first..cols.min(first + SEGMENT) {
-                let weights = T::widen(self.isa, &self.weights[col].0);
-                for (sums, x) in sums.iter_mut().zip(x) {
-                    for (sum, weight) in sums.iter_mut().zip(&weights) {
-                        *sum = weight.mul_add(x.values[col], *sum);
-                    }
-                }
-            }
-            add(&mut totals, &sums);
-        }
-        totals
-    }
-}
-
-/// Weights in blocks of `N` lines.
-struct BlockTile<'a, I, const N: usize> {
-    isa: I,
-    lines: &'a [[Quads; N]],
-    scales: &'a [Lanes<u16>],
-}
-
-/// The formats of blocks, by their number of lines.
-trait Block {
-    fn dot<I: Isa>(&self, isa: I, x: &[i8; BLOCK], sum: i32) -> [i32; LANES];
-}
-
-impl Block for [Quads; Q8_0_LINES] {
-    #[inline(always)]
-    fn dot<I: Isa>(&self, isa: I, x: &[i8; BLOCK], sum: i32) -> [i32; LANES] {
-        isa.q8_0(self, x, sum)
-    }
-}
-
-impl Block for [Quads; Q4_0_LINES] {
-    #[inline(always)]
-    fn dot<I: Isa>(&self, isa: I, x: &[i8; BLOCK], sum: i32) -> [i32; LANES] {
-        isa.q4_0(self, x, sum)
-    }
-}
-
-impl<I: Isa, const N: usize> Tile for BlockTile<'_, I, N>
-where
-    [Quads; N]: Block,
-{
-    #[inline(always)]
-    fn times<const R: usize>(&self, x: &[Row; R]) -> [[f32; LANES]; R] {
-        let mut totals = [[0.0; LANES]; R];
-        let blocks = self.scales.len();
-        for first in (0..blocks).step_by(SEGMENT_BLOCKS) {
-            let mut sums = [[0.0; LANES]; R];
-            for block in first..blocks.min(first + SEGMENT_BLOCKS) {
-                let scales = self.isa.halves(&self.scales[block].0);
-                for (sums, x) in sums.iter_mut().zip(x) {
-                    let dots = self.lines[block].dot(self.isa, &x.quants[block], x.sums[block]);
-                    for ((sum, scale), dot) in sums.iter_mut().zip(&scales).zip(dots) {
-                        *sum = (scale * x.scales[block]).mul_add(dot as f32, *sum);
-                    }
-                }
-            }
-            add(&mut totals, &sums);
-        }
-        totals
-    }
+    /// Their products with the rows `first..first + R` of a group.
+    fn times<I: Isa, const R: usize>(&self, isa: I, x: &Group, first: usize) -> [I::Floats; R];
 }
 
 #[inline(always)]
-fn add<const R: usize>(totals: &mut [[f32; LANES]; R], sums: &[[f32; LANES]; R]) {
-    for (total, sum) in totals.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
-        *total += sum;
+fn every_row<I: Isa>(isa: I, weights: &impl Tile, x: &[Group], tile: usize, out: &mut TileColumns<'_>) {
+    for (index, group) in x.iter().enumerate() {
+        let mut row = 0;
+        macro_rules! rows {
+            ($($count:literal)+) => {$(
+                while group.rows - row >= $count && $count <= I::ROWS {
+                    let products = weights.times::<I, $count>(isa, group, row);
+                    for offset in 0..$count {
+                        let mut lanes = [0.0; LANES];
+                        isa.store(products[offset], &mut lanes);
+                        out.write(index * GROUP_ROWS + row + offset, tile, &lanes);
+                    }
+                    row += $count;
+                }
+            )+};
+        }
+        rows!(8 4 2 1);
+    }
+}
+
+/// A type of plain numbers.
+trait Number {
+    type Stored: Copy;
+    fn widen<I: Isa>(isa: I, stored: &[Self::Stored; LANES]) -> I::Floats;
+}
+
+struct F32;
+struct F16;
+struct BF16;
+
+impl Number for F32 {
+    type Stored = f32;
+
+    #[inline(always)]
+    fn widen<I: Isa>(isa: I, stored: &[f32; LANES]) -> I::Floats {
+        isa.load(stored)
+    }
+}
+
+impl Number for F16 {
+    type Stored = u16;
+
+    #[inline(always)]
+    fn widen<I: Isa>(isa: I, stored: &[u16; LANES]) -> I::Floats {
+        isa.halves(stored)
+    }
+}
+
+impl Number for BF16 {
+    type Stored = u16;
+
+    #[inline(always)]
+    fn widen<I: Isa>(isa: I, stored: &[u16; LANES]) -> I::Floats {
+        isa.upper_halves(stored)
+    }
+}
+
+/// Weights that are numbers, `[column]`.
+struct NumberTile<'a, N: Number>(&'a [Lanes<N::Stored>]);
+
+#[inline(always)]
+fn numbers<T, N: Number<Stored = T>>(weights: &[Lanes<T>], tile: usize, cols: usize) -> NumberTile<'_, N> {
+    NumberTile(&weights[tile * cols..][..cols])
+}
+
+impl<N: Number> Tile for NumberTile<'_, N> {
+    #[inline(always)]
+    fn times<I: Isa, const R: usize>(&self, isa: I, x: &Group, first: usize) -> [I::Floats; R] {
+        let cols = self.0.len();
+        let mut rows: [&[f32]; R] = [&[]; R];
+        for (offset, row) in rows.iter_mut().enumerate() {
+            *row = &x.values[(first + offset) * cols..][..cols];
+        }
+        let mut totals = [isa.splat(0.0); R];
+        for segment in (0..cols).step_by(SEGMENT) {
+            let mut sums = [isa.splat(0.0); R];
+            for col in segment..cols.min(segment + SEGMENT) {
+                let weights = N::widen(isa, &self.0[col].0);
+                for row in 0..R {
+                    sums[row] = isa.fma(weights, isa.splat(rows[row][col]), sums[row]);
+                }
+            }
+            for row in 0..R {
+                totals[row] = isa.add(totals[row], sums[row]);
+            }
+        }
+        totals
+    }
+}
+
+/// Weights in blocks of integers of one type, `[block]`.
+struct BlockTile<'a, const TYPE: usize> {
+    quants: &'a [Quads],
+    scales: &'a [Lanes<u16>],
+    minima: &'a [Lanes<u16>],
+    factors: &'a [Lanes<i8>],
+    blocks: usize,
+}
+
+/// What a block's sums are multiplied by; of types with groups of 32 the second half's are not used.
+#[derive(Clone, Copy)]
+struct Scales<I: Isa> {
+    halves: [I::Floats; 2],
+    minima: [I::Floats; 2],
+}
+
+impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
+    const INTEGERS: Integers = WeightType::ALL[TYPE].integers().unwrap();
+    const LINES: usize = planes::lines(Self::INTEGERS.bits);
+
+    #[inline(always)]
+    fn new(packed: &'a PackedIntegers, tile: usize, cols: usize) -> Self {
+        let Integers { minima, nested, .. } = Self::INTEGERS;
+        let blocks = cols / BLOCK;
+        let scales = blocks / Self::INTEGERS.blocks_per_scale();
+        Self {
+            quants: &packed.quants[tile * blocks * Self::LINES..][..blocks * Self::LINES],
+            scales: &packed.scales[tile * scales..][..scales],
+            minima: if minima { &packed.minima[tile * scales..][..scales] } else { &[] },
+            factors: if nested { &packed.factors[tile * blocks * FACTORS..][..blocks * FACTORS] } else { &[] },
+            blocks,
+        }
+    }
+
+    /// The scales and minima of a block, each one product of its parts.
+    #[inline(always)]
+    fn scales<I: Isa>(&self, isa: I, block: usize) -> Scales<I> {
+        let Integers { group, minima, nested, .. } = Self::INTEGERS;
+        let index = block / const { Self::INTEGERS.blocks_per_scale() };
+        let scale = isa.halves(&self.scales[index].0);
+        let minimum = if minima { isa.halves(&self.minima[index].0) } else { scale };
+        if !nested {
+            return Scales { halves: [scale; 2], minima: [minimum; 2] };
+        }
+        let [first, second] = [&self.factors[block * FACTORS].0, &self.factors[block * FACTORS + 1].0];
+        if group == BLOCK {
+            let scale = isa.multiply(scale, isa.signed_bytes(first));
+            let minimum = isa.multiply(minimum, isa.signed_bytes(second));
+            return Scales { halves: [scale; 2], minima: [minimum; 2] };
+        }
+        if !minima {
+            let halves = [
+                isa.multiply(scale, isa.signed_bytes(first)),
+                isa.multiply(scale, isa.signed_bytes(second)),
+            ];
+            return Scales { halves, minima: halves };
+        }
+        let (first, second) = (isa.nibbles(first), isa.nibbles(second));
+        // Magnitudes of minima are stored: what multiplies the minimum is nought less the magnitude.
+        let zero = isa.splat(0.0);
+        let negated = [isa.subtract(zero, first.1), isa.subtract(zero, second.1)];
+        Scales {
+            halves: [isa.multiply(scale, first.0), isa.multiply(scale, second.0)],
+            minima: [isa.multiply(minimum, negated[0]), isa.multiply(minimum, negated[1])],
+        }
+    }
+
+    /// The quads of a block, unpacked; see [`planes`].
+    #[inline(always)]
+    fn quads<I: Isa>(&self, isa: I, block: usize) -> [I::Bytes; 8] {
+        let lines = &self.quants[block * Self::LINES..][..Self::LINES];
+        let (low, high) = const { planes::low_plane(Self::INTEGERS.bits) };
+        let mut quads = [isa.quads(&lines[0]); 8];
+        for quad in 0..8 {
+            quads[quad] = plane(isa, lines, low, quad);
+            if high > 0 {
+                let above = plane(isa, &lines[low..], high, quad);
+                quads[quad] = isa.join(quads[quad], above, low as u32);
+            }
+        }
+        quads
+    }
+
+    /// Adds a block's part to a row's sum; see `add_group` of the reference.
+    #[inline(always)]
+    fn add_block<I: Isa>(
+        isa: I,
+        quads: &[I::Bytes; 8],
+        scales: &Scales<I>,
+        (x, row): (&GroupBlock, usize),
+        sum: I::Floats,
+    ) -> I::Floats {
+        let Integers { group, minima, .. } = Self::INTEGERS;
+        let quants = x.quants[row].as_chunks::<4>().0;
+        let x_scale = isa.splat(x.scales[row]);
+        let mut sum = sum;
+        for half in 0..BLOCK / group {
+            // The sums of whole blocks stand before those of their halves.
+            let part = if group == BLOCK { 0 } else { 1 + half };
+            let mut dot = Self::start(isa, x.sums[part][row]);
+            for quad in half * group / 4..(half + 1) * group / 4 {
+                dot = if Self::INTEGERS.bits == 8 {
+                    isa.dot_wide(dot, quads[quad], &quants[quad])
+                } else {
+                    isa.dot(dot, quads[quad], &quants[quad])
+                };
+            }
+            sum = isa.fma(isa.multiply(scales.halves[half], x_scale), isa.to_floats(dot), sum);
+            if minima {
+                sum = isa.fma(scales.minima[half], isa.splat(x.offsets[part][row]), sum);
+            }
+        }
+        sum
+    }
+
+    /// Where a dot begins, so that what is taken off every weight is taken off once.
+    #[inline(always)]
+    fn start<I: Isa>(isa: I, sum_of_x: i32) -> I::Ints {
+        match Self::INTEGERS.less {
+            0 => isa.splat_int(0),
+            128 => isa.wide_start(sum_of_x),
+            less => isa.splat_int(-less * sum_of_x),
+        }
+    }
+}
+
+/// The bits of a quad that a plane of this width holds.
+#[inline(always)]
+fn plane<I: Isa>(isa: I, lines: &[Quads], width: usize, quad: usize) -> I::Bytes {
+    let line = isa.quads(&lines[quad % width]);
+    if width == 8 { line } else { isa.bits(line, (quad / width * width) as u32, width as u32) }
+}
+
+impl<const TYPE: usize> Tile for BlockTile<'_, TYPE> {
+    #[inline(always)]
+    fn times<I: Isa, const R: usize>(&self, isa: I, x: &Group, first: usize) -> [I::Floats; R] {
+        assert!(first + R <= GROUP_ROWS && x.blocks.len() == self.blocks, "rows of {} blocks", self.blocks);
+        let mut totals = [isa.splat(0.0); R];
+        for segment in (0..self.blocks).step_by(SEGMENT_BLOCKS) {
+            let mut sums = [isa.splat(0.0); R];
+            for block in segment..self.blocks.min(segment + SEGMENT_BLOCKS) {
+                let (quads, scales) = (self.quads(isa, block), self.scales(isa, block));
+                for row in 0..R {
+                    let part = (&x.blocks[block], first + row);
+                    sums[row] = Self::add_block(isa, &quads, &scales, part, sums[row]);
+                }
+            }
+            for row in 0..R {
+                totals[row] = isa.add(totals[row], sums[row]);
+            }
+        }
+        totals
     }
 }

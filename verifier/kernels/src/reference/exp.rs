@@ -42,6 +42,24 @@ pub fn swiglu(gate: f32, up: f32) -> f32 {
     silu(gate) * up
 }
 
+/// GELU by its tanh approximation (Hendrycks and Gimpel, 2016): `x · σ(2u)` with `u = √(2/π) · (x + 0.044715 x³)`,
+/// as `x / (1 + e^(−2u))`.
+#[inline(always)]
+pub fn gelu_tanh(x: f32) -> f32 {
+    let cubic = (x * x).mul_add(GELU_CUBIC, 1.0);
+    x / (1.0 + exp(x * cubic * GELU_SCALE))
+}
+
+/// `−2 · √(2/π)`.
+const GELU_SCALE: f32 = -1.595_769_2;
+const GELU_CUBIC: f32 = 0.044_715;
+
+/// GeGLU of one element: `gelu_tanh(gate) · up`.
+#[inline(always)]
+pub fn geglu(gate: f32, up: f32) -> f32 {
+    gelu_tanh(gate) * up
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +74,18 @@ mod tests {
             })
             .fold(0.0, f64::max);
         assert!(worst < 1e-7, "{worst:e}");
+    }
+
+    #[test]
+    fn gelu_is_the_tanh_approximation() {
+        for i in -800..=800 {
+            let x = f64::from(i) / 100.0;
+            let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            let expected = 0.5 * x * (1.0 + libm::tanh(u));
+            assert!((f64::from(gelu_tanh(x as f32)) - expected).abs() < 1e-6, "{x}");
+        }
+        assert_eq!(gelu_tanh(100.0), 100.0);
+        assert!(gelu_tanh(-100.0).abs() < 1e-30);
     }
 
     #[test]

@@ -6,20 +6,27 @@
 
 mod activation;
 mod attention;
+mod blocks;
 mod dot;
 mod exp;
 mod norm;
 mod rope;
+mod route;
 
 pub use activation::quantise_block;
 pub use attention::attention;
-pub use dot::{dot_blocks, dot_f16, dot_f32};
-pub use exp::{exp, silu, swiglu};
+pub use blocks::{Block, HALF, read_blocks};
+pub use dot::{ActivationBlock, dot, row_values};
+pub use exp::{exp, geglu, gelu_tanh, silu, swiglu};
 pub use norm::rms_norm;
-pub use rope::{Rope, rotate};
+pub use rope::{Pairing, Rope, Scaling, Yarn, rotate};
+pub use route::route;
 
 /// Elements of a quantised block.
 pub const BLOCK: usize = 32;
+
+/// Elements of a nested block of the K types.
+pub const SUPER_BLOCK: usize = 256;
 
 /// Elements of a segment: a dot product is the sum, in order, of the sums of its segments. Partial sums of
 /// 256 terms keep the error of long rows down and bound how far an error reaches.

@@ -1,0 +1,108 @@
+//! How the integers of sixteen rows are packed: as planes of bits.
+//!
+//! A block of 32 integers is eight quads of four. A plane holds the same few bits of all of them, in lines of four
+//! bytes a row:
+//!
+//! - eight bits: line `q` is quad `q`;
+//! - four bits, four lines: the low halves of line `j` are quad `j`, the high halves quad `j + 4`;
+//! - two bits, two lines: bits `2k` and `2k + 1` of line `j` are quad `j + 2k`;
+//! - one bit, one line: bit `q` is quad `q`.
+//!
+//! Integers of 5 and 6 bits are a plane of four and one of the bits above, those of 3 bits a plane of two and one
+//! of one. So a line is 64 bytes for sixteen rows, one register of AVX-512, and unpacking is a shift and a mask.
+
+use crate::matrix::Quads;
+use crate::reference::BLOCK;
+
+/// Lines that a block of 32 integers takes.
+pub(crate) const fn lines(bits: usize) -> usize {
+    bits
+}
+
+/// The plane below the last of an integer's bits: its width, and what is left above.
+pub(crate) const fn low_plane(bits: usize) -> (usize, usize) {
+    match bits {
+        8 => (8, 0),
+        4..8 => (4, bits - 4),
+        _ => (2, bits - 2),
+    }
+}
+
+/// Writes a row's integers into its lane of a block's lines.
+#[inline(always)]
+pub(crate) fn write<const BITS: usize>(stored: &[u8; BLOCK], lane: usize, block: &mut [Quads]) {
+    let (low, high) = const { low_plane(BITS) };
+    write_plane(low, stored, 0, lane, &mut block[..low]);
+    write_plane(high, stored, low as u32, lane, &mut block[low..]);
+}
+
+/// Writes `width` bits of each integer, those from bit `from` on.
+#[inline(always)]
+fn write_plane(width: usize, stored: &[u8; BLOCK], from: u32, lane: usize, lines: &mut [Quads]) {
+    let mut bytes = [0u8; BLOCK];
+    let packed = &mut bytes[..4 * width];
+    let mask = if width == 8 { 0xff } else { (1 << width) - 1 };
+    // Byte `i` of a plane takes the integers `i`, `i + 4 · width`, …: one of each eight, four or two parts.
+    for (part, stored) in stored.chunks_exact(packed.len().max(1)).enumerate() {
+        for (packed, stored) in packed.iter_mut().zip(stored) {
+            *packed |= ((stored >> from) & mask) << (part * width);
+        }
+    }
+    for (line, quad) in lines.iter_mut().zip(packed.as_chunks::<4>().0) {
+        line.0[lane] = *quad;
+    }
+}
+
+/// Reads back what [`write`] wrote.
+pub(crate) fn read(bits: usize, lane: usize, block: &[Quads]) -> [u8; BLOCK] {
+    let (low, high) = low_plane(bits);
+    let (lows, highs) = (read_plane(low, lane, &block[..low]), read_plane(high, lane, &block[low..]));
+    std::array::from_fn(|i| lows[i] | if high > 0 { highs[i] << low } else { 0 })
+}
+
+fn read_plane(width: usize, lane: usize, lines: &[Quads]) -> [u8; BLOCK] {
+    let mask = if width == 8 { 0xff } else { (1u8 << width) - 1 };
+    let mut stored = [0; BLOCK];
+    for (part, stored) in stored.chunks_exact_mut((4 * width).max(1)).enumerate().take(8 / width.max(1)) {
+        for (line, stored) in lines.iter().zip(stored.as_chunks_mut::<4>().0) {
+            *stored = line.0[lane].map(|byte| (byte >> (part * width)) & mask);
+        }
+    }
+    stored
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::LANES;
+
+    fn round_trip<const BITS: usize>() {
+        let stored: [u8; BLOCK] = std::array::from_fn(|i| (i * 37 + 11) as u8 & ((1u16 << BITS) - 1) as u8);
+        let mut block = [Quads([[0; 4]; LANES]); 8];
+        for lane in [0, 3, 15] {
+            write::<BITS>(&stored, lane, &mut block[..lines(BITS)]);
+            assert_eq!(read(BITS, lane, &block[..lines(BITS)]), stored, "{BITS} bits, lane {lane}");
+        }
+    }
+
+    #[test]
+    fn integers_of_every_width_come_back() {
+        round_trip::<2>();
+        round_trip::<3>();
+        round_trip::<4>();
+        round_trip::<5>();
+        round_trip::<6>();
+        round_trip::<8>();
+    }
+
+    #[test]
+    fn planes_lie_as_the_kernels_read_them() {
+        let stored: [u8; BLOCK] = std::array::from_fn(|i| i as u8);
+        let mut block = [Quads([[0; 4]; LANES]); 6];
+        write::<6>(&stored, 0, &mut block);
+        // Quads 0 and 4 meet in the first line; their integers are 0 to 3 and 16 to 19.
+        assert_eq!(block[0].0[0], [0, 1 | 1 << 4, 2 | 2 << 4, 3 | 3 << 4]);
+        // Bit 4 is set from integer 16 on, which are quads 4 to 7: bits 4 and 6 of both lines of the upper plane.
+        assert_eq!(block[4].0[0], [0b0101_0000; 4]);
+    }
+}
