@@ -14,9 +14,8 @@ mod slips;
 mod variants;
 mod weights;
 
-use std::sync::Arc;
-
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use assay_engine::{Engine, LoadOptions, Model, Settings};
 
