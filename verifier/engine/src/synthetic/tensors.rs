@@ -168,9 +168,11 @@ impl Maker<'_> {
         self.push(name, blocks::dtype(weight_type), shape, data);
     }
 
-    /// The matrix that rates the experts, always F32.
+    /// The matrix that rates the experts, always F32. Its ratings lie as far apart as those of trained models: the
+    /// last expert chosen has a small share, so that an error that tips the choice moves little.
     fn router(&mut self, name: &str, shape: [usize; 2]) {
-        let reach = self.shape.reach / (shape[1] as f32).sqrt();
+        const SPREAD: f32 = 3.0;
+        let reach = SPREAD * self.shape.reach / (shape[1] as f32).sqrt();
         let data = blocks::random(WeightType::F32, shape[0] * shape[1], reach, &mut self.random);
         self.push(name, DType::F32, &shape, data);
     }
