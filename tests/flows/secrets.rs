@@ -1,6 +1,7 @@
 //! What the ledger, receipts and other people's disks tell of prompts and answers: nothing.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use assay_engine::{LoadOptions, Model};
 use assay_manifest::{Digest32, merkle, sha256};
@@ -28,7 +29,7 @@ use crate::process::{NodeProcess, json, run};
 const MODEL: &[u8] = include_bytes!("../../verifier/trainer/model/demo-q8_0.gguf");
 const QUESTIONS: [&str; 3] = ["What is 7 + 5?", "yes", "Hello"];
 
-fn model() -> Model {
+fn model() -> Arc<Model> {
     Model::load(&MODEL.to_vec(), &LoadOptions::default(), &mut |_, _| {}).unwrap()
 }
 

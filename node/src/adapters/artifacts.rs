@@ -28,7 +28,7 @@ impl Artifacts for Store {
         if let Some(name) = name {
             self.set_name(name, &manifest.artifact_id()).map_err(failed)?;
         }
-        Ok(NewArtifact { spec_id: spec_of_file(&manifest), manifest })
+        Ok(NewArtifact { spec_id: spec_of_file(self, &manifest), manifest })
     }
 
     fn list(&self) -> Result<Vec<LocalArtifact>, PortError> {

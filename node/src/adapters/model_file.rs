@@ -19,11 +19,11 @@ pub fn runnable_file(manifest: &Manifest) -> Option<&FileEntry> {
     }
 }
 
-/// The definitions that executions of the model follow, by the names and types of its tensors; nothing where no
-/// engine runs it.
-pub fn spec_of_file(manifest: &Manifest) -> Option<SpecId> {
-    runnable_file(manifest)?;
-    spec_of(manifest.tensors().iter().map(|tensor| (tensor.name.as_str(), tensor.dtype)))
+/// The definitions that executions of the model follow, by its header in the store; nothing where no engine runs
+/// it, or its file cannot be read.
+pub fn spec_of_file(store: &Store, manifest: &Manifest) -> Option<SpecId> {
+    let file = WeightFile::new(store.open_unverified(&runnable_file(manifest)?.blake3).ok()?).ok()?;
+    spec_of(&Gguf::parse(file.reader(), file.size_bytes()).ok()?)
 }
 
 /// Opens the file of a model after its content was found to be what the manifest says.

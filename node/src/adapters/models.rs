@@ -64,7 +64,7 @@ impl Models {
             found => return Err(LoadError::OtherModel { model: *id, found: found.unwrap_or(ModelId::ZERO) }),
         }
         let model = Model::load(&file, &LoadOptions::default(), &mut |_, _| {});
-        let model = Arc::new(model.map_err(|error| unusable(error.to_string()))?);
+        let model = model.map_err(|error| unusable(error.to_string()))?;
         Ok(Loaded { model, artifact_id, identities: Vec::new() })
     }
 }
@@ -73,7 +73,8 @@ impl Shelf for Models {
     fn spec(&self, model: &ModelId) -> Result<SpecId, LoadError> {
         let (_, manifest) = self.manifest(model)?;
         let cause = || "no engine of this node runs models of this kind".into();
-        spec_of_file(&manifest).ok_or_else(|| LoadError::Unusable { model: *model, cause: cause() })
+        spec_of_file(&self.store, &manifest)
+            .ok_or_else(|| LoadError::Unusable { model: *model, cause: cause() })
     }
 
     fn load(&self, model: &ModelId, spec: &SpecId, identities: Vec<AccountId>) -> Result<(), LoadError> {

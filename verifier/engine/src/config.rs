@@ -186,8 +186,7 @@ impl Config {
         if !(self.rms_epsilon.is_finite() && self.rms_epsilon > 0.0) {
             return invalid("attention.layer_norm_rms_epsilon must be finite and positive");
         }
-        for (name, expected) in
-            [("vocab_size", self.vocab_size), ("attention.value_length", self.head_size)]
+        for (name, expected) in [("vocab_size", self.vocab_size), ("attention.value_length", self.head_size)]
         {
             let stated = keys.optional(name)?;
             if let Some(stated) = stated.filter(|stated| *stated != expected) {
@@ -256,7 +255,9 @@ impl Keys<'_> {
         }
         let sizes = (usize::try_from(count).ok(), usize::try_from(used).ok());
         match sizes {
-            (Some(count), Some(used)) if (1..=EXPERTS_MAX).contains(&count) && (1..=count).contains(&used) => {
+            (Some(count), Some(used))
+                if (1..=EXPERTS_MAX).contains(&count) && (1..=count).contains(&used) =>
+            {
                 Ok(Some(Experts { count, used }))
             }
             _ => Err(self.unsupported("expert_used_count", format_args!("{used} of {count}"))),

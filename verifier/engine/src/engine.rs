@@ -200,6 +200,14 @@ impl Engine {
         Ok(Self { pool, settings, jobs: Some(jobs), runner: Some(runner) })
     }
 
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Executes a request.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ pub mod text;
 pub mod sampler;
 pub mod engine;
 pub mod observer;
+pub mod inspect;
 pub mod synthetic;
 mod batch;
 mod finish;
@@ -23,11 +24,14 @@ mod forward;
 mod load;
 mod walk;
 
+pub use architecture::Architecture;
 /// What requests are made of, for those who run models without the protocol's other parts.
 pub use assay_protocol::request;
-pub use architecture::Architecture;
 pub use config::Config;
-pub use engine::{Claimed, Engine, ExecuteError, Execution, Failure, NO_TOKEN, Settings, StartError, Usage, Verified};
+pub use engine::{
+    Claimed, Engine, ExecuteError, Execution, Failure, NO_TOKEN, Settings, StartError, Usage, Verified,
+};
+pub use inspect::{Inspected, Inspection};
 pub use load::{LoadError, LoadOptions};
 pub use model::Model;
 pub use observer::Observer;

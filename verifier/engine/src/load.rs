@@ -296,12 +296,7 @@ impl Tensors<'_> {
         Ok(Gated { gate, up, down: self.matrix(&name("ffn_down"), hidden, feed_forward)? })
     }
 
-    fn experts(
-        &mut self,
-        index: usize,
-        experts: Experts,
-        config: &Config,
-    ) -> Result<FeedForward, LoadError> {
+    fn experts(&mut self, index: usize, experts: Experts, config: &Config) -> Result<FeedForward, LoadError> {
         let name = |part: &str| format!("blk.{index}.{part}.weight");
         let Config { hidden, feed_forward, .. } = *config;
         let router = self.matrix(&name("ffn_gate_inp"), experts.count, hidden)?;

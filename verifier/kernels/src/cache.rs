@@ -67,7 +67,8 @@ impl Page {
     /// # Errors
     /// When the system has no memory for it.
     pub fn new(shape: CacheShape) -> Result<Self, MemoryError> {
-        let lanes = shape.page_bytes().ok_or(MemoryError { size_bytes: usize::MAX })? / size_of::<Lanes<u16>>();
+        let lanes =
+            shape.page_bytes().ok_or(MemoryError { size_bytes: usize::MAX })? / size_of::<Lanes<u16>>();
         Ok(Self { shape, lanes: Buffer::zeroed(lanes)? })
     }
 

@@ -211,11 +211,8 @@ impl Matrix {
             }
             Packed::Halves(lanes) => {
                 let lanes = &lanes[tile * self.cols..];
-                let widen = if self.weight_type == WeightType::F16 {
-                    f16_to_f32
-                } else {
-                    crate::float::bf16_to_f32
-                };
+                let widen =
+                    if self.weight_type == WeightType::F16 { f16_to_f32 } else { crate::float::bf16_to_f32 };
                 out.iter_mut().zip(lanes).for_each(|(out, lanes)| *out = widen(lanes.0[lane]));
             }
             Packed::Integers(packed) => {

@@ -76,8 +76,7 @@ fn map(layout: Layout) -> Option<NonNull<u8>> {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new private mapping at an address of the system's choice; pages are zero and aligned to more
     // than any type asks for.
-    let first =
-        unsafe { mmap_anonymous(std::ptr::null_mut(), layout.size(), protection, MapFlags::PRIVATE) };
+    let first = unsafe { mmap_anonymous(std::ptr::null_mut(), layout.size(), protection, MapFlags::PRIVATE) };
     let first = NonNull::new(first.ok()?)?;
     // SAFETY: the mapping was just made. A system without huge pages refuses, which only costs speed.
     let _ = unsafe { madvise(first.as_ptr(), layout.size(), Advice::LinuxHugepage) };

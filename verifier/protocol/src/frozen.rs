@@ -56,7 +56,12 @@ fn seat() -> SeatId {
 fn trace_root() -> Digest32 {
     let mut trace = TraceBuilder::new();
     let layer_hashes = vec![digest(9), digest(10)];
-    trace.push(&PositionState { position: 0, token: 11, layers_root: Some(layers_root(&layer_hashes)), logits_hash: Some(digest(12)) });
+    trace.push(&PositionState {
+        position: 0,
+        token: 11,
+        layers_root: Some(layers_root(&layer_hashes)),
+        logits_hash: Some(digest(12)),
+    });
     trace.push(&PositionState { position: 1, token: 13, layers_root: None, logits_hash: None });
     trace.root()
 }

@@ -3,10 +3,13 @@
 //! It is a pure function of model, definitions, request and tokens, so two honest parties always get the
 //! same root, and nobody gets it without doing the work.
 
+use assay_manifest::merkle::{InclusionProof, ProofError};
 use assay_manifest::{Digest32, merkle};
+use serde::{Deserialize, Serialize};
 
 /// What an execution leaves behind at one position.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PositionState {
     /// Index in the sequence, prompt included.
     pub position: u32,
@@ -37,6 +40,29 @@ pub fn layers_root(layer_hashes: &[Digest32]) -> Digest32 {
     merkle::root(&leaves)
 }
 
+/// One position of a trace, with the proof that it is there; anybody can check it against the root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenedPosition {
+    /// The position.
+    pub state: PositionState,
+    /// Its place among the positions of the sequence.
+    pub proof: InclusionProof,
+}
+
+impl OpenedPosition {
+    /// Checks that the position is where it says in the trace with this root.
+    ///
+    /// # Errors
+    /// When the proof does not show it.
+    pub fn verify(&self, trace_root: &Digest32) -> Result<(), ProofError> {
+        if self.proof.index != u64::from(self.state.position) {
+            return Err(ProofError::OutOfRange);
+        }
+        self.proof.verify(&merkle::leaf_hash(&self.state.leaf_bytes()), trace_root)
+    }
+}
+
 /// Collects positions in order and yields the trace root.
 #[derive(Clone, Debug, Default)]
 pub struct TraceBuilder {
@@ -62,6 +88,15 @@ impl TraceBuilder {
     /// Whether no position was pushed.
     pub fn is_empty(&self) -> bool {
         self.leaves.is_empty()
+    }
+
+    /// Opens a position that was pushed.
+    ///
+    /// # Errors
+    /// When there is no such position.
+    pub fn open(&self, state: PositionState) -> Result<OpenedPosition, ProofError> {
+        let proof = InclusionProof::of(&self.leaves, u64::from(state.position))?;
+        Ok(OpenedPosition { state, proof })
     }
 
     /// The RFC 9162 root over the positions pushed so far.
@@ -103,6 +138,26 @@ mod tests {
             base,
             root(PositionState { logits_hash: Some(Digest32::from_bytes([3; 32])), ..state(0) })
         );
+    }
+
+    #[test]
+    fn a_position_opens_against_its_root_and_nothing_else_does() {
+        let mut trace = TraceBuilder::new();
+        (0..11).for_each(|position| trace.push(&state(position)));
+        for position in 0..11 {
+            let opened = trace.open(state(position)).unwrap();
+            opened.verify(&trace.root()).unwrap();
+            let text = serde_json::to_string(&opened).unwrap();
+            assert!(text.len() < 1024, "{} bytes", text.len());
+            assert_eq!(serde_json::from_str::<OpenedPosition>(&text).unwrap(), opened);
+            let other =
+                OpenedPosition { state: PositionState { token: 8, ..opened.state }, ..opened.clone() };
+            assert_eq!(other.verify(&trace.root()), Err(ProofError::RootMismatch));
+            let moved = PositionState { position: (position + 1) % 11, ..opened.state };
+            let moved = OpenedPosition { state: moved, ..opened.clone() };
+            assert_eq!(moved.verify(&trace.root()), Err(ProofError::OutOfRange));
+        }
+        assert_eq!(trace.open(state(11)), Err(ProofError::OutOfRange));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub enum TrainerError {
     Load(#[from] assay_engine::LoadError),
     /// The engine's threads could not be started.
     #[error(transparent)]
-    Engine(#[from] assay_kernels::pool::PoolError),
+    Engine(#[from] assay_engine::StartError),
     /// A question cannot be put in the model's words.
     #[error(transparent)]
     Render(#[from] assay_engine::text::RenderError),

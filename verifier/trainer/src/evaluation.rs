@@ -7,6 +7,7 @@ use assay_engine::{Engine, Model, Settings};
 use assay_manifest::Digest32;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Longest answer, in tokens; the longest right one has under 30.
 const ANSWER_TOKENS_MAX: u32 = 64;
@@ -58,7 +59,7 @@ pub fn evaluate(
     Ok(scores)
 }
 
-fn answer(engine: &Engine, model: &Model, question: &str) -> Result<String, TrainerError> {
+fn answer(engine: &Engine, model: &Arc<Model>, question: &str) -> Result<String, TrainerError> {
     let message = Message { role: "user".to_owned(), content: question.to_owned() };
     let mut request = Request {
         version: REQUEST_VERSION,

@@ -85,7 +85,7 @@ impl Run {
         let file = Arc::new(GgufFile::open(&self.model)?);
         let hashed = Arc::clone(&file);
         let manifest = spawn_blocking(move || hashed.manifest());
-        let model = Arc::new(spawn_blocking(move || load(&file, output)).await.map_err(died)??);
+        let model = spawn_blocking(move || load(&file, output)).await.map_err(died)??;
         let request = self.request(&model)?;
         let engine = Engine::new(self.settings()).map_err(|error| Failure::new(Exit::Internal, error))?;
         let began = Instant::now();
@@ -188,7 +188,7 @@ fn signer(context: &Context) -> Result<Key, Failure> {
     Ok(Key { name: "receipts".into(), pair: seed.sr25519() })
 }
 
-fn load(file: &GgufFile, output: Output) -> Result<Model, Failure> {
+fn load(file: &GgufFile, output: Output) -> Result<Arc<Model>, Failure> {
     let bar = progress::bytes(output, "loading");
     let loaded = Model::load(file, &LoadOptions::default(), &mut |done, total| {
         bar.set_length(total);
@@ -200,7 +200,7 @@ fn load(file: &GgufFile, output: Output) -> Result<Model, Failure> {
             LoadError::Gguf(_) | LoadError::Weights { .. } | LoadError::Source { .. } => {
                 "get the file again from where it was published, and compare its size and hash"
             }
-            _ => "llama models in GGUF with F32, F16, Q8_0 or Q4_0 weights can be run",
+            _ => "llama, mistral, mixtral, qwen2, qwen3, gemma3 and phi3 models in GGUF can be run",
         };
         Failure::usage(error).hint(hint)
     })

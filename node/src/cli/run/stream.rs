@@ -14,7 +14,8 @@ use crate::cli::progress;
 
 /// Prints tokens as text on standard output, and before the first of them a bar over the prompt.
 pub struct Stream<'a> {
-    decoder: Decoder<'a>,
+    text: &'a Text,
+    decoder: Decoder,
     bar: ProgressBar,
     stop: &'a AtomicBool,
     screen: Screen,
@@ -25,6 +26,7 @@ impl<'a> Stream<'a> {
     /// Prints if `output` is for people; ends the execution when `stop` turns true.
     pub fn new(text: &'a Text, output: Output, stop: &'a AtomicBool) -> Self {
         Self {
+            text,
             decoder: text.decoder(),
             bar: progress::tokens(output, "reading the prompt"),
             stop,
@@ -60,7 +62,7 @@ impl Observer for Stream<'_> {
 
     fn token(&mut self, token: u32) -> ControlFlow<()> {
         self.bar.finish_and_clear();
-        let text = self.decoder.push(token);
+        let text = self.decoder.push(self.text, token);
         self.failed = self.screen.print(&text).err();
         self.goes_on()
     }

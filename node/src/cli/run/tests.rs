@@ -48,7 +48,7 @@ async fn an_answer_leaves_a_receipt_that_its_owner_signed() {
     assert_eq!(Receipt::Own(Box::new(altered)).verify(&trust()).unwrap_err().check, "signature");
 }
 
-fn model(dir: &Path) -> Model {
+fn model(dir: &Path) -> Arc<Model> {
     let file = GgufFile::open(&dir.join("synthetic.gguf")).unwrap();
     Model::load(&file, &LoadOptions::default(), &mut |_, _| {}).unwrap()
 }

@@ -62,7 +62,10 @@ impl Runner {
             self.admit();
             // A panic is a mistake in this program. The jobs of the pass are lost, those that come later are not.
             if catch_unwind(AssertUnwindSafe(|| self.pass())).is_err() {
-                error!(sequences = self.sequences.len(), "a pass through a model panicked, its jobs are lost");
+                error!(
+                    sequences = self.sequences.len(),
+                    "a pass through a model panicked, its jobs are lost"
+                );
                 self.sequences.clear();
                 self.scratch = None;
             }
@@ -134,7 +137,12 @@ struct HeadRow {
 }
 
 impl<'a> Pass<'a> {
-    fn new(pool: &'a Pool, model: &'a Model, scratch: &'a mut Scratch, sequences: &'a mut [Sequence]) -> Self {
+    fn new(
+        pool: &'a Pool,
+        model: &'a Model,
+        scratch: &'a mut Scratch,
+        sequences: &'a mut [Sequence],
+    ) -> Self {
         Self { pool, forward: Forward::new(pool, model, scratch), sequences }
     }
 

@@ -94,11 +94,15 @@ impl Forward<'_> {
         });
         let [query, key, value] = matrices;
         let (of_queries, of_keys) = (self.rows * query.rows(), self.rows * key.rows());
-        matmul(pool, normed, &mut [
-            Product { matrix: query, out: &mut queries[..of_queries] },
-            Product { matrix: key, out: &mut keys[..of_keys] },
-            Product { matrix: value, out: &mut values[..of_keys] },
-        ]);
+        matmul(
+            pool,
+            normed,
+            &mut [
+                Product { matrix: query, out: &mut queries[..of_queries] },
+                Product { matrix: key, out: &mut keys[..of_keys] },
+                Product { matrix: value, out: &mut values[..of_keys] },
+            ],
+        );
         self.store(index, layer, parts, rows);
         let chunks = Chunks::new(config, parts);
         self.attend(index, layer, parts, rows, &chunks);
@@ -120,7 +124,9 @@ impl Forward<'_> {
             let mut heads: Vec<Vec<_>> = (0..config.kv_heads).map(|_| Vec::new()).collect();
             for page in &mut of.pages[pages] {
                 // Pages are shared when they are full, and written before.
-                let Some(page) = Arc::get_mut(page) else { unreachable!("a page that is written is not shared") };
+                let Some(page) = Arc::get_mut(page) else {
+                    unreachable!("a page that is written is not shared")
+                };
                 heads.iter_mut().zip(page.layer_mut(index)).for_each(|(head, of_page)| head.push(of_page));
             }
             tasks.extend(heads.into_iter().enumerate().map(|(head, pages)| (part, head, pages)));

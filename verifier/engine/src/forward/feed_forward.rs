@@ -78,10 +78,14 @@ impl GatedInner<'_> {
     /// `W_down · (activation(W_gate · x) · (W_up · x))`.
     fn run(self, pool: &Pool, activation: Activation, gated: &Gated, x: &Activations, out: &mut [f32]) {
         let (rows, width) = (x.rows(), gated.gate.rows());
-        matmul(pool, x, &mut [
-            Product { matrix: &gated.gate, out: &mut self.gate[..rows * width] },
-            Product { matrix: &gated.up, out: &mut self.up[..rows * width] },
-        ]);
+        matmul(
+            pool,
+            x,
+            &mut [
+                Product { matrix: &gated.gate, out: &mut self.gate[..rows * width] },
+                Product { matrix: &gated.up, out: &mut self.up[..rows * width] },
+            ],
+        );
         let (gate, up): (&[f32], &[f32]) = (self.gate, self.up);
         let activate = match activation {
             Activation::Silu => Cpu::swiglu,

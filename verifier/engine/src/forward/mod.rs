@@ -86,6 +86,11 @@ impl<'a> Forward<'a> {
         states.iter().map(|state| State { root: state.finite.then(|| layers_root(&state.hashes)) }).collect()
     }
 
+    /// The hashes of a row's residual after each layer.
+    pub fn layer_hashes(&self, row: usize) -> &[Digest32] {
+        &self.scratch.states[row].hashes
+    }
+
     /// The logits of up to [`HEAD_ROWS`] rows, `[rows, vocab]`.
     pub fn logits(&mut self, rows: &[usize]) -> &[f32] {
         let (pool, cpu, weights) = (self.pool, self.pool.cpu(), self.model.weights());

@@ -64,12 +64,16 @@ fn weights_that_are_not_finite_are_refused() {
 fn other_architectures_and_unknown_settings_are_refused() {
     let text = |text: &str| Value::String(text.to_owned());
     for (key, value) in [
-        ("general.architecture", text("qwen2")),
+        ("general.architecture", text("mamba")),
         ("llama.rope.scaling.type", text("linear")),
-        ("llama.rope.scale_linear", Value::F32(2.0)),
+        ("llama.rope.scaling.type", text("su")),
+        ("llama.rope.scale_linear", Value::F32(-2.0)),
+        ("llama.rope.scaling.factor", Value::F32(f32::INFINITY)),
         ("llama.attention.sliding_window", Value::U32(128)),
         ("llama.expert_count", Value::U32(8)),
-        ("llama.rope.dimension_count", Value::U32(8)),
+        ("llama.expert_used_count", Value::U32(2)),
+        ("llama.rope.dimension_count", Value::U32(7)),
+        ("llama.rope.dimension_count", Value::U32(18)),
         ("llama.attention.value_length", Value::U32(32)),
         ("llama.attention.head_count", Value::U32(3)),
         ("llama.attention.head_count_kv", Value::U32(3)),
@@ -111,10 +115,10 @@ fn tensors_that_are_missing_or_unexpected_are_named() {
         assert!(matches!(load(&file), Err(LoadError::MissingTensor(missing)) if missing == name), "{index}");
     }
     let file = changed(&Synthetic::default(), |_, tensors| {
-        let extra = Tensor { name: "rope_freqs.weight".into(), ..tensors[0].clone() };
+        let extra = Tensor { name: "blk.0.attn_q.bias".into(), ..tensors[0].clone() };
         tensors.push(extra);
     });
-    assert!(matches!(load(&file), Err(LoadError::UnexpectedTensor(name)) if name == "rope_freqs.weight"));
+    assert!(matches!(load(&file), Err(LoadError::UnexpectedTensor(name)) if name == "blk.0.attn_q.bias"));
 }
 
 #[test]
@@ -123,8 +127,8 @@ fn tensors_of_another_shape_or_type_are_named() {
     assert!(load(&file).is_ok(), "a square matrix has one shape");
     let file = changed(&Synthetic::default(), |_, tensors| tensors[2].dims.swap(0, 1));
     assert!(matches!(load(&file), Err(LoadError::Shape { .. })));
-    let file = changed(&Synthetic::of(WeightType::F16), |_, tensors| tensors[1].dtype = DType::BF16);
-    assert!(matches!(load(&file), Err(LoadError::Type { dtype: DType::BF16, .. })));
+    let file = changed(&Synthetic::of(WeightType::F16), |_, tensors| tensors[1].dtype = DType::I16);
+    assert!(matches!(load(&file), Err(LoadError::Type { dtype: DType::I16, .. })));
 }
 
 #[test]

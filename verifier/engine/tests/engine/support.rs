@@ -53,7 +53,13 @@ pub fn execute(engine: &Engine, model: &Arc<Model>, request: &Request) -> Execut
     engine.execute(model, request, &SEED, &mut ()).unwrap()
 }
 
-pub fn verify(engine: &Engine, model: &Arc<Model>, request: &Request, tokens: &[u32], finish: Finish) -> Verified {
+pub fn verify(
+    engine: &Engine,
+    model: &Arc<Model>,
+    request: &Request,
+    tokens: &[u32],
+    finish: Finish,
+) -> Verified {
     engine.verify(model, request, &SEED, Claimed { tokens, finish }, &mut ()).unwrap()
 }
 

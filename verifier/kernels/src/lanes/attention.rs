@@ -182,7 +182,8 @@ fn to_weights<const Q: usize>(
             largest[lane] = if scores[lane] > largest[lane] { scores[lane] } else { largest[lane] };
         }
     }
-    let largest = largest.iter().fold(f32::NEG_INFINITY, |max, score| if *score > max { *score } else { max });
+    let largest =
+        largest.iter().fold(f32::NEG_INFINITY, |max, score| if *score > max { *score } else { max });
     let mut sums = [0.0; LANES];
     for (tile, scores) in scores.iter_mut().enumerate() {
         let scores = &mut scores[query];

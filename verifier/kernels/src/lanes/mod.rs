@@ -4,7 +4,10 @@
 //! that calls it (see [`dispatched`](crate::cpu::dispatched)). Rust neither contracts nor reorders floats, so all compilations
 //! give the same bits. Only the integer dot of a block differs by set, and that one is exact.
 
-#![expect(clippy::needless_range_loop, reason = "an index keeps arrays of vectors in registers, and loops in step")]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an index keeps arrays of vectors in registers, and loops in step"
+)]
 
 pub(crate) mod attention;
 pub(crate) mod isa;

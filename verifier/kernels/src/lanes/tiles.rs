@@ -169,7 +169,11 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
             quants: &packed.quants[tile * blocks * Self::LINES..][..blocks * Self::LINES],
             scales: &packed.scales[tile * scales..][..scales],
             minima: if minima { &packed.minima[tile * scales..][..scales] } else { &[] },
-            factors: if nested { &packed.factors[tile * blocks * FACTORS..][..blocks * FACTORS] } else { &[] },
+            factors: if nested {
+                &packed.factors[tile * blocks * FACTORS..][..blocks * FACTORS]
+            } else {
+                &[]
+            },
             blocks,
         }
     }
@@ -191,10 +195,8 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
             return Scales { halves: [scale; 2], minima: [minimum; 2] };
         }
         if !minima {
-            let halves = [
-                isa.multiply(scale, isa.signed_bytes(first)),
-                isa.multiply(scale, isa.signed_bytes(second)),
-            ];
+            let halves =
+                [isa.multiply(scale, isa.signed_bytes(first)), isa.multiply(scale, isa.signed_bytes(second))];
             return Scales { halves, minima: halves };
         }
         let (first, second) = (isa.nibbles(first), isa.nibbles(second));

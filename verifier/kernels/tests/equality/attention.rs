@@ -88,7 +88,12 @@ fn attention_equals_the_reference() {
             let positions = moderate(Positions::new(&mut random, end + 1, head_size));
             for count in 1..=QUERIES_MAX {
                 let queries = queries(&mut random, count, head_size);
-                check(&positions, &queries, &vec![0..end; count], &format!("{count} over {end} of {head_size}"));
+                check(
+                    &positions,
+                    &queries,
+                    &vec![0..end; count],
+                    &format!("{count} over {end} of {head_size}"),
+                );
             }
         }
     }

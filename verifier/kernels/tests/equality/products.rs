@@ -166,7 +166,8 @@ fn matrices_that_are_not_finite_or_not_whole_are_refused() {
         for at in places {
             let mut bytes = Random(5).weights(weight_type, 40, 256);
             // Infinity in binary16, and in the upper half of binary32; two rows are bad, the first is named.
-            let infinity = if matches!(weight_type, WeightType::F32 | WeightType::BF16) { 0x7f80u16 } else { 0x7c00 };
+            let infinity =
+                if matches!(weight_type, WeightType::F32 | WeightType::BF16) { 0x7f80u16 } else { 0x7c00 };
             for row in [21, 38] {
                 let at = (row + 1) * row_bytes - weight_type.block().1 + at;
                 bytes[at..at + 2].copy_from_slice(&infinity.to_le_bytes());

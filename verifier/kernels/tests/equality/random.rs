@@ -46,8 +46,12 @@ impl Random {
     pub fn weights(&mut self, weight_type: WeightType, rows: usize, cols: usize) -> Vec<u8> {
         match weight_type {
             WeightType::F32 => self.floats(rows * cols).into_iter().flat_map(f32::to_le_bytes).collect(),
-            WeightType::F16 => (0..rows * cols).flat_map(|_| self.half(f16_is_finite).to_le_bytes()).collect(),
-            WeightType::BF16 => (0..rows * cols).flat_map(|_| self.half(bf16_is_finite).to_le_bytes()).collect(),
+            WeightType::F16 => {
+                (0..rows * cols).flat_map(|_| self.half(f16_is_finite).to_le_bytes()).collect()
+            }
+            WeightType::BF16 => {
+                (0..rows * cols).flat_map(|_| self.half(bf16_is_finite).to_le_bytes()).collect()
+            }
             _ => {
                 let blocks = rows * cols / weight_type.block().0;
                 (0..blocks).flat_map(|_| self.block(weight_type)).collect()
