@@ -1,5 +1,5 @@
 //! Prints how fast a model is read, answers and is verified:
-//! `cargo run --release -p assay-engine --example speed -- [MODEL.gguf] [PROMPT_TOKENS] [ANSWER_TOKENS] [THREADS]`.
+//! `cargo run --release -p assay-engine --example speed -- [MODEL.gguf] [PROMPT_TOKENS] [ANSWER_TOKENS] [THREADS] [CHUNK]`.
 //!
 //! Without a file it runs a synthetic model of about a million parameters.
 
@@ -20,12 +20,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut number = |default: &str| arguments.next().unwrap_or(default.to_owned()).parse::<usize>();
     let (prompt_tokens, answer_tokens, threads) = (number("64")?, number("128")?, number("1")?);
+    let prefill_chunk = NonZeroUsize::new(number("128")?).ok_or("at least one position")?;
 
     let start = Instant::now();
     let model = Model::load(&file, &LoadOptions::default(), &mut |_, _| ())?;
     println!("load     {:8.1} ms for {} bytes", start.elapsed().as_secs_f64() * 1e3, file.len());
     let threads = NonZeroUsize::new(threads).ok_or("at least one thread")?;
-    let engine = Engine::new(Settings { threads, ..Settings::for_this_machine() })?;
+    // What was read before is read again.
+    let settings = Settings { threads, prefill_chunk, prefix_bytes_max: 0, ..Settings::for_this_machine() };
+    let engine = Engine::new(settings)?;
 
     let request = request(&model, prompt_tokens, answer_tokens)?;
     let start = Instant::now();

@@ -22,8 +22,11 @@ const SHARED_OPS_MIN: usize = 200_000;
 /// Tasks a thread gets of a split range: enough to even out a thread that is held up.
 const TASKS_PER_THREAD: usize = 4;
 
-/// Looks at a flag before going to sleep; about 10 µs, the gap between two kernels of a forward pass.
+/// Looks at a flag before letting others run; about 10 µs, the gap between two kernels of a forward pass.
 const SPINS: u32 = 300;
+
+/// Times that others are let run before going to sleep; about 1 ms on an idle machine, the gap between two passes.
+const YIELDS: u32 = 2_000;
 
 /// Threads that run kernels; the caller's is one of them.
 #[derive(Debug)]
@@ -251,7 +254,7 @@ impl Drop for Published<'_> {
     fn drop(&mut self) {
         let shared = self.0;
         lock(&shared.state).job = None;
-        spin_until(|| shared.running.load(Ordering::Acquire) == 0);
+        wait_awake(|| shared.running.load(Ordering::Acquire) == 0);
         let mut state = lock(&shared.state);
         while shared.running.load(Ordering::Acquire) != 0 {
             state = shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -286,7 +289,7 @@ impl Shared {
 
     /// Waits for a job that this worker has not seen; none when the pool ends.
     fn next_job(&self, seen: &mut u64) -> Option<Job> {
-        spin_until(|| self.started.load(Ordering::Acquire) != *seen);
+        wait_awake(|| self.started.load(Ordering::Acquire) != *seen);
         let mut state = lock(&self.state);
         loop {
             if state.stop {
@@ -304,12 +307,20 @@ impl Shared {
     }
 }
 
-fn spin_until(ready: impl Fn() -> bool) {
+/// Waits a while: spins, then yields. Who is still not ready then is to be waited for asleep, so that a machine
+/// with other work keeps its processors.
+fn wait_awake(ready: impl Fn() -> bool) {
     for _ in 0..SPINS {
         if ready() {
             return;
         }
         std::hint::spin_loop();
+    }
+    for _ in 0..YIELDS {
+        if ready() {
+            return;
+        }
+        std::thread::yield_now();
     }
 }
 

@@ -78,6 +78,7 @@ impl Isa for Avx512 {
         };
         fn splat_int(self, value: i32) -> __m512i = _mm512_set1_epi32(value);
         fn to_floats(self, ints: __m512i) -> __m512 = _mm512_cvtepi32_ps(ints);
+        fn prefetch(self, line: *const Quads) -> () = _mm_prefetch::<_MM_HINT_T0>(line.cast());
         fn quads(self, line: &Quads) -> __m512i = _mm512_load_si512(std::ptr::from_ref(line).cast());
         fn bits(self, bytes: __m512i, from: u32, width: u32) -> __m512i = {
             let moved = _mm512_srl_epi16(bytes, _mm_cvtsi32_si128(from.cast_signed()));
@@ -154,6 +155,7 @@ impl Isa for Avx2 {
         fn splat_int(self, value: i32) -> [__m256i; 2] = [_mm256_set1_epi32(value); 2];
         fn to_floats(self, ints: [__m256i; 2]) -> [__m256; 2] =
             [_mm256_cvtepi32_ps(ints[0]), _mm256_cvtepi32_ps(ints[1])];
+        fn prefetch(self, line: *const Quads) -> () = _mm_prefetch::<_MM_HINT_T0>(line.cast());
         fn quads(self, line: &Quads) -> [__m256i; 2] = {
             let line = std::ptr::from_ref(line).cast::<__m256i>();
             [_mm256_load_si256(line), _mm256_load_si256(line.add(1))]

@@ -41,6 +41,8 @@ pub(crate) trait Isa: Copy {
     /// Rounded to nearest, ties to even.
     fn to_floats(self, ints: Self::Ints) -> Self::Floats;
 
+    /// Asks for a line that is read soon, perhaps beyond the end of its slice.
+    fn prefetch(self, line: *const Quads);
     fn quads(self, line: &Quads) -> Self::Bytes;
     /// Bits `from` to `from + width` of every byte, moved down to bit 0.
     fn bits(self, bytes: Self::Bytes, from: u32, width: u32) -> Self::Bytes;
@@ -144,6 +146,9 @@ impl Isa for Portable {
     fn to_floats(self, ints: Self::Ints) -> Self::Floats {
         lanewise!(|i| ints[i] as f32)
     }
+
+    #[inline(always)]
+    fn prefetch(self, _: *const Quads) {}
 
     #[inline(always)]
     fn quads(self, line: &Quads) -> Self::Bytes {

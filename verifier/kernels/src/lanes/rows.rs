@@ -12,16 +12,23 @@ pub(crate) fn quantise<I: Isa>(_: I, values: &[f32], row: usize, blocks: &mut [G
         let quants = &mut block.quants[row];
         let scale = reference::quantise_block(values, quants);
         block.scales[row] = scale;
-        let mut sums = [0i32; 3];
-        for (i, quant) in quants.iter().enumerate() {
-            sums[1 + i / HALF] += i32::from(*quant);
-        }
-        sums[0] = sums[1] + sums[2];
+        let (first, second) = quants.split_at(HALF);
+        let halves = [sum(first), sum(second)];
+        let sums = [halves[0] + halves[1], halves[0], halves[1]];
         for part in 0..3 {
             block.sums[part][row] = sums[part];
             block.offsets[part][row] = scale * sums[part] as f32;
         }
     }
+}
+
+#[inline(always)]
+fn sum(quants: &[i8]) -> i32 {
+    let mut sum = 0;
+    for quant in quants {
+        sum += i32::from(*quant);
+    }
+    sum
 }
 
 /// See [`reference::rms_norm`].
