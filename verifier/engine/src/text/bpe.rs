@@ -7,7 +7,7 @@ use tokenizers::Model;
 use tokenizers::models::bpe::{self, BPE};
 
 use super::split::Splitter;
-use super::vocab::{Vocab, byte_char, occurs};
+use super::vocab::{Vocab, byte_char};
 use super::{RenderError, TextError};
 
 /// Most merges; the largest tokenizers have about 280,000.
@@ -17,14 +17,19 @@ const MERGES_MAX: usize = 1 << 20;
 pub(super) struct ByteLevelBpe {
     splitter: Splitter,
     model: BPE,
+    /// Bytes without a token. They are left out of what is tokenized, as in llama.cpp, and nothing is merged
+    /// across them.
+    missing: Vec<u8>,
 }
 
 impl ByteLevelBpe {
     pub(super) fn from_gguf(gguf: &Gguf, vocab: &Vocab) -> Result<Self, TextError> {
         let splitter = Splitter::new(gguf.require("tokenizer.ggml.pre")?)?;
         let ids = vocab.made_ids()?;
-        let known = |byte: &u8| ids.contains_key(&*byte_char(*byte).to_string());
-        if let Some(byte) = (0..=u8::MAX).find(|byte| occurs(*byte) && !known(byte)) {
+        let known = |byte: u8| ids.contains_key(&*byte_char(byte).to_string());
+        let missing: Vec<u8> = (0..=u8::MAX).filter(|byte| !known(*byte)).collect();
+        // Some publishers leave out bytes that their corpus had not; none leaves out what is printed.
+        if let Some(byte) = missing.iter().copied().find(|byte| matches!(byte, b' '..=b'~')) {
             return Err(TextError::MissingByte { byte });
         }
         let merges = merges(gguf, |text| ids.contains_key(text))?;
@@ -36,7 +41,7 @@ impl ByteLevelBpe {
             .ignore_merges(splitter.takes_whole_words())
             .build()
             .map_err(|error| TextError::Library(error.to_string()))?;
-        Ok(Self { splitter, model })
+        Ok(Self { splitter, model, missing })
     }
 
     /// Whether prompts begin with the first token when the metadata does not say so, as llama.cpp has it.
@@ -50,9 +55,12 @@ impl ByteLevelBpe {
     }
 
     fn encode_word(&self, word: &str, tokens: &mut Vec<u32>) -> Result<(), RenderError> {
-        let spelled: String = word.bytes().map(byte_char).collect();
-        let found = self.model.tokenize(&spelled).map_err(|error| RenderError::Library(error.to_string()))?;
-        tokens.extend(found.iter().map(|token| token.id));
+        for part in word.as_bytes().split(|byte| self.missing.contains(byte)) {
+            let spelled: String = part.iter().copied().map(byte_char).collect();
+            let found =
+                self.model.tokenize(&spelled).map_err(|error| RenderError::Library(error.to_string()))?;
+            tokens.extend(found.iter().map(|token| token.id));
+        }
         Ok(())
     }
 }
