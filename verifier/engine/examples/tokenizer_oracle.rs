@@ -2,20 +2,23 @@
 //! `cargo run --release -p assay-engine --example tokenizer_oracle -- FOLDER`.
 //!
 //! The folder holds, for each `NAME.gguf`, texts in `NAME.gguf.inp` and a line of tokens for each in
-//! `NAME.gguf.out`, as llama.cpp keeps them in its `models` folder (`test-tokenizer-0`). Where there is a
-//! `NAME.gguf.read`, its lines are what llama.cpp reads the tokens as, in hexadecimal digits. Files of this
-//! kind are made for any text by `verifier/engine/tests/text/oracle.py`.
+//! `NAME.gguf.out`, as llama.cpp keeps them in its `models` folder (`test-tokenizer-0`). Three more files are
+//! compared where they are: `.prompt` has the tokens of the same texts as raw prompts, `.read` what
+//! llama.cpp reads the tokens of `.out` as, in hexadecimal digits, and `.ends` the tokens that end answers.
+//! `verifier/engine/tests/text/oracle.py` makes such files.
 
 use std::error::Error;
+use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use assay_engine::request::Prompt;
 use assay_engine::text::Text;
 use assay_manifest::formats::gguf::Gguf;
 
 const SEPARATOR: &str = "\n__ggml_vocab_test__\n";
-/// Differences that are shown of each tokenizer.
+/// Differences that are shown of each kind.
 const SHOWN_MAX: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,10 +31,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in paths {
         different += check(&path)?;
     }
-    if different > 0 { Err(format!("{different} texts differ").into()) } else { Ok(()) }
+    if different > 0 { Err(format!("{different} differences").into()) } else { Ok(()) }
 }
 
-/// How many texts become other tokens, or read as something else.
+/// How many differences there are to the files beside a vocabulary.
 fn check(path: &Path) -> Result<usize, Box<dyn Error>> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let file = File::open(path)?;
@@ -43,31 +46,30 @@ fn check(path: &Path) -> Result<usize, Box<dyn Error>> {
             return Ok(0);
         }
     };
-    let beside = |extension: &str| path.with_extension(format!("gguf.{extension}"));
-    let (Ok(texts), Ok(lines)) = (fs::read_to_string(beside("inp")), fs::read_to_string(beside("out"))) else {
-        println!("{name}: nothing to compare with");
-        return Ok(0);
-    };
-    let read = fs::read_to_string(beside("read")).ok();
-    let mut readings = read.as_deref().map(str::lines);
-    let (mut count, mut different) = (0, 0);
-    for (input, line) in texts.split(SEPARATOR).zip(lines.lines()) {
-        let expected = line.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
-        let found = text.encode_plain(input)?;
-        let decoded = text.decode(&expected);
-        let reading = readings.as_mut().and_then(Iterator::next).map(lossy).transpose()?;
-        let is_read = reading.as_ref().is_none_or(|reading| *reading == decoded);
-        count += 1;
-        if found != expected || !is_read {
-            different += 1;
-            if different <= SHOWN_MAX {
-                println!("{name}: {input:?}\n  expected {expected:?}\n  found    {found:?}");
-                println!("  reads as {reading:?}\n  here     {decoded:?}");
-            }
-        }
-    }
-    println!("{name} ({}): {different} of {count} texts differ", text.definition_name());
-    Ok(different)
+    let beside = |extension: &str| fs::read_to_string(path.with_extension(format!("gguf.{extension}"))).ok();
+    println!("{name}, {}", text.definition_name());
+    let texts = beside("inp").unwrap_or_default();
+    let of_texts = |extension: &str| rows(&texts, &beside(extension).unwrap_or_default());
+    let tokens = of_texts("out")?;
+    let read = beside("read").unwrap_or_default();
+    let readings = tokens.iter().zip(read.lines()).map(|((_, tokens), line)| Ok((tokens, lossy(line)?)));
+    let readings = readings.collect::<Result<_, Box<dyn Error>>>()?;
+    let ends = beside("ends").iter().map(|line| Ok(((), numbers(line)?))).collect::<Result<_, Box<dyn Error>>>()?;
+    let prompt = |input: &str| text.render(&Prompt::Text(input.to_owned()), 0);
+    Ok(compare("readings", readings, |tokens| Some(text.decode(tokens)))
+        + compare("tokens", tokens, |input| text.encode_plain(input).ok())
+        + compare("prompts", of_texts("prompt")?, |input| prompt(input).ok())
+        + compare("ends", ends, |()| Some(text.eos_tokens().to_vec())))
+}
+
+/// Each text with the tokens of its line.
+fn rows(texts: &str, lines: &str) -> Result<Vec<(String, Vec<u32>)>, Box<dyn Error>> {
+    let rows = texts.split(SEPARATOR).zip(lines.lines());
+    rows.map(|(text, line)| Ok((text.to_owned(), numbers(line)?))).collect()
+}
+
+fn numbers(line: &str) -> Result<Vec<u32>, Box<dyn Error>> {
+    Ok(line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
 }
 
 /// Text of bytes in hexadecimal digits.
@@ -75,4 +77,25 @@ fn lossy(digits: &str) -> Result<String, Box<dyn Error>> {
     let byte = |pair: &[u8]| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?);
     let bytes = digits.as_bytes().chunks(2).map(byte).collect::<Result<Vec<u8>, Box<dyn Error>>>()?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// How many inputs become something else than is expected.
+fn compare<I: Debug, T: Debug + PartialEq>(
+    what: &str,
+    expected: Vec<(I, T)>,
+    found: impl Fn(&I) -> Option<T>,
+) -> usize {
+    let count = expected.len();
+    let mut different = 0;
+    for (input, expected) in expected {
+        let found = found(&input);
+        if found.as_ref() != Some(&expected) {
+            different += 1;
+            if different <= SHOWN_MAX {
+                println!("  {input:?}\n    expected {expected:?}\n    found    {found:?}");
+            }
+        }
+    }
+    println!("  {different} of {count} {what} differ");
+    different
 }

@@ -4,8 +4,8 @@
     python oracle.py compare VOCABULARIES FOLDER [COUNT]
     python oracle.py splits VOCABULARY FOLDER NAME...
 
-`compare` writes FOLDER/NAME.gguf (a link), .inp, .out and .read for every NAME.gguf that llama.cpp reads, with
-COUNT texts made by a seeded generator. `splits` does so with copies of one byte-level vocabulary that name
+`compare` writes FOLDER/NAME.gguf (a link) and, beside it, .inp, .out, .read, .prompt and .ends for every
+NAME.gguf, with COUNT texts made by a seeded generator. `splits` does so with copies of one byte-level vocabulary that name
 another pre-tokenizer each. The texts hold code, numbers, scripts of both directions, emoji and their joiners,
 combining marks, runs of white space, controls, noncharacters, unassigned and private characters.
 """
@@ -84,9 +84,18 @@ def write(path, count):
     model = llama_cpp.Llama(model_path=str(path), vocab_only=True, verbose=False)
     made = list(texts(count))
     tokens = [model.tokenize(text.encode(), add_bos=False, special=False) for text in made]
+    prompts = [model.tokenize(text.encode(), add_bos=True, special=True) for text in made]
+    vocab = llama_cpp.llama_model_get_vocab(model.model)
+    ends = [id for id in range(model.n_vocab()) if llama_cpp.llama_vocab_is_eog(vocab, id)]
     path.with_suffix(".gguf.inp").write_bytes(SEPARATOR.join([*made, ""]).encode())
-    path.with_suffix(".gguf.out").write_text("".join(" ".join(map(str, ids)) + "\n" for ids in tokens))
+    path.with_suffix(".gguf.out").write_text(lines(tokens))
     path.with_suffix(".gguf.read").write_text("".join(read(model, ids).hex() + "\n" for ids in tokens))
+    path.with_suffix(".gguf.prompt").write_text(lines(prompts))
+    path.with_suffix(".gguf.ends").write_text(lines([ends]))
+
+
+def lines(lists):
+    return "".join(" ".join(map(str, ids)) + "\n" for ids in lists)
 
 
 def renamed(data, name):
