@@ -54,7 +54,8 @@ fn check(path: &Path) -> Result<usize, Box<dyn Error>> {
     let read = beside("read").unwrap_or_default();
     let readings = tokens.iter().zip(read.lines()).map(|((_, tokens), line)| Ok((tokens, lossy(line)?)));
     let readings = readings.collect::<Result<_, Box<dyn Error>>>()?;
-    let ends = beside("ends").iter().map(|line| Ok(((), numbers(line)?))).collect::<Result<_, Box<dyn Error>>>()?;
+    let ends =
+        beside("ends").iter().map(|line| Ok(((), numbers(line)?))).collect::<Result<_, Box<dyn Error>>>()?;
     let prompt = |input: &str| text.render(&Prompt::Text(input.to_owned()), 0);
     Ok(compare("readings", readings, |tokens| Some(text.decode(tokens)))
         + compare("tokens", tokens, |input| text.encode_plain(input).ok())

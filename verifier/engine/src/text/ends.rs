@@ -69,8 +69,8 @@ pub(super) fn end_tokens(gguf: &Gguf, vocab: &Vocab, ids: &Ids<'_>) -> Result<Ve
     // Models of `<|call|>` go on after `<|end|>`, and in those of `<|tool_response>` `</s>` is a plain word.
     let texts: Vec<&str> = ends.iter().filter_map(|id| vocab.text(*id)).collect();
     let has = |text: &str| texts.contains(&text);
-    let calls = (has("<|return|>") && has("<|call|>"))
-        || (has("<|flush|>") && (has("<|call|>") || has("<|calls|>")));
+    let calls =
+        (has("<|return|>") && has("<|call|>")) || (has("<|flush|>") && (has("<|call|>") || has("<|calls|>")));
     let plain_s = has("<|tool_response>") || has("<|plamo:eos|>");
     ends.retain(|id| match vocab.text(*id) {
         Some("<|end|>") => !calls,

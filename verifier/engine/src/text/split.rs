@@ -281,7 +281,8 @@ mod tests {
         let different: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(different.len(), names.len());
         // One character of each plane's kinds: letters, marks, digits, signs, white space, controls, unassigned.
-        let text = "aB 12\t\r\n\u{301}é中한ก๑١!$\u{85}\u{a0}\u{3000}\0\u{7f}\u{200d}🦙\u{e000}\u{10ffff}\u{378}'s";
+        let text =
+            "aB 12\t\r\n\u{301}é中한ก๑١!$\u{85}\u{a0}\u{3000}\0\u{7f}\u{200d}🦙\u{e000}\u{10ffff}\u{378}'s";
         let mixed: String = text.chars().flat_map(|c| [c, 'x', c, ' ', c, c]).collect();
         for name in names {
             assert_eq!(words(name, &mixed).concat(), mixed, "{name}");

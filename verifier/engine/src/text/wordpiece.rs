@@ -50,9 +50,8 @@ impl WordPiece {
     pub(super) fn from_gguf(gguf: &Gguf, vocab: &Vocab, unknown: u32) -> Result<Self, TextError> {
         let lowercase = gguf.lookup(LOWERCASE_KEY)?.unwrap_or(true);
         let strip_accents = gguf.lookup(STRIP_ACCENTS_KEY)?.unwrap_or(lowercase);
-        let compile = |expression| {
-            SysRegex::new(expression).map_err(|error| TextError::Library(error.to_string()))
-        };
+        let compile =
+            |expression| SysRegex::new(expression).map_err(|error| TextError::Library(error.to_string()));
         Ok(Self {
             pieces: sorted(vocab.made_ids()?)?,
             unknown,

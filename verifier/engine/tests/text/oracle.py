@@ -5,7 +5,7 @@
     python oracle.py splits VOCABULARY FOLDER NAME...
 
 `compare` writes FOLDER/NAME.gguf (a link) and, beside it, .inp, .out, .read, .prompt and .ends for every
-NAME.gguf, with COUNT texts made by a seeded generator. `splits` does so with copies of one byte-level vocabulary that name
+NAME.gguf, with the texts of NAME.gguf.inp if there are any, and COUNT made by a seeded generator. `splits` does so with copies of one byte-level vocabulary that name
 another pre-tokenizer each. The texts hold code, numbers, scripts of both directions, emoji and their joiners,
 combining marks, runs of white space, controls, noncharacters, unassigned and private characters.
 """
@@ -80,9 +80,9 @@ def read(model, tokens):
     return pieces
 
 
-def write(path, count):
+def write(path, count, own=()):
     model = llama_cpp.Llama(model_path=str(path), vocab_only=True, verbose=False)
-    made = list(texts(count))
+    made = [*own, *texts(count)]
     tokens = [model.tokenize(text.encode(), add_bos=False, special=False) for text in made]
     prompts = [model.tokenize(text.encode(), add_bos=True, special=True) for text in made]
     vocab = llama_cpp.llama_model_get_vocab(model.model)
@@ -122,7 +122,9 @@ def main():
         path = folder / vocabulary.name
         path.unlink(missing_ok=True)
         path.symlink_to(vocabulary.resolve())
-        write(path, int(rest[0]) if rest else 10_000)
+        own = vocabulary.with_suffix(".gguf.inp")
+        own = own.read_bytes().decode().removesuffix(SEPARATOR).split(SEPARATOR) if own.exists() else ()
+        write(path, int(rest[0]) if rest else 10_000, own)
         print(vocabulary.name, flush=True)
 
 

@@ -1,0 +1,6 @@
+//! Tokenizers against llama.cpp, and what holds for any of them.
+
+#![forbid(unsafe_code)]
+
+mod vectors;
+mod vocabularies;

@@ -1,0 +1,1 @@
+//! Small vocabularies made by hand, one rule each.
