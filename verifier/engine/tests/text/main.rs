@@ -2,5 +2,6 @@
 
 #![forbid(unsafe_code)]
 
+mod templates;
 mod vectors;
 mod vocabularies;
