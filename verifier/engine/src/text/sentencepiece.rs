@@ -18,7 +18,7 @@ pub(super) struct SentencePieceBpe {
     /// Tokens that merges make.
     pieces: HashMap<Box<str>, Piece>,
     /// The token of each byte; of those that occur in UTF-8, each has one or is a character with a token.
-    bytes: [Option<u32>; 256],
+    bytes: Box<[Option<u32>; 256]>,
     /// Bytes of the longest token: longer texts are not looked up.
     longest: usize,
     space_prefix: bool,

@@ -136,8 +136,8 @@ impl Vocab {
     }
 
     /// The token of each byte that has one.
-    pub(super) fn byte_ids(&self) -> Result<[Option<u32>; 256], TextError> {
-        let mut ids = [None; 256];
+    pub(super) fn byte_ids(&self) -> Result<Box<[Option<u32>; 256]>, TextError> {
+        let mut ids = Box::new([None; 256]);
         for (text, id) in self.of_kind(Kind::Byte) {
             let Some(byte) = named_byte(text) else { continue };
             if ids[usize::from(byte)].replace(id).is_some() {

@@ -35,14 +35,20 @@ const ASSIGNED: &str = r"\P{Cn}+";
 ///
 /// As llama.cpp splits and cuts; in its vocabularies a token that begins a word is spelled with U+2581.
 pub(super) struct WordPiece {
-    /// The texts of tokens, sorted, and their ids.
-    pieces: Vec<(Box<[u8]>, u32)>,
+    /// Sorted: those with one beginning follow one another.
+    pieces: Vec<Piece>,
     unknown: u32,
     lowercase: bool,
     strip_accents: bool,
     words: SysRegex,
     removed: SysRegex,
     assigned: SysRegex,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Piece {
+    text: Box<[u8]>,
+    id: u32,
 }
 
 impl WordPiece {
@@ -94,12 +100,12 @@ impl WordPiece {
         let mut found = None;
         for (at, byte) in bytes.iter().enumerate() {
             // The candidates agree in the bytes before `at`; the one that ends there comes first.
-            let lower = candidates.partition_point(|(piece, _)| piece.get(at) < Some(byte));
-            let upper = candidates.partition_point(|(piece, _)| piece.get(at) <= Some(byte));
+            let lower = candidates.partition_point(|piece| piece.text.get(at) < Some(byte));
+            let upper = candidates.partition_point(|piece| piece.text.get(at) <= Some(byte));
             candidates = &candidates[lower..upper];
-            let Some((piece, id)) = candidates.first() else { break };
-            if piece.len() == at + 1 {
-                found = Some((at + 1, *id));
+            let Some(piece) = candidates.first() else { break };
+            if piece.text.len() == at + 1 {
+                found = Some((at + 1, piece.id));
             }
         }
         found
@@ -130,13 +136,12 @@ impl WordPiece {
     }
 }
 
-/// The tokens, sorted: those with one beginning follow one another.
-fn sorted(ids: HashMap<&str, u32>) -> Result<Vec<(Box<[u8]>, u32)>, TextError> {
+fn sorted(ids: HashMap<&str, u32>) -> Result<Vec<Piece>, TextError> {
     if ids.keys().any(|text| text.len() > PIECE_BYTES_MAX) {
         return Err(TextError::TooLarge { what: "a token's text", limit: PIECE_BYTES_MAX });
     }
-    let mut pieces: Vec<(Box<[u8]>, u32)> =
-        ids.into_iter().map(|(text, id)| (text.as_bytes().into(), id)).collect();
+    let mut pieces: Vec<Piece> =
+        ids.into_iter().map(|(text, id)| Piece { text: text.as_bytes().into(), id }).collect();
     pieces.sort_unstable();
     Ok(pieces)
 }
