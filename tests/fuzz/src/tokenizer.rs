@@ -210,7 +210,8 @@ fn become_family(metadata: &mut Metadata, family: Family) {
         Family::ByteLevel => {}
         Family::SentencePiece => (0..=u8::MAX).for_each(|byte| push(metadata, &format!("<0x{byte:02X}>"), 6)),
         Family::WordPiece => {
-            [Key::Unknown, Key::Separator].map(|key| metadata.insert(key.name().into(), Value::U32(0)));
+            metadata.insert(Key::Unknown.name().into(), Value::U32(0));
+            metadata.insert(Key::Separator.name().into(), Value::U32(0));
         }
     }
 }

@@ -41,7 +41,9 @@ fn reduce(folder: &Path, name: &str, out: &Path) -> Result<(), Box<dyn Error>> {
     let whole_text = Text::from_gguf(&whole)?;
     let texts = spelled(&whole, &whole_text, &inputs, &lines)?;
 
-    let (metadata, numbers) = reduced(&whole, &texts)?;
+    let kept = kept(&whole, &texts)?;
+    let numbers = numbers(whole_text.vocab_size() as usize, &kept);
+    let metadata = reduced(&whole, &kept, &numbers)?;
     let mut bytes = Vec::new();
     write(&mut bytes, &metadata, &[])?;
     let text = Text::from_gguf(&Gguf::parse(&bytes[..], bytes.len() as u64)?)?;
@@ -75,15 +77,19 @@ fn spelled(gguf: &Gguf, text: &Text, inputs: &str, lines: &str) -> Result<String
     })
 }
 
-/// The metadata with the tokens that occur in the texts, and the new number of each token.
-fn reduced(gguf: &Gguf, texts: &str) -> Result<(Metadata, Vec<Option<u32>>), Box<dyn Error>> {
-    let tokens: &[String] = gguf.require("tokenizer.ggml.tokens")?;
-    let kept = kept(gguf, texts)?;
-    let known: HashSet<&str> = kept.iter().map(|id| &*tokens[*id]).collect();
-    let mut numbers = vec![None; tokens.len()];
-    for (number, id) in (0u32..).zip(&kept) {
+/// The new number of each token that is kept.
+fn numbers(count: usize, kept: &[usize]) -> Vec<Option<u32>> {
+    let mut numbers = vec![None; count];
+    for (number, id) in (0u32..).zip(kept) {
         numbers[*id] = Some(number);
     }
+    numbers
+}
+
+/// The metadata with the tokens that are kept.
+fn reduced(gguf: &Gguf, kept: &[usize], numbers: &[Option<u32>]) -> Result<Metadata, Box<dyn Error>> {
+    let tokens: &[String] = gguf.require("tokenizer.ggml.tokens")?;
+    let known: HashSet<&str> = kept.iter().map(|id| &*tokens[*id]).collect();
     let mut metadata = gguf.metadata.clone();
     metadata.retain(|key, _| !key.starts_with("tokenizer.chat_template"));
     for (key, value) in &mut metadata {
@@ -92,13 +98,13 @@ fn reduced(gguf: &Gguf, texts: &str) -> Result<(Metadata, Vec<Option<u32>>), Box
             Value::Array(Array::String(lines)) if key.ends_with(".merges") => {
                 lines.retain(|line| known.contains(&*line.replacen(' ', "", 1)));
             }
-            Value::Array(Array::String(items)) => pick(items, &kept),
-            Value::Array(Array::I32(items)) => pick(items, &kept),
-            Value::Array(Array::F32(items)) => pick(items, &kept),
+            Value::Array(Array::String(items)) => pick(items, kept),
+            Value::Array(Array::I32(items)) => pick(items, kept),
+            Value::Array(Array::F32(items)) => pick(items, kept),
             _ => {}
         }
     }
-    Ok((metadata, numbers))
+    Ok(metadata)
 }
 
 fn pick<T: Clone>(items: &mut Vec<T>, kept: &[usize]) {

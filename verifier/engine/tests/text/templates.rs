@@ -169,7 +169,7 @@ fn conversations_become_the_prompts_that_the_families_document() {
 
 #[test]
 fn conversations_that_a_family_does_not_know_are_refused() {
-    let cases: [(&str, &[&str], &[(&str, &str)], &str); 3] = [
+    let cases: [Case; 3] = [
         ("mistral-v1", MISTRAL, &WITH_SYSTEM, "alternate"),
         ("mistral-v3", MISTRAL, &[("assistant", "Hey!")], "alternate"),
         ("gemma-3", GEMMA, &[("user", "Hi"), ("user", "Hi")], "alternate"),

@@ -196,7 +196,8 @@ fn tokens_that_end_an_answer_are_those_of_llama_cpp() {
         let text = sentence_piece(tokens);
         text.eos_tokens().iter().filter(|id| **id >= OWN).map(|id| id - OWN).collect::<Vec<_>>()
     };
-    let cases: [(&[(&str, i32)], &[u32]); 6] = [
+    type Case = (&'static [(&'static str, i32)], &'static [u32]);
+    let cases: [Case; 6] = [
         (&[("<end_of_turn>", CONTROL), ("<start_of_turn>", CONTROL)], &[0]),
         // User-defined ones are control tokens all the same, and plain ones end answers too.
         (&[("<|im_end|>", USER_DEFINED), ("<eos>", NORMAL), ("<|eot_id|>", UNUSED)], &[0, 1]),
