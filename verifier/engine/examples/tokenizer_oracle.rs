@@ -21,6 +21,9 @@ const SEPARATOR: &str = "\n__ggml_vocab_test__\n";
 /// Differences that are shown of each kind.
 const SHOWN_MAX: usize = 5;
 
+/// A text and its tokens.
+type Row = (String, Vec<u32>);
+
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).ok_or("a folder of vocabularies is needed")?;
     let mut paths: Vec<PathBuf> =
@@ -64,7 +67,7 @@ fn check(path: &Path) -> Result<usize, Box<dyn Error>> {
 }
 
 /// Each text with the tokens of its line.
-fn rows(texts: &str, lines: &str) -> Result<Vec<(String, Vec<u32>)>, Box<dyn Error>> {
+fn rows(texts: &str, lines: &str) -> Result<Vec<Row>, Box<dyn Error>> {
     let rows = texts.split(SEPARATOR).zip(lines.lines());
     rows.map(|(text, line)| Ok((text.to_owned(), numbers(line)?))).collect()
 }
