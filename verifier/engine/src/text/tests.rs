@@ -159,6 +159,31 @@ fn a_template_that_composes_control_tokens_is_refused() {
 }
 
 #[test]
+fn only_known_roles_make_control_tokens_of_a_sum() {
+    let template = "{% for m in messages %}{{ '<' + m['role'] + '>' + m.content }}{{- '\\n<' ~ m.role ~ '>' }}{% endfor %}";
+    let mut metadata = metadata(template);
+    let tokens = [("<user>", 3), ("<root>", 3), ("<tool>", 3)];
+    for (text, kind) in tokens {
+        let Some(Value::Array(Array::String(texts))) = metadata.get_mut("tokenizer.ggml.tokens") else {
+            panic!()
+        };
+        texts.push(text.to_owned());
+        let Some(Value::Array(Array::I32(kinds))) = metadata.get_mut("tokenizer.ggml.token_type") else {
+            panic!()
+        };
+        kinds.push(kind);
+    }
+    let (text, user) = (load(metadata).unwrap(), BOS + 1);
+    let tokens = text.render(&chat("<user>"), 0).unwrap();
+    assert_eq!(tokens, [vec![user], bytes("<user>\n"), vec![user]].concat());
+    for role in ["root", "User", "user>", "<user>", ""] {
+        let message = Message { role: role.to_owned(), content: String::new() };
+        let tokens = text.render(&Prompt::Chat(vec![message]), 0).unwrap();
+        assert_eq!(tokens, bytes(&format!("<{role}>\n<{role}>")), "{role}");
+    }
+}
+
+#[test]
 fn the_first_token_is_added_once() {
     let adds = |template: &str| {
         let mut metadata = metadata(template);

@@ -36,7 +36,7 @@ const DEEPSEEK: &[&str] = &[
     "<｜tool▁outputs▁end｜>",
 ];
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 14] = [
     (
         "llama-3.1",
         LLAMA,
@@ -95,6 +95,8 @@ const CASES: [Case; 13] = [
         "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n",
     ),
     ("phi-3.5", PHI, &WITH_SYSTEM, "<|system|>\nBe brief.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\n"),
+    // Its control tokens are made of the roles' names.
+    ("phi-4-mini", PHI, &WITH_SYSTEM, "<|system|>Be brief.<|end|><|user|>Hi<|end|><|assistant|>"),
     (
         "phi-4",
         PHI_4,

@@ -10,6 +10,7 @@ mod json;
 mod operators;
 mod program;
 mod python;
+mod roles;
 mod stand_ins;
 mod time;
 
@@ -74,6 +75,9 @@ impl ChatTemplate {
         check_source(source)?;
         let mut stand_ins = StandIns::default();
         let replaced = without_generation(&stand_ins.replace(source, controls)?);
+        let (replaced, sums) = roles::replace(&replaced, controls, &mut stand_ins)?;
+        let mut environment = environment();
+        roles::install(&mut environment, sums);
         let mut variables = BTreeMap::new();
         for (name, text) in named {
             variables.insert(*name, stand_ins.replace(text, controls)?.into());
@@ -81,7 +85,7 @@ impl ChatTemplate {
         on_deep_stack(|| Program::compile(&replaced).map(drop))
             .map_err(|error| TextError::Thread(error.kind()))?
             .map_err(|error| TextError::Template(error.to_string()))?;
-        let template = Self { environment: environment(), source: replaced, stand_ins, variables };
+        let template = Self { environment, source: replaced, stand_ins, variables };
         match template.composed(controls) {
             Some(token) => Err(TextError::ComposedControl { token }),
             None => Ok(template),
