@@ -84,8 +84,8 @@ const DEEPSEEK_CASED: Pass = Isolate(concat!(
 /// Words between marks of several scripts, of BLOOM.
 const BLOOM: Pass = Isolate(r" ?[^(\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+");
 
-/// Every way of splitting that is defined: `llama-vocab.cpp` of llama.cpp b7000 and later, where the sources
-/// of the expressions are named.
+/// Every way of splitting that is defined, by the names that llama.cpp gives them (`llama-vocab.cpp` in
+/// llama-cpp-python 0.3.36).
 const RULES: &[Rule] = &[
     plain(
         &["gpt-2", "phi-2", "gigachat", "a.x-4.0", "mellum", "mpt", "olmo", "jais", "trillion", "exaone4"],

@@ -251,10 +251,14 @@ fn a_prompt_beyond_the_limit_is_refused() {
 #[test]
 fn the_longest_prompts_are_tokenized() {
     // White space backtracks in the expressions; a word of a million letters merges in one piece.
-    for pre in ["gpt-2", "llama-bpe", "qwen2"] {
+    for pre in
+        ["gpt-2", "llama-bpe", "qwen2", "tekken", "gpt-4o", "deepseek-llm", "deepseek-v3", "falcon", "bloom"]
+    {
         let bos = ("tokenizer.ggml.add_bos_token", Value::Bool(false));
         let text = changed([("tokenizer.ggml.pre", Value::String(pre.to_owned())), bos]).unwrap();
-        for long in [" ".repeat(200_000) + "x", "hello".repeat(50_000), "\n ".repeat(100_000)] {
+        let controls = "\u{1}".repeat(200_000);
+        let long = [" ".repeat(200_000) + "x", "hello".repeat(50_000), "\n ".repeat(100_000), controls];
+        for long in long {
             let tokens = text.render(&raw(&long), 0).unwrap();
             assert_eq!(text.decode(&tokens), long);
         }

@@ -105,3 +105,14 @@ fn wordpiece_reads_as_words_with_a_space_before_each() {
     let tokens = text.encode_plain("Hello, WORLD!").unwrap();
     assert_eq!(text.decode(&tokens), " hello , world !");
 }
+
+#[test]
+fn a_text_of_the_greatest_length_is_tokenized_in_time() {
+    for (name, ..) in VOCABULARIES {
+        let (_, text) = load(name);
+        for part in ["a", "\u{4e2d}", "1", "!", "a b"] {
+            let long = part.repeat((1 << 20) / part.len());
+            assert!(!text.encode_plain(&long).unwrap().is_empty(), "{name}: {part}");
+        }
+    }
+}
