@@ -26,6 +26,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "{% for a in range(99) %}{% for b in range(a) %}{{ (a * b) // 3 % 7 }}{% continue %}{% endfor %}{% endfor %}",
         "{% for k, v in {'a': 1, 'b': [2, none, true]}.items() %}{{ k }}{{ v is iterable }}{{ v }}{% endfor %}",
         "{% set x = range(9999)[::1][::1][::1] %}{{ x[5000] }}{{ x | length }}{{ x | batch(3) | list | length }}",
+        "{% for k, v in {'b': 1, 'A': [2]} | dictsort %}{{ '{}={0}{{'.format(k) ~ v }}{% endfor %}\
+         {% generation %}{{ messages[0].content.split(none, 1) | tojson(ensure_ascii=true) }}{% endgeneration %}",
         "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ ('ab' * 40).split('b', 3) | last }}",
     ];
     let chats = ["user\n%%\nhello <|im_start|> you", "system\n%%\n \n%%\nuser\n%%\na b c\nd é"];

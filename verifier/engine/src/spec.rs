@@ -9,12 +9,13 @@ use assay_manifest::{SpecId, TaggedHash};
 use crate::architecture::Activation;
 use crate::config::Config;
 use crate::load::weight_type;
+use crate::text;
 
 /// Definitions of every model, by their headings in `docs/NUMERICS.md`.
 const ALWAYS: [&str; 6] = ["rms-norm", "attention-f16-cache", "add", "trace", "sampling", "decoder"];
 
 /// The definitions that a model uses, sorted, each by its heading in `docs/NUMERICS.md`; nothing where a tensor is
-/// of a type without a kernel. What is added later adds names of its own, and changes the list of no model
+/// of a type without a kernel, or the tokenizer is not supported. What is added later adds names of its own, and changes the list of no model
 /// without it.
 pub(crate) fn definitions(config: &Config, gguf: &Gguf) -> Option<BTreeSet<String>> {
     let architecture = config.architecture;
@@ -38,7 +39,7 @@ pub(crate) fn definitions(config: &Config, gguf: &Gguf) -> Option<BTreeSet<Strin
     if config.experts.is_some() {
         add("experts");
     }
-    add(text_definition(gguf));
+    add(text::definition_of(gguf)?);
     let has_output = gguf.tensors.iter().any(|tensor| tensor.name == "output.weight");
     // Norms, biases and factors are vectors, the others are multiplied with.
     for tensor in gguf.tensors.iter().filter(|tensor| tensor.shape().len() > 1) {
@@ -51,11 +52,6 @@ pub(crate) fn definitions(config: &Config, gguf: &Gguf) -> Option<BTreeSet<Strin
         }
     }
     Some(names)
-}
-
-/// The definition of a model's tokenizer.
-fn text_definition(_gguf: &Gguf) -> &'static str {
-    "text-byte-level-bpe"
 }
 
 /// The spec of a model with this header; nothing where the engine does not run such models. Loading may still

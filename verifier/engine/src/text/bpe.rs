@@ -5,73 +5,31 @@ use std::collections::HashSet;
 use assay_manifest::formats::gguf::Gguf;
 use tokenizers::Model;
 use tokenizers::models::bpe::{self, BPE};
-use tokenizers::utils::SysRegex;
 
+use super::split::Splitter;
 use super::vocab::{Vocab, byte_char};
 use super::{RenderError, TextError};
 
 /// Most merges; the largest tokenizers have about 280,000.
 const MERGES_MAX: usize = 1 << 20;
 
-/// How text is split into words before merging, by `tokenizer.ggml.pre`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Split {
-    Gpt2,
-    Llama3,
-    Qwen2,
-}
-
-impl Split {
-    fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "gpt-2" => Some(Self::Gpt2),
-            "llama-bpe" | "llama3" | "llama-v3" => Some(Self::Llama3),
-            "qwen2" => Some(Self::Qwen2),
-            _ => None,
-        }
-    }
-
-    /// The expression as the model's publisher states it. Each covers every character, so that between
-    /// two matches nothing remains.
-    fn expression(self) -> &'static str {
-        match self {
-            // `encoder.py` of GPT-2.
-            Self::Gpt2 => r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-            // `tokenizer.json` of Llama 3.
-            Self::Llama3 => concat!(
-                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
-                r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-            ),
-            // `tokenizer.json` of Qwen2: as Llama 3, but for single digits.
-            Self::Qwen2 => concat!(
-                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
-                r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-            ),
-        }
-    }
-
-    /// Whether a word that is a token is that token, whatever the merges say (`ignore_merges`).
-    fn takes_whole_words(self) -> bool {
-        self == Self::Llama3
-    }
-}
-
+/// Words of GPT-2's characters for bytes, in which the lowest-ranked pair is merged first.
 pub(super) struct ByteLevelBpe {
-    split: Split,
-    words: SysRegex,
+    splitter: Splitter,
     model: BPE,
+    /// Bytes without a token. They are left out of what is tokenized, as in llama.cpp, and nothing is merged
+    /// across them.
+    missing: Vec<u8>,
 }
 
 impl ByteLevelBpe {
     pub(super) fn from_gguf(gguf: &Gguf, vocab: &Vocab) -> Result<Self, TextError> {
-        let name: &str = gguf.require("tokenizer.ggml.pre")?;
-        let split =
-            Split::from_name(name).ok_or_else(|| TextError::PreTokenizer { name: name.to_owned() })?;
-        let ids = vocab.normal_ids()?;
-        // No other byte occurs in UTF-8.
-        let occurs = |byte: &u8| !matches!(byte, 0xc0 | 0xc1 | 0xf5..);
-        let known = |byte: &u8| ids.contains_key(&*byte_char(*byte).to_string());
-        if let Some(byte) = (0..=u8::MAX).find(|byte| occurs(byte) && !known(byte)) {
+        let splitter = Splitter::new(gguf.require("tokenizer.ggml.pre")?)?;
+        let ids = vocab.made_ids()?;
+        let known = |byte: u8| ids.contains_key(&*byte_char(byte).to_string());
+        let missing: Vec<u8> = (0..=u8::MAX).filter(|byte| !known(*byte)).collect();
+        // Some publishers leave out bytes that their corpus had not; none leaves out what is printed.
+        if let Some(byte) = missing.iter().copied().find(|byte| matches!(byte, b' '..=b'~')) {
             return Err(TextError::MissingByte { byte });
         }
         let merges = merges(gguf, |text| ids.contains_key(text))?;
@@ -80,36 +38,29 @@ impl ByteLevelBpe {
             .vocab_and_merges(ids, merges)
             // A cache is state; it would save time only for texts far longer than requests.
             .cache_capacity(0)
-            .ignore_merges(split.takes_whole_words())
+            .ignore_merges(splitter.takes_whole_words())
             .build()
-            .map_err(|error| TextError::Bpe(error.to_string()))?;
-        let words = SysRegex::new(split.expression()).map_err(|error| TextError::Bpe(error.to_string()))?;
-        Ok(Self { split, words, model })
+            .map_err(|error| TextError::Library(error.to_string()))?;
+        Ok(Self { splitter, model, missing })
     }
 
     /// Whether prompts begin with the first token when the metadata does not say so, as llama.cpp has it.
     pub(super) fn adds_bos(&self) -> bool {
-        self.split == Split::Llama3
+        self.splitter.adds_bos()
     }
 
     /// Appends the tokens of a text in which nothing is special.
     pub(super) fn encode(&self, text: &str, tokens: &mut Vec<u32>) -> Result<(), RenderError> {
-        let mut done = 0;
-        for (start, end) in self.words.find_iter(text) {
-            if start != done {
-                break;
-            }
-            self.encode_word(&text[start..end], tokens)?;
-            done = end;
-        }
-        // The expressions cover everything, so a gap is a match that gave up at its limit of steps.
-        if done < text.len() { Err(RenderError::Split { at: done }) } else { Ok(()) }
+        self.splitter.words(text)?.into_iter().try_for_each(|word| self.encode_word(word, tokens))
     }
 
     fn encode_word(&self, word: &str, tokens: &mut Vec<u32>) -> Result<(), RenderError> {
-        let spelled: String = word.bytes().map(byte_char).collect();
-        let found = self.model.tokenize(&spelled).map_err(|error| RenderError::Bpe(error.to_string()))?;
-        tokens.extend(found.iter().map(|token| token.id));
+        for part in word.as_bytes().split(|byte| self.missing.contains(byte)) {
+            let spelled: String = part.iter().copied().map(byte_char).collect();
+            let found =
+                self.model.tokenize(&spelled).map_err(|error| RenderError::Library(error.to_string()))?;
+            tokens.extend(found.iter().map(|token| token.id));
+        }
         Ok(())
     }
 }

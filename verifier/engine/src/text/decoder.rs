@@ -9,16 +9,34 @@ use super::Text;
 /// of the WHATWG decoder).
 ///
 /// All tokens are to be of one model's text.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Decoder {
     /// The beginning of a character that is not complete; at most three bytes.
     pending: Vec<u8>,
+    /// Whether a space that the next token begins with is the tokenizer's own.
+    strips_space: bool,
+}
+
+/// What becomes of a space that the first token begins with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Space {
+    /// It is part of the text.
+    Kept,
+    /// The tokenizer put it before the text.
+    Stripped,
 }
 
 impl Decoder {
+    pub(super) fn new(space: Space) -> Self {
+        Self { pending: Vec::new(), strips_space: space == Space::Stripped }
+    }
+
     /// The text that is certain with this token; empty while a character is incomplete.
     pub fn push(&mut self, text: &Text, token: u32) -> String {
-        self.pending.extend_from_slice(text.vocab.bytes(token));
+        let bytes = text.vocab.bytes(token);
+        let stripped = bytes.strip_prefix(b" ").filter(|_| self.strips_space);
+        self.strips_space = false;
+        self.pending.extend_from_slice(stripped.unwrap_or(bytes));
         let complete = self.pending.len() - incomplete_tail(&self.pending);
         let read = String::from_utf8_lossy(&self.pending[..complete]).into_owned();
         self.pending.drain(..complete);

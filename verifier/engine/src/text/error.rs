@@ -11,14 +11,17 @@ pub enum TextError {
     /// A key is missing or of another type.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Not a byte-level BPE.
-    #[error("reading the tokenizer: model {name:?} is not supported (gpt2, byte-level bpe, is)")]
+    /// Of no family that is defined.
+    #[error(
+        "reading the tokenizer: model {name:?} is not supported (gpt2, llama and bert are: byte-level bpe, \
+         sentencepiece bpe and wordpiece)"
+    )]
     Model {
         /// `tokenizer.ggml.model`.
         name: String,
     },
     /// Words are split in a way that is not defined.
-    #[error("reading the tokenizer: pre-tokenizer {name:?} is not supported (gpt-2, llama-bpe, qwen2 are)")]
+    #[error("reading the tokenizer: pre-tokenizer {name:?} is not among those of docs/NUMERICS.md, \"Text\"")]
     PreTokenizer {
         /// `tokenizer.ggml.pre`.
         name: String,
@@ -39,13 +42,33 @@ pub enum TextError {
         /// Number of types.
         types: usize,
     },
-    /// A type that byte-level BPE does not have.
+    /// A type that tokenizers of the family do not have.
     #[error("reading the tokenizer: token {id} has the type {number}, which is not supported")]
     TokenType {
         /// The token.
         id: usize,
         /// Its type.
         number: i32,
+    },
+    /// A byte token that names no byte.
+    #[error("reading the tokenizer: byte token {id} is not named like <0x0A>")]
+    ByteName {
+        /// The token.
+        id: usize,
+    },
+    /// Tokens and their scores are not equally many.
+    #[error("reading the tokenizer: {tokens} tokens have {scores} scores")]
+    ScoreCount {
+        /// Number of tokens.
+        tokens: usize,
+        /// Number of scores.
+        scores: usize,
+    },
+    /// A score that compares with no other.
+    #[error("reading the tokenizer: the score of token {id} is not a number")]
+    Score {
+        /// The token.
+        id: usize,
     },
     /// A token without text.
     #[error("reading the tokenizer: token {id} is empty")]
@@ -75,7 +98,7 @@ pub enum TextError {
     },
     /// The library refused the tokenizer.
     #[error("building the tokenizer: {0}")]
-    Bpe(String),
+    Library(String),
     /// A key names a token that does not exist.
     #[error("reading the tokenizer: {key} names token {id}, which does not exist")]
     UnknownToken {
@@ -133,7 +156,7 @@ pub enum RenderError {
     },
     /// The library refused the text.
     #[error("tokenizing the prompt: {0}")]
-    Bpe(String),
+    Library(String),
     /// This machine gave no thread for the template; another may well render it.
     #[error("rendering the messages: starting a thread failed ({0})")]
     Thread(ErrorKind),
@@ -143,7 +166,7 @@ impl RenderError {
     /// The failure as providers commit to it; none if the fault is this machine's.
     pub fn fail_code(&self) -> Option<FailCode> {
         match self {
-            Self::NoTemplate | Self::Template(_) | Self::Noncharacter(_) | Self::Bpe(_) => {
+            Self::NoTemplate | Self::Template(_) | Self::Noncharacter(_) | Self::Library(_) => {
                 Some(FailCode::Template)
             }
             Self::Fuel | Self::TooLong { .. } | Self::Split { .. } => Some(FailCode::Fuel),

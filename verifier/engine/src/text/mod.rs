@@ -1,15 +1,22 @@
 //! Text: a model's tokenizer and chat template, from its GGUF metadata.
 //!
-//! Byte-level BPE (`tokenizer.ggml.model` is `gpt2`). What a prompt becomes and what tokens read as is part
-//! of the definition (`docs/NUMERICS.md`, "Text"): every provider must find the same tokens.
+//! Byte-level BPE (`tokenizer.ggml.model` is `gpt2`), SentencePiece BPE (`llama`) and WordPiece (`bert`). What
+//! a prompt becomes and what tokens read as is part of the definition (`docs/NUMERICS.md`, "Text"): every
+//! provider must find the same tokens.
 
 mod bpe;
 mod decoder;
+mod ends;
 mod error;
+mod family;
+mod sentencepiece;
 mod special;
+mod split;
 mod stop;
 mod template;
+mod tokenizer;
 mod vocab;
+mod wordpiece;
 
 #[cfg(test)]
 mod tests;
@@ -21,33 +28,26 @@ pub use stop::StopMatcher;
 use assay_manifest::formats::gguf::Gguf;
 use assay_protocol::request::{Message, Prompt};
 
-use self::bpe::ByteLevelBpe;
+use self::decoder::Space;
+use self::family::{BOS_KEY, EOS_KEY, Family, Ids, UNKNOWN_KEY};
 use self::special::{Piece, Specials};
 use self::template::{ChatTemplate, RENDERED_BYTES_MAX};
+use self::tokenizer::Tokenizer;
 use self::vocab::{Kind, Vocab};
 
-/// The one tokenizer that is supported, by its name in GGUF.
-const MODEL: &str = "gpt2";
-const BOS_KEY: &str = "tokenizer.ggml.bos_token_id";
-const EOS_KEY: &str = "tokenizer.ggml.eos_token_id";
-/// Keys of tokens that end an answer.
-const END_KEYS: [&str; 3] = [EOS_KEY, "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
-/// Control tokens that end an answer in the models that have them: converters often name only one of a
-/// model's two. From the list of llama.cpp, for the families of this tokenizer.
-const END_TEXTS: [&str; 6] =
-    ["<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>"];
 /// Tokens that templates name by variable.
 const VARIABLES: [(&str, &str); 4] = [
     ("bos_token", BOS_KEY),
     ("eos_token", EOS_KEY),
-    ("unk_token", "tokenizer.ggml.unknown_token_id"),
+    ("unk_token", UNKNOWN_KEY),
     ("pad_token", "tokenizer.ggml.padding_token_id"),
 ];
 
 /// A model's tokenizer and chat template.
 pub struct Text {
     vocab: Vocab,
-    bpe: ByteLevelBpe,
+    family: Family,
+    tokenizer: Tokenizer,
     /// Tokens found as a whole in any text.
     user_defined: Specials,
     /// These and the control tokens: what a raw prompt may name.
@@ -61,6 +61,13 @@ pub struct Text {
     template: Option<ChatTemplate>,
 }
 
+/// The definition that the tokenizer of a model with this metadata follows, by its heading in `docs/NUMERICS.md`;
+/// nothing where it is not supported.
+pub(crate) fn definition_of(gguf: &Gguf) -> Option<&'static str> {
+    let model: &str = gguf.require("tokenizer.ggml.model").ok()?;
+    Family::from_model(model).ok().map(Family::definition_name)
+}
+
 impl Text {
     /// Builds tokenizer and template from a model's metadata.
     ///
@@ -68,24 +75,21 @@ impl Text {
     /// When a key is missing, of another type, contradicts another or is beyond a limit, the tokenizer is
     /// not supported, or the template does not compile.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self, TextError> {
-        let model: &str = gguf.require("tokenizer.ggml.model")?;
-        if model != MODEL {
-            return Err(TextError::Model { name: model.to_owned() });
-        }
-        let vocab = Vocab::from_gguf(gguf)?;
-        let bpe = ByteLevelBpe::from_gguf(gguf, &vocab)?;
+        let family = Family::from_model(gguf.require("tokenizer.ggml.model")?)?;
+        let vocab = Vocab::from_gguf(gguf, family)?;
+        let ids = Ids { gguf, vocab: &vocab, family };
+        let tokenizer = Tokenizer::from_gguf(&ids)?;
         let controls = || vocab.of_kind(Kind::Control);
-        let adds_bos = gguf.lookup("tokenizer.ggml.add_bos_token")?.unwrap_or(bpe.adds_bos());
-        let adds_eos = gguf.lookup("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
         Ok(Self {
             user_defined: Specials::new(vocab.of_kind(Kind::UserDefined))?,
             special: Specials::new(controls().chain(vocab.of_kind(Kind::UserDefined)))?,
-            bos: adds_bos.then(|| required_token(gguf, &vocab, BOS_KEY)).transpose()?,
-            eos: adds_eos.then(|| required_token(gguf, &vocab, EOS_KEY)).transpose()?,
-            ends: end_tokens(gguf, &vocab)?,
-            template: chat_template(gguf, &vocab, &Specials::new(controls())?)?,
+            bos: tokenizer.first_token(&ids)?,
+            eos: tokenizer.last_token(&ids)?,
+            ends: ends::end_tokens(gguf, &vocab, &ids)?,
+            template: chat_template(&ids, &Specials::new(controls())?)?,
             vocab,
-            bpe,
+            family,
+            tokenizer,
         })
     }
 
@@ -99,17 +103,17 @@ impl Text {
     /// When the template is missing, refuses the messages or works beyond its limits, or the text is too
     /// long.
     pub fn render(&self, prompt: &Prompt, now_s: u64) -> Result<Vec<u32>, RenderError> {
-        let mut tokens = Vec::new();
-        match prompt {
-            Prompt::Chat(messages) => self.render_chat(messages, now_s, &mut tokens)?,
+        let mut tokens = match prompt {
+            Prompt::Chat(messages) => self.render_chat(messages, now_s)?,
             Prompt::Text(text) if text.len() > RENDERED_BYTES_MAX => {
                 return Err(RenderError::TooLong { limit: RENDERED_BYTES_MAX });
             }
             Prompt::Text(text) => {
-                self.encode(self.special.split(text), &mut tokens)?;
+                let mut tokens = self.tokenizer.encode(self.special.split(text))?;
                 tokens.extend(self.eos);
+                tokens
             }
-        }
+        };
         // Some templates write the first token themselves.
         if let Some(bos) = self.bos.filter(|bos| tokens.first() != Some(bos)) {
             tokens.insert(0, bos);
@@ -117,42 +121,41 @@ impl Text {
         Ok(tokens)
     }
 
-    fn render_chat(
-        &self,
-        messages: &[Message],
-        now_s: u64,
-        tokens: &mut Vec<u32>,
-    ) -> Result<(), RenderError> {
+    fn render_chat(&self, messages: &[Message], now_s: u64) -> Result<Vec<u32>, RenderError> {
         let template = self.template.as_ref().ok_or(RenderError::NoTemplate)?;
         let text = template.render(messages, now_s)?;
-        for piece in template.pieces(&text) {
-            match piece {
-                Piece::Token(token) => tokens.push(token),
-                Piece::Text(text) => self.encode(self.user_defined.split(text), tokens)?,
-            }
-        }
-        Ok(())
+        let pieces = template.pieces(&text).into_iter().flat_map(|piece| match piece {
+            Piece::Token(_) => vec![piece],
+            Piece::Text(text) => self.user_defined.split(text),
+        });
+        self.tokenizer.encode(pieces)
     }
 
-    fn encode(&self, pieces: Vec<Piece<'_>>, tokens: &mut Vec<u32>) -> Result<(), RenderError> {
-        for piece in pieces {
-            match piece {
-                Piece::Token(token) => tokens.push(token),
-                Piece::Text(text) => self.bpe.encode(text, tokens)?,
-            }
-        }
-        Ok(())
+    /// The tokens of a text in which nothing is a control token, without those that a prompt gets.
+    ///
+    /// # Errors
+    /// When the text takes too many steps to split.
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, RenderError> {
+        self.tokenizer.encode(self.user_defined.split(text))
     }
 
     /// The text of tokens. Control tokens read as nothing; bytes that are not UTF-8 as U+FFFD.
     pub fn decode(&self, tokens: &[u32]) -> String {
-        let bytes: Vec<u8> = tokens.iter().flat_map(|token| self.vocab.bytes(*token)).copied().collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let mut decoder = self.decoder();
+        let mut text: String = tokens.iter().map(|token| decoder.push(self, *token)).collect();
+        text.push_str(&decoder.finish());
+        text
     }
 
     /// The text of tokens that come one by one.
     pub fn decoder(&self) -> Decoder {
-        Decoder::default()
+        let space = if self.tokenizer.adds_space_prefix() { Space::Stripped } else { Space::Kept };
+        Decoder::new(space)
+    }
+
+    /// The definition that the tokenizer follows, by its heading in `docs/NUMERICS.md`.
+    pub fn definition_name(&self) -> &'static str {
+        self.family.definition_name()
     }
 
     /// How many tokens there are; ids are below it.
@@ -160,7 +163,7 @@ impl Text {
         self.vocab.len()
     }
 
-    /// A token as the vocabulary spells it, with GPT-2's characters for bytes; for display, not for text.
+    /// A token as the vocabulary spells it, with its characters for bytes or spaces; for display, not for text.
     pub fn token_text(&self, id: u32) -> Option<&str> {
         self.vocab.text(id)
     }
@@ -171,35 +174,11 @@ impl Text {
     }
 }
 
-/// The token that a key names, if the key is there.
-fn token(gguf: &Gguf, vocab: &Vocab, key: &'static str) -> Result<Option<u32>, TextError> {
-    match gguf.lookup::<u32>(key)? {
-        Some(id) if id >= vocab.len() => Err(TextError::UnknownToken { key, id }),
-        found => Ok(found),
-    }
-}
-
-fn required_token(gguf: &Gguf, vocab: &Vocab, key: &'static str) -> Result<u32, TextError> {
-    token(gguf, vocab, key)?.ok_or(TextError::NoToken { key })
-}
-
-fn end_tokens(gguf: &Gguf, vocab: &Vocab) -> Result<Vec<u32>, TextError> {
-    let mut ends = Vec::new();
-    for key in END_KEYS {
-        ends.extend(token(gguf, vocab, key)?);
-    }
-    let by_text = vocab.of_kind(Kind::Control).filter(|(text, _)| END_TEXTS.contains(text));
-    ends.extend(by_text.map(|(_, id)| id));
-    ends.sort_unstable();
-    ends.dedup();
-    Ok(ends)
-}
-
-fn chat_template(gguf: &Gguf, vocab: &Vocab, controls: &Specials) -> Result<Option<ChatTemplate>, TextError> {
-    let Some(source) = gguf.lookup::<&str>("tokenizer.chat_template")? else { return Ok(None) };
+fn chat_template(ids: &Ids<'_>, controls: &Specials) -> Result<Option<ChatTemplate>, TextError> {
+    let Some(source) = ids.gguf.lookup::<&str>("tokenizer.chat_template")? else { return Ok(None) };
     let mut named = Vec::new();
     for (name, key) in VARIABLES {
-        let text = token(gguf, vocab, key)?.and_then(|id| vocab.text(id));
+        let text = ids.token(key)?.and_then(|id| ids.vocab.text(id));
         named.extend(text.map(|text| (name, text)));
     }
     ChatTemplate::new(source, controls, &named).map(Some)

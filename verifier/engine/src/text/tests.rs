@@ -159,6 +159,31 @@ fn a_template_that_composes_control_tokens_is_refused() {
 }
 
 #[test]
+fn only_known_roles_make_control_tokens_of_a_sum() {
+    let template = "{% for m in messages %}{{ '<' + m['role'] + '>' + m.content }}{{- '\\n<' ~ m.role ~ '>' }}{% endfor %}";
+    let mut metadata = metadata(template);
+    let tokens = [("<user>", 3), ("<root>", 3), ("<tool>", 3)];
+    for (text, kind) in tokens {
+        let Some(Value::Array(Array::String(texts))) = metadata.get_mut("tokenizer.ggml.tokens") else {
+            panic!()
+        };
+        texts.push(text.to_owned());
+        let Some(Value::Array(Array::I32(kinds))) = metadata.get_mut("tokenizer.ggml.token_type") else {
+            panic!()
+        };
+        kinds.push(kind);
+    }
+    let (text, user) = (load(metadata).unwrap(), BOS + 1);
+    let tokens = text.render(&chat("<user>"), 0).unwrap();
+    assert_eq!(tokens, [vec![user], bytes("<user>\n"), vec![user]].concat());
+    for role in ["root", "User", "user>", "<user>", ""] {
+        let message = Message { role: role.to_owned(), content: String::new() };
+        let tokens = text.render(&Prompt::Chat(vec![message]), 0).unwrap();
+        assert_eq!(tokens, bytes(&format!("<{role}>\n<{role}>")), "{role}");
+    }
+}
+
+#[test]
 fn the_first_token_is_added_once() {
     let adds = |template: &str| {
         let mut metadata = metadata(template);
@@ -226,10 +251,14 @@ fn a_prompt_beyond_the_limit_is_refused() {
 #[test]
 fn the_longest_prompts_are_tokenized() {
     // White space backtracks in the expressions; a word of a million letters merges in one piece.
-    for pre in ["gpt-2", "llama-bpe", "qwen2"] {
+    for pre in
+        ["gpt-2", "llama-bpe", "qwen2", "tekken", "gpt-4o", "deepseek-llm", "deepseek-v3", "falcon", "bloom"]
+    {
         let bos = ("tokenizer.ggml.add_bos_token", Value::Bool(false));
         let text = changed([("tokenizer.ggml.pre", Value::String(pre.to_owned())), bos]).unwrap();
-        for long in [" ".repeat(200_000) + "x", "hello".repeat(50_000), "\n ".repeat(100_000)] {
+        let controls = "\u{1}".repeat(200_000);
+        let long = [" ".repeat(200_000) + "x", "hello".repeat(50_000), "\n ".repeat(100_000), controls];
+        for long in long {
             let tokens = text.render(&raw(&long), 0).unwrap();
             assert_eq!(text.decode(&tokens), long);
         }
@@ -243,14 +272,14 @@ fn metadata_that_contradicts_itself_is_refused() {
     let long = "x".repeat(2000);
     type Case = (&'static str, Value, fn(&TextError) -> bool);
     let cases: [Case; 16] = [
-        ("tokenizer.ggml.model", text("llama"), |e| matches!(e, TextError::Model { .. })),
-        ("tokenizer.ggml.model", text("bert"), |e| matches!(e, TextError::Model { .. })),
+        ("tokenizer.ggml.model", text("t5"), |e| matches!(e, TextError::Model { .. })),
+        ("tokenizer.ggml.model", text("llama"), |e| matches!(e, TextError::MissingByte { byte: 0 })),
         ("tokenizer.ggml.model", Value::U32(1), |e| matches!(e, TextError::Key(_))),
         ("tokenizer.ggml.pre", text("default"), |e| matches!(e, TextError::PreTokenizer { .. })),
         ("tokenizer.ggml.tokens", strings(["a"]), |e| matches!(e, TextError::TypeCount { .. })),
         ("tokenizer.ggml.token_type", types(267, 6), |e| matches!(e, TextError::TokenType { .. })),
         ("tokenizer.ggml.token_type", types(267, -1), |e| matches!(e, TextError::TokenType { .. })),
-        ("tokenizer.ggml.token_type", types(267, 3), |e| matches!(e, TextError::MissingByte { byte: 0 })),
+        ("tokenizer.ggml.token_type", types(267, 3), |e| matches!(e, TextError::MissingByte { byte: b' ' })),
         // A pair whose result is longer than every token.
         ("tokenizer.ggml.merges", strings(["hello hello"]), |e| matches!(e, TextError::Merge { rank: 0 })),
         ("tokenizer.ggml.merges", strings(["h e", "h e"]), |e| matches!(e, TextError::Merge { rank: 1 })),

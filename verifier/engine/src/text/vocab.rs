@@ -5,16 +5,21 @@ use std::collections::HashMap;
 use assay_manifest::formats::gguf::Gguf;
 
 use super::TextError;
+use super::ends::is_end_text;
+use super::family::Family;
 
 /// Most tokens; the largest vocabularies have about 260,000.
 const TOKENS_MAX: usize = 1 << 20;
 /// Longest token; real ones stay under 300 bytes.
 const TOKEN_BYTES_MAX: usize = 1024;
 
+/// What SentencePiece writes for a space, U+2581.
+pub(super) const SPACE: &str = "\u{2581}";
+
 /// What a token is for, by `tokenizer.ggml.token_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Made by merges; its text is in GPT-2's printable spelling of bytes.
+    /// Made from ordinary text, in the spelling of its family.
     Normal,
     /// Structure of the conversation: never made from ordinary text, renders as nothing.
     Control,
@@ -22,12 +27,17 @@ pub(super) enum Kind {
     UserDefined,
     /// Never made, renders as nothing.
     Unused,
+    /// A byte of a character without a token, named `<0xAB>`.
+    Byte,
 }
 
 impl Kind {
-    /// The numbers are `llama_token_type` of llama.cpp; 6, a byte token, belongs to other tokenizers.
-    fn from_number(number: i32) -> Option<Self> {
+    /// The numbers are `llama_token_type` of llama.cpp. Only SentencePiece has bytes. What is named like an
+    /// end of answers is a control token, as llama.cpp has it, although converters call some user-defined.
+    fn of(number: i32, text: &str, family: Family) -> Option<Self> {
         match number {
+            4 if is_end_text(text) => Some(Self::Control),
+            6 if family == Family::SentencePieceBpe => Some(Self::Byte),
             1 => Some(Self::Normal),
             2 | 3 => Some(Self::Control),
             4 => Some(Self::UserDefined),
@@ -47,7 +57,7 @@ pub(super) struct Vocab {
 }
 
 impl Vocab {
-    pub(super) fn from_gguf(gguf: &Gguf) -> Result<Self, TextError> {
+    pub(super) fn from_gguf(gguf: &Gguf, family: Family) -> Result<Self, TextError> {
         let texts: &[String] = gguf.require("tokenizer.ggml.tokens")?;
         let numbers: &[i32] = gguf.require("tokenizer.ggml.token_type")?;
         if texts.len() > TOKENS_MAX {
@@ -59,14 +69,14 @@ impl Vocab {
         let mut vocab =
             Self { texts: texts.to_vec(), kinds: Vec::new(), bytes: Vec::new(), ends: Vec::new() };
         for (text, number) in texts.iter().zip(numbers) {
-            vocab.push(text, *number)?;
+            vocab.push(text, *number, family)?;
         }
         Ok(vocab)
     }
 
-    fn push(&mut self, text: &str, number: i32) -> Result<(), TextError> {
+    fn push(&mut self, text: &str, number: i32, family: Family) -> Result<(), TextError> {
         let id = self.kinds.len();
-        let kind = Kind::from_number(number).ok_or(TextError::TokenType { id, number })?;
+        let kind = Kind::of(number, text, family).ok_or(TextError::TokenType { id, number })?;
         if text.len() > TOKEN_BYTES_MAX {
             return Err(TextError::TooLarge { what: "a token's text", limit: TOKEN_BYTES_MAX });
         }
@@ -74,7 +84,9 @@ impl Vocab {
             return Err(TextError::EmptyToken { id });
         }
         match kind {
-            Kind::Normal => self.bytes.extend(spelled_bytes(text)),
+            Kind::Normal if family == Family::ByteLevelBpe => self.bytes.extend(spelled_bytes(text)),
+            Kind::Normal => self.bytes.extend_from_slice(text.replace(SPACE, " ").as_bytes()),
+            Kind::Byte => self.bytes.push(named_byte(text).ok_or(TextError::ByteName { id })?),
             Kind::UserDefined => self.bytes.extend_from_slice(text.as_bytes()),
             Kind::Control | Kind::Unused => {}
         }
@@ -105,8 +117,15 @@ impl Vocab {
         ids.filter_map(|id| Some((self.text(id)?, id)))
     }
 
-    /// Ids by text, of the tokens that merges make.
-    pub(super) fn normal_ids(&self) -> Result<HashMap<&str, u32>, TextError> {
+    /// Tokens with one of these texts, in the order of their ids.
+    pub(super) fn named<'v>(&'v self, texts: &'v [&str]) -> impl Iterator<Item = (&'v str, u32)> {
+        let used = (0u32..).zip(&self.kinds).filter(|(_, kind)| **kind != Kind::Unused);
+        let named = used.filter_map(|(id, _)| Some((self.text(id)?, id)));
+        named.filter(|(text, _)| texts.contains(text))
+    }
+
+    /// Ids by text, of the tokens that are made from ordinary text.
+    pub(super) fn made_ids(&self) -> Result<HashMap<&str, u32>, TextError> {
         let mut ids = HashMap::with_capacity(self.texts.len());
         for (text, id) in self.of_kind(Kind::Normal) {
             if ids.insert(text, id).is_some() {
@@ -115,6 +134,31 @@ impl Vocab {
         }
         Ok(ids)
     }
+
+    /// The token of each byte that has one.
+    pub(super) fn byte_ids(&self) -> Result<Box<[Option<u32>; 256]>, TextError> {
+        let mut ids = Box::new([None; 256]);
+        for (text, id) in self.of_kind(Kind::Byte) {
+            let Some(byte) = named_byte(text) else { continue };
+            if ids[usize::from(byte)].replace(id).is_some() {
+                return Err(TextError::DuplicateToken { text: text.to_owned() });
+            }
+        }
+        Ok(ids)
+    }
+}
+
+/// Whether a byte occurs in UTF-8.
+pub(super) const fn occurs(byte: u8) -> bool {
+    !matches!(byte, 0xc0 | 0xc1 | 0xf5..)
+}
+
+/// The byte that a token like `<0xAB>` names.
+fn named_byte(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
+    let is_digit = |c: u8| matches!(c, b'0'..=b'9' | b'A'..=b'F');
+    let valid = digits.len() == 2 && digits.bytes().all(is_digit);
+    u8::from_str_radix(digits, 16).ok().filter(|_| valid)
 }
 
 /// GPT-2's printable character for a byte (`bytes_to_unicode` of its `encoder.py`).

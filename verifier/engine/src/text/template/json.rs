@@ -8,14 +8,15 @@ use super::python::BYTES_PER_FUEL;
 /// Deepest nesting that is written.
 const DEPTH_MAX: usize = 64;
 
-/// The filter: `value | tojson`, with Python's `indent`.
+/// The filter: `value | tojson`, with Python's `indent` and `ensure_ascii`.
 pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    let ascii: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
     if indent.is_some_and(|indent| indent > 16) {
         return Err(failed("an indent above 16"));
     }
-    let mut writer = Writer { state, indent, text: String::new() };
+    let mut writer = Writer { state, indent, letters: Letters::of(ascii), text: String::new() };
     writer.value(value, 0)?;
     Ok(writer.text.into())
 }
@@ -24,9 +25,23 @@ fn failed(what: &str) -> Error {
     Error::new(ErrorKind::BadSerialization, format!("writing json: {what} is not supported"))
 }
 
+/// How characters outside ASCII are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Letters {
+    AsTheyAre,
+    Escaped,
+}
+
+impl Letters {
+    fn of(ensure_ascii: Option<bool>) -> Self {
+        if ensure_ascii.unwrap_or(false) { Self::Escaped } else { Self::AsTheyAre }
+    }
+}
+
 struct Writer<'s, 'e> {
     state: &'s State<'e, 'e>,
     indent: Option<usize>,
+    letters: Letters,
     text: String,
 }
 
@@ -104,6 +119,9 @@ impl Writer<'_, '_> {
                 '\u{8}' => quoted.push_str("\\b"),
                 '\u{c}' => quoted.push_str("\\f"),
                 '\0'..='\u{1f}' => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+                '\u{7f}'.. if self.letters == Letters::Escaped => {
+                    quoted.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+                }
                 _ => quoted.push(c),
             }
         }

@@ -5,10 +5,12 @@
 //! the clock, and powers of floats. What a message contains cannot become a control token: see
 //! [`StandIns`].
 
+mod dictsort;
 mod json;
 mod operators;
 mod program;
 mod python;
+mod roles;
 mod stand_ins;
 mod time;
 
@@ -50,8 +52,7 @@ const NAME: &str = "chat_template";
 
 /// Filters and tests that need tables of letters or rounding whose results could change; `chain` and `zip`
 /// do work that no fuel pays for when they are nested.
-const FILTERS_REMOVED: [&str; 9] =
-    ["round", "pprint", "sort", "dictsort", "groupby", "unique", "format", "chain", "zip"];
+const FILTERS_REMOVED: [&str; 8] = ["round", "pprint", "sort", "groupby", "unique", "format", "chain", "zip"];
 const TESTS_REMOVED: [&str; 2] = ["lower", "upper"];
 
 pub(super) struct ChatTemplate {
@@ -73,7 +74,10 @@ impl ChatTemplate {
     ) -> Result<Self, TextError> {
         check_source(source)?;
         let mut stand_ins = StandIns::default();
-        let replaced = stand_ins.replace(source, controls)?;
+        let replaced = without_generation(&stand_ins.replace(source, controls)?);
+        let (replaced, sums) = roles::replace(&replaced, controls, &mut stand_ins)?;
+        let mut environment = environment();
+        roles::install(&mut environment, sums);
         let mut variables = BTreeMap::new();
         for (name, text) in named {
             variables.insert(*name, stand_ins.replace(text, controls)?.into());
@@ -81,7 +85,7 @@ impl ChatTemplate {
         on_deep_stack(|| Program::compile(&replaced).map(drop))
             .map_err(|error| TextError::Thread(error.kind()))?
             .map_err(|error| TextError::Template(error.to_string()))?;
-        let template = Self { environment: environment(), source: replaced, stand_ins, variables };
+        let template = Self { environment, source: replaced, stand_ins, variables };
         match template.composed(controls) {
             Some(token) => Err(TextError::ComposedControl { token }),
             None => Ok(template),
@@ -173,6 +177,30 @@ fn check_source(source: &str) -> Result<(), TextError> {
     Ok(())
 }
 
+/// The template without `{% generation %}`, by which transformers marks what an assistant writes: `with`
+/// has its scope and its white space.
+fn without_generation(source: &str) -> String {
+    let mut replaced = String::with_capacity(source.len());
+    let mut done = 0;
+    let mut begins_tag = false;
+    for (token, span) in tokenize(source, false, syntax()).map_while(Result::ok) {
+        let word = match token {
+            Token::Ident("generation") if begins_tag => Some("with"),
+            Token::Ident("endgeneration") if begins_tag => Some("endwith"),
+            _ => None,
+        };
+        begins_tag = matches!(token, Token::BlockStart);
+        let (start, end) = (span.start_offset as usize, span.end_offset as usize);
+        if let (Some(word), Some(before)) = (word, source.get(done..start)) {
+            replaced.push_str(before);
+            replaced.push_str(word);
+            done = end;
+        }
+    }
+    replaced.push_str(source.get(done..).unwrap_or_default());
+    replaced
+}
+
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_syntax(syntax());
@@ -189,6 +217,9 @@ fn environment() -> Environment<'static> {
     environment.add_filter("title", |text: &str| python::title(text));
     environment.add_filter("capitalize", |text: &str| python::capitalize(text));
     environment.add_filter("tojson", json::tojson);
+    environment.add_filter("dictsort", dictsort::dictsort);
+    // To the engine, none is an empty list.
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_function("raise_exception", |message: &str| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message.to_owned()))
     });

@@ -4,7 +4,7 @@
 
 use std::slice::from_ref;
 
-use minijinja::value::{ValueKind, from_args};
+use minijinja::value::{Kwargs, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 
 use super::operators::{Look, pay};
@@ -53,6 +53,7 @@ fn string_method(state: &mut State, text: &str, method: &str, args: &[Value]) ->
             let count = count.map_or(Value::from(()), Value::from);
             state.apply_filter("replace", &[text.into(), from.into(), to.into(), count])
         }
+        "format" => format(state, text, args),
         "join" => {
             let (items,): (&Value,) = from_args(args)?;
             state.apply_filter("join", &[items.clone(), text.into()])
@@ -106,22 +107,71 @@ fn strip(state: &State, text: &str, args: &[Value], side: Side) -> Result<Value,
 }
 
 fn split(state: &State, text: &str, args: &[Value]) -> Result<Value, Error> {
-    let (separator, maxsplit): (Option<&str>, Option<i64>) = from_args(args)?;
-    let parts = parts_max(maxsplit);
+    let (separator, maxsplit, named): (Option<&str>, Option<i64>, Kwargs) = from_args(args)?;
+    let parts = parts_max(maxsplit.map_or_else(|| named.get("maxsplit"), |splits| Ok(Some(splits)))?);
+    named.assert_all_used()?;
     match separator {
-        None if parts < usize::MAX => Err(refused("splitting at white space with a limit")),
+        None if parts < usize::MAX => list(state, || Words { rest: text, parts }),
         None => list(state, || text.split_whitespace()),
         Some("") => Err(refused("splitting at an empty separator")),
         Some(separator) => list(state, || text.splitn(parts, separator)),
     }
 }
 
+/// The first words of a text, and what follows them as the last.
+struct Words<'t> {
+    rest: &'t str,
+    parts: usize,
+}
+
+impl<'t> Iterator for Words<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        let rest = self.rest.trim_start();
+        self.parts = self.parts.checked_sub(1)?;
+        let end = if self.parts == 0 { None } else { rest.find(char::is_whitespace) };
+        let (word, rest) = rest.split_at(end.unwrap_or(rest.len()));
+        self.rest = rest;
+        Some(word).filter(|word| !word.is_empty())
+    }
+}
+
+/// `{}` and `{0}` of Python's `str.format`, without names and forms.
+fn format(state: &State, text: &str, args: &[Value]) -> Result<Value, Error> {
+    let mut formatted = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut fields = 0;
+    while let Some(at) = rest.find(['{', '}']) {
+        formatted.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("{{").or(rest.strip_prefix("}}")) {
+            formatted.push_str(&rest[..1]);
+            rest = after;
+            continue;
+        }
+        let field = rest.strip_prefix('{').and_then(|field| field.split_once('}'));
+        let (name, after) = field.ok_or_else(|| refused("a brace without its other"))?;
+        let index = if name.is_empty() { Ok(fields) } else { name.parse() };
+        let index: usize = index.map_err(|_| refused("a field that is no number"))?;
+        let value = args.get(index).ok_or_else(|| refused("a field without a value"))?;
+        pay(state, value, Look::Text)?;
+        formatted.push_str(&value.to_string());
+        fields += 1;
+        rest = after;
+    }
+    formatted.push_str(rest);
+    Ok(formatted.into())
+}
+
 fn rsplit(state: &State, text: &str, args: &[Value]) -> Result<Value, Error> {
-    let (separator, maxsplit): (&str, Option<i64>) = from_args(args)?;
+    let (separator, maxsplit, named): (&str, Option<i64>, Kwargs) = from_args(args)?;
+    let parts = parts_max(maxsplit.map_or_else(|| named.get("maxsplit"), |splits| Ok(Some(splits)))?);
+    named.assert_all_used()?;
     if separator.is_empty() {
         return Err(refused("splitting at an empty separator"));
     }
-    list(state, || text.rsplitn(parts_max(maxsplit), separator))?.reverse()
+    list(state, || text.rsplitn(parts, separator))?.reverse()
 }
 
 /// How many parts a split makes: all of them when Python's `maxsplit` is negative or missing.

@@ -45,6 +45,19 @@ fn methods_and_filters_give_what_python_gives() {
         ("[] | tojson ~ {} | tojson", "[]{}"),
         ("tools is none and documents is none and add_generation_prompt", "True"),
         ("missing ~ 'x'", "x"),
+        ("'a b  c '.split(none, 1) | join('|')", "a|b  c "),
+        ("' a b'.split(maxsplit=1) | join('|') ~ 'a,b,c'.split(',', maxsplit=1)[1]", "a|bb,c"),
+        ("' '.split(none, 1) | length ~ 'a'.split(none, 0)[0]", "0a"),
+        ("'<{}|{{}}|{1}|{0}>'.format('a', 2)", "<a|{}|2|a>"),
+        ("{'b': 1, 'A': 2, 'c': 0} | dictsort | map('first') | join", "Abc"),
+        (
+            "none is iterable ~ 'ab' is iterable ~ [] is iterable ~ missing is iterable ~ 1 is iterable",
+            "FalseTrueTrueTrueFalse",
+        ),
+        (
+            "'é🦀\\n' | tojson(ensure_ascii=true) ~ 'é' | tojson(ensure_ascii=false)",
+            "\"\\u00e9\\ud83e\\udd80\\n\"\"é\"",
+        ),
         ("strftime_now('%d %b %Y')", "01 Jan 1970"),
     ];
     for (source, expected) in cases {
@@ -60,6 +73,13 @@ fn white_space_around_blocks_is_taken_as_transformers_takes_it() {
         render("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}").unwrap(),
         "01"
     );
+}
+
+#[test]
+fn what_an_assistant_writes_is_marked_for_trainers_only() {
+    let marked = "{% for m in messages %}\n  {%- generation -%}\n{% set y = 1 %}{{ m.content }}\n  {% endgeneration %}\n{{ y }}.{% endfor %}";
+    assert_eq!(render(marked).as_deref(), Ok("x\n."));
+    assert_eq!(render("{{ generation }}{% set generation = 2 %}{{ generation }}").as_deref(), Ok("2"));
 }
 
 #[test]
@@ -105,6 +125,7 @@ fn work_beyond_the_limit_is_stopped() {
         // Methods pay for what they read.
         format!("{{% set s = 'ab' * 500000 %}}{loops}{{{{ s.find('c') }}}}{ends}"),
         "{{ ('ab' * 50000).strip('ba' * 50000) }}".to_owned(),
+        "{{ ('{0}' * 100000).format('a' * 1000000) }}".to_owned(),
         format!("{{% set l = ['b'] * 9999 %}}{loops}{{{{ 'a'.startswith(l) }}}}{ends}"),
         format!("{{% set l = range(999) | list %}}{loops}{{{{ l | tojson | length }}}}{ends}"),
     ];
@@ -146,9 +167,10 @@ fn work_that_no_instruction_pays_for_is_paid_for_by_the_operation() {
         "n.x is eq(n.y)",
         "n.x is in([n.y])",
         "n.x | tojson | length",
+        "'{0}'.format(n.x)",
     ];
     let of_lists = uses.map(|used| (&lists, used));
-    let of_maps = ["n.x == n.y", "n.x"].map(|used| (&maps, used));
+    let of_maps = ["n.x == n.y", "n.x", "n.x | dictsort"].map(|used| (&maps, used));
     for (grown, used) in of_lists.into_iter().chain(of_maps) {
         let rendered = render(&format!("{grown}{{{{ {used} }}}}"));
         assert_eq!(rendered, Err(RenderError::Fuel), "{used}");
