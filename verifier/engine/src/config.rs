@@ -1,9 +1,10 @@
 //! What a model's metadata says about its shape.
 
 use assay_kernels::CacheShape;
-use assay_manifest::formats::gguf::{Gguf, KeyError, Value};
+use assay_manifest::formats::gguf::{Gguf, KeyError};
 
 use crate::architecture::{Architecture, Layers};
+use crate::keys::{Keys, SIZE_MAX};
 use crate::rotary::Rotary;
 
 /// Keys that are understood of every architecture. Any other could change the computation, so it is refused.
@@ -122,8 +123,8 @@ impl Config {
         let name: &str = gguf.require("general.architecture")?;
         let architecture =
             Architecture::named(name).ok_or_else(|| ConfigError::Architecture(name.to_owned()))?;
-        let keys = Keys { gguf, architecture };
-        keys.refuse_unknown()?;
+        let keys = Keys::new(gguf, architecture.name);
+        keys.refuse_unknown(|name| KNOWN_KEYS.contains(&name) || architecture.keys.contains(&name))?;
         let tokens: &[String] = gguf.require("tokenizer.ggml.tokens")?;
         let (heads, hidden) = (keys.size("attention.head_count")?, keys.size("embedding_length")?);
         let key_length = keys.optional("attention.key_length")?;
@@ -131,24 +132,25 @@ impl Config {
             return Err(ConfigError::Invalid("embedding_length is no multiple of attention.head_count"));
         }
         let (layers, head_size) = (keys.size("block_count")?, key_length.unwrap_or(hidden / heads));
-        let context_length: u32 = gguf.require(&keys.key("context_length"))?;
-        let experts = keys.experts()?;
+        let context_length: u32 = keys.require("context_length")?;
+        let experts = experts(&keys)?;
+        let scale_size = scale_size(architecture, layers, hidden, heads, head_size);
         let config = Self {
             architecture,
             context_length,
             vocab_size: tokens.len(),
             layers,
             hidden,
-            feed_forward: keys.feed_forward(experts)?,
+            feed_forward: feed_forward(&keys, experts)?,
             experts,
             heads,
             kv_heads: keys.optional("attention.head_count_kv")?.unwrap_or(heads),
             head_size,
-            attention_scale: 1.0 / (keys.scale_size(layers, hidden, heads, head_size) as f32).sqrt(),
-            rotary: Rotary::from_keys(&keys, head_size, context_length)?,
-            window: keys.window()?,
+            attention_scale: 1.0 / (scale_size as f32).sqrt(),
+            rotary: Rotary::from_keys(&keys, architecture.window_base, head_size, context_length)?,
+            window: window(&keys, architecture)?,
             embedding_scale: architecture.scaled_embedding.then(|| (hidden as f32).sqrt()),
-            rms_epsilon: gguf.require(&keys.key("attention.layer_norm_rms_epsilon"))?,
+            rms_epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
         };
         config.check(&keys)?;
         Ok(config)
@@ -197,117 +199,46 @@ impl Config {
     }
 }
 
-/// The keys of an architecture.
-pub(crate) struct Keys<'a> {
-    gguf: &'a Gguf,
-    architecture: &'static Architecture,
-}
-
-impl Keys<'_> {
-    pub fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.architecture.name)
+fn experts(keys: &Keys<'_>) -> Result<Option<Experts>, ConfigError> {
+    let count = keys.lookup::<u64>("expert_count")?.unwrap_or(0);
+    let used = keys.lookup::<u64>("expert_used_count")?.unwrap_or(0);
+    if count == 0 && used == 0 {
+        return Ok(None);
     }
-
-    pub const fn architecture(&self) -> &'static Architecture {
-        self.architecture
-    }
-
-    pub fn unsupported(&self, name: &str, value: impl ToString) -> ConfigError {
-        ConfigError::Unsupported { key: self.key(name), value: value.to_string() }
-    }
-
-    /// A size that need not be stated; if it is, it lies between 1 and [`SIZE_MAX`].
-    pub fn optional(&self, name: &str) -> Result<Option<usize>, ConfigError> {
-        let Some(stated) = self.gguf.lookup::<u64>(&self.key(name))? else { return Ok(None) };
-        match usize::try_from(stated) {
-            Ok(size) if (1..=SIZE_MAX).contains(&size) => Ok(Some(size)),
-            _ => Err(self.unsupported(name, stated)),
+    let sizes = (usize::try_from(count).ok(), usize::try_from(used).ok());
+    match sizes {
+        (Some(count), Some(used)) if (1..=EXPERTS_MAX).contains(&count) && (1..=count).contains(&used) => {
+            Ok(Some(Experts { count, used }))
         }
-    }
-
-    fn size(&self, name: &str) -> Result<usize, ConfigError> {
-        self.optional(name)?.ok_or_else(|| ConfigError::Key(KeyError::Missing { key: self.key(name) }))
-    }
-
-    /// A finite positive number, if it is stated.
-    pub fn positive(&self, name: &str) -> Result<Option<f32>, ConfigError> {
-        match self.gguf.lookup::<f32>(&self.key(name))? {
-            Some(stated) if !(stated.is_finite() && stated > 0.0) => Err(self.unsupported(name, stated)),
-            stated => Ok(stated),
-        }
-    }
-
-    /// A text, if it is stated.
-    pub fn text(&self, name: &str) -> Result<Option<&str>, ConfigError> {
-        Ok(self.gguf.lookup(&self.key(name))?)
-    }
-
-    /// Whether the file has a tensor of this name.
-    pub fn has_tensor(&self, name: &str) -> bool {
-        self.gguf.tensors.iter().any(|tensor| tensor.name == name)
-    }
-
-    fn experts(&self) -> Result<Option<Experts>, ConfigError> {
-        let count = self.gguf.lookup::<u64>(&self.key("expert_count"))?.unwrap_or(0);
-        let used = self.gguf.lookup::<u64>(&self.key("expert_used_count"))?.unwrap_or(0);
-        if count == 0 && used == 0 {
-            return Ok(None);
-        }
-        let sizes = (usize::try_from(count).ok(), usize::try_from(used).ok());
-        match sizes {
-            (Some(count), Some(used))
-                if (1..=EXPERTS_MAX).contains(&count) && (1..=count).contains(&used) =>
-            {
-                Ok(Some(Experts { count, used }))
-            }
-            _ => Err(self.unsupported("expert_used_count", format_args!("{used} of {count}"))),
-        }
-    }
-
-    fn feed_forward(&self, experts: Option<Experts>) -> Result<usize, ConfigError> {
-        match (experts, self.optional("expert_feed_forward_length")?) {
-            (Some(_), Some(size)) => Ok(size),
-            _ => self.size("feed_forward_length"),
-        }
-    }
-
-    /// The size by whose root scores are divided: that of a head, but for one model.
-    fn scale_size(&self, layers: usize, hidden: usize, heads: usize, head_size: usize) -> usize {
-        let is_27b = self.architecture.name == "gemma3" && layers == GEMMA3_27B_LAYERS;
-        if is_27b { hidden / heads } else { head_size }
-    }
-
-    fn window(&self) -> Result<Option<Window>, ConfigError> {
-        let Some(layers) = self.architecture.window else { return Ok(None) };
-        let stated = self.gguf.lookup::<u64>(&self.key("attention.sliding_window"))?.unwrap_or(0);
-        match usize::try_from(stated) {
-            Ok(0) => Ok(None),
-            Ok(positions) if positions <= SIZE_MAX => Ok(Some(Window { positions, layers })),
-            _ => Err(self.unsupported("attention.sliding_window", stated)),
-        }
-    }
-
-    fn refuse_unknown(&self) -> Result<(), ConfigError> {
-        let prefix = self.key("");
-        let known = |name: &str| KNOWN_KEYS.contains(&name) || self.architecture.keys.contains(&name);
-        let mut stated =
-            self.gguf.metadata.iter().filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?, value)));
-        match stated.find(|(name, _)| !known(name)) {
-            Some((name, value)) => Err(self.unsupported(name, describe(value))),
-            None => Ok(()),
-        }
+        _ => Err(keys.unsupported("expert_used_count", format_args!("{used} of {count}"))),
     }
 }
 
-/// Largest size that a dimension may state: beyond any model, and small enough that products of two fit.
-const SIZE_MAX: usize = 1 << 30;
+fn feed_forward(keys: &Keys<'_>, experts: Option<Experts>) -> Result<usize, ConfigError> {
+    match (experts, keys.optional("expert_feed_forward_length")?) {
+        (Some(_), Some(size)) => Ok(size),
+        _ => keys.size("feed_forward_length"),
+    }
+}
 
-fn describe(value: &Value) -> String {
-    match value {
-        Value::U32(number) => number.to_string(),
-        Value::F32(number) => number.to_string(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::String(text) => format!("{:?}", text.chars().take(64).collect::<String>()),
-        other => format!("({})", other.type_name()),
+/// The size by whose root scores are divided: that of a head, but for one model.
+fn scale_size(
+    architecture: &Architecture,
+    layers: usize,
+    hidden: usize,
+    heads: usize,
+    head_size: usize,
+) -> usize {
+    let is_27b = architecture.name == "gemma3" && layers == GEMMA3_27B_LAYERS;
+    if is_27b { hidden / heads } else { head_size }
+}
+
+fn window(keys: &Keys<'_>, architecture: &Architecture) -> Result<Option<Window>, ConfigError> {
+    let Some(layers) = architecture.window else { return Ok(None) };
+    let stated = keys.lookup::<u64>("attention.sliding_window")?.unwrap_or(0);
+    match usize::try_from(stated) {
+        Ok(0) => Ok(None),
+        Ok(positions) if positions <= SIZE_MAX => Ok(Some(Window { positions, layers })),
+        _ => Err(keys.unsupported("attention.sliding_window", stated)),
     }
 }

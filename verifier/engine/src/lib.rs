@@ -16,12 +16,15 @@ pub mod text;
 pub mod sampler;
 pub mod engine;
 pub mod observer;
+pub mod embedding;
 pub mod inspect;
 pub mod synthetic;
 mod batch;
 mod finish;
 mod forward;
+mod keys;
 mod load;
+mod tensors;
 mod walk;
 
 pub use architecture::Architecture;

@@ -1,15 +1,13 @@
 //! Reading a GGUF file: exactly the expected tensors, of supported types, in the right shapes, finite.
 
-use std::collections::HashMap;
 use std::io::{self, BufReader};
-
 use std::num::NonZeroUsize;
 
 use assay_kernels::pool::PoolError;
-use assay_kernels::{Cpu, Matrix, PackError, Pool, ReadError, WeightType};
+use assay_kernels::{Cpu, PackError, Pool};
 use assay_manifest::SpecId;
 use assay_manifest::formats::DType;
-use assay_manifest::formats::gguf::{Gguf, GgufError, TensorInfo};
+use assay_manifest::formats::gguf::{Gguf, GgufError};
 
 use crate::architecture::Stored;
 use crate::config::{Config, ConfigError, Experts};
@@ -17,6 +15,7 @@ use crate::model::{FeedForward, Gated, Layer, Projection, Weights};
 use crate::rotary::{self, Stretch};
 use crate::source::{SourceReader, WeightSource};
 use crate::spec;
+use crate::tensors::Tensors;
 use crate::text::{Text, TextError};
 
 /// Limits of this machine; they decide whether a model is loaded, never what it computes.
@@ -120,53 +119,16 @@ pub(crate) fn load(
 ) -> Result<LoadedModel, LoadError> {
     let gguf = Gguf::parse(BufReader::new(SourceReader::new(source)), source.size_bytes())?;
     let config = Config::from_gguf(&gguf)?;
-    let total = gguf.tensors.iter().map(|tensor| tensor.nbytes).sum();
-    if total > options.tensor_bytes_max {
-        return Err(LoadError::TooLarge { found: total, max: options.tensor_bytes_max });
-    }
     let text = Text::from_gguf(&gguf)?;
     let definitions = spec::definitions(&config, &gguf);
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let pool = Pool::new(threads, Cpu::detect())?;
-    let tensors = gguf.tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-    let mut tensors = Tensors { pool: &pool, source, tensors, progress, done: 0, total };
+    let mut tensors = Tensors::new(&pool, source, gguf.tensors, options, progress)?;
     let weights = tensors.weights(&config)?;
-    if let Some(name) = tensors.tensors.into_keys().min() {
-        return Err(LoadError::UnexpectedTensor(name));
-    }
+    tensors.finish()?;
     // Every tensor was of a supported type, so every definition has a name.
     let spec_id = spec::spec_id(&definitions.unwrap_or_default());
     Ok(LoadedModel { config, text, weights, spec_id })
-}
-
-/// How the kernels call a type of matrices, if there is a kernel for it.
-pub(crate) const fn weight_type(dtype: DType) -> Option<WeightType> {
-    Some(match dtype {
-        DType::F32 => WeightType::F32,
-        DType::F16 => WeightType::F16,
-        DType::BF16 => WeightType::BF16,
-        DType::Q8_0 => WeightType::Q8_0,
-        DType::Q4_0 => WeightType::Q4_0,
-        DType::Q4_1 => WeightType::Q4_1,
-        DType::Q5_0 => WeightType::Q5_0,
-        DType::Q5_1 => WeightType::Q5_1,
-        DType::Q2_K => WeightType::Q2_K,
-        DType::Q3_K => WeightType::Q3_K,
-        DType::Q4_K => WeightType::Q4_K,
-        DType::Q5_K => WeightType::Q5_K,
-        DType::Q6_K => WeightType::Q6_K,
-        _ => return None,
-    })
-}
-
-/// The tensors that have not been taken yet.
-struct Tensors<'a> {
-    pool: &'a Pool,
-    source: &'a dyn WeightSource,
-    tensors: HashMap<String, TensorInfo>,
-    progress: &'a mut dyn FnMut(u64, u64),
-    done: u64,
-    total: u64,
 }
 
 impl Tensors<'_> {
@@ -178,7 +140,7 @@ impl Tensors<'_> {
             embedding: self.matrix("token_embd.weight", config.vocab_size, config.hidden)?,
             layers: self.layers(config)?,
             output_norm: self.vector("output_norm.weight", config.hidden)?,
-            output: match self.tensors.contains_key(output) {
+            output: match self.has(output) {
                 true => Some(self.matrix(output, config.vocab_size, config.hidden)?),
                 false => None,
             },
@@ -193,7 +155,7 @@ impl Tensors<'_> {
         let Stretch::Factors(used) = config.rotary.scaling else { return Ok(Vec::new()) };
         let mut factors = Vec::new();
         for name in [rotary::FACTORS, rotary::FACTORS_SHORT, rotary::FACTORS_LONG] {
-            if !self.tensors.contains_key(name) {
+            if !self.has(name) {
                 continue;
             }
             let found = self.vector(name, config.rotary.rotated / 2)?;
@@ -309,81 +271,5 @@ impl Tensors<'_> {
         let matrices = gates.into_iter().zip(ups).zip(downs);
         let experts = matrices.map(|((gate, up), down)| Gated { gate, up, down }).collect();
         Ok(FeedForward::Experts { router, experts })
-    }
-
-    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix, LoadError> {
-        let matrices = self.matrices(name, None, &[(1, rows)], cols)?;
-        matrices.into_iter().next().ok_or_else(|| LoadError::MissingTensor(name.to_owned()))
-    }
-
-    /// The matrices whose rows a tensor holds one after the other: `(count, rows)` of each kind. A tensor of
-    /// `outer` matrices has a dimension for them.
-    fn matrices(
-        &mut self,
-        name: &str,
-        outer: Option<usize>,
-        parts: &[(usize, usize)],
-        cols: usize,
-    ) -> Result<Vec<Matrix>, LoadError> {
-        let rows: usize = parts.iter().map(|(count, rows)| count * rows).sum();
-        let tensor = match outer {
-            None => self.take(name, &[rows, cols])?,
-            Some(outer) => self.take(name, &[outer, rows / outer, cols])?,
-        };
-        let type_error = || LoadError::Type { tensor: name.to_owned(), dtype: tensor.dtype };
-        let weight_type = weight_type(tensor.dtype).ok_or_else(type_error)?;
-        let row_bytes = weight_type.row_bytes(cols).unwrap_or(usize::MAX) as u64;
-        let mut offset = tensor.offset;
-        let mut matrices = Vec::new();
-        for rows in parts.iter().flat_map(|(count, rows)| std::iter::repeat_n(*rows, *count)) {
-            let read = |range: std::ops::Range<usize>, out: &mut [u8]| {
-                self.source.read_at(offset + range.start as u64 * row_bytes, out)
-            };
-            let matrix = Matrix::read(self.pool, weight_type, rows, cols, &read);
-            matrices.push(matrix.map_err(|error| match error {
-                ReadError::Source(cause) => LoadError::Source { tensor: name.to_owned(), cause },
-                ReadError::Pack(cause) => LoadError::Weights { tensor: name.to_owned(), cause },
-            })?);
-            offset += rows as u64 * row_bytes;
-        }
-        self.count(&tensor);
-        Ok(matrices)
-    }
-
-    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
-        let tensor = self.take(name, &[len])?;
-        if tensor.dtype != DType::F32 {
-            return Err(LoadError::Type { tensor: name.to_owned(), dtype: tensor.dtype });
-        }
-        // The parser checked that the data lies within the file.
-        let mut bytes = vec![0; len * size_of::<f32>()];
-        self.source
-            .read_at(tensor.offset, &mut bytes)
-            .map_err(|cause| LoadError::Source { tensor: name.to_owned(), cause })?;
-        self.count(&tensor);
-        let values: Vec<f32> = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        match values.iter().all(|value| value.is_finite()) {
-            true => Ok(values),
-            false => {
-                let cause = PackError::NotFinite { row: 0 };
-                Err(LoadError::Weights { tensor: name.to_owned(), cause })
-            }
-        }
-    }
-
-    /// Takes a tensor that must have this shape.
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<TensorInfo, LoadError> {
-        let missing = || LoadError::MissingTensor(name.to_owned());
-        let tensor = self.tensors.remove(name).ok_or_else(missing)?;
-        let found = tensor.shape();
-        if !found.iter().copied().eq(shape.iter().map(|dim| *dim as u64)) {
-            return Err(LoadError::Shape { tensor: tensor.name, found, expected: shape.to_vec() });
-        }
-        Ok(tensor)
-    }
-
-    fn count(&mut self, tensor: &TensorInfo) {
-        self.done += tensor.nbytes;
-        (self.progress)(self.done, self.total);
     }
 }

@@ -2,7 +2,8 @@
 
 use assay_kernels::reference::{Pairing, Rope, Scaling, Yarn};
 
-use crate::config::{ConfigError, Keys};
+use crate::config::ConfigError;
+use crate::keys::Keys;
 
 /// Base of the frequencies where the metadata states none.
 const BASE_DEFAULT: f32 = 10_000.0;
@@ -59,6 +60,7 @@ impl Stretch {
 impl Rotary {
     pub(crate) fn from_keys(
         keys: &Keys<'_>,
+        window_base: Option<f32>,
         head_size: usize,
         context_length: u32,
     ) -> Result<Self, ConfigError> {
@@ -74,7 +76,7 @@ impl Rotary {
         };
         Ok(Self {
             base: keys.positive("rope.freq_base")?.unwrap_or(BASE_DEFAULT),
-            window_base: match keys.architecture().window_base {
+            window_base: match window_base {
                 Some(base) => Some(keys.positive("rope.freq_base_swa")?.unwrap_or(base)),
                 None => None,
             },

@@ -8,7 +8,7 @@ use assay_manifest::{SpecId, TaggedHash};
 
 use crate::architecture::Activation;
 use crate::config::Config;
-use crate::load::weight_type;
+use crate::tensors::weight_type;
 use crate::text;
 
 /// Definitions of every model, by their headings in `docs/NUMERICS.md`.

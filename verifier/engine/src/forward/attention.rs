@@ -1,57 +1,13 @@
 //! The attention of a layer.
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use assay_kernels::reference::Rope;
 use assay_kernels::{Cpu, Head, PAGE_POSITIONS, Product, QUERIES_MAX, matmul};
 
+use super::chunks::{Chunk, Chunks, layer_heads};
 use super::scratch::{Angles, Scratch};
 use super::{Forward, Part, Row};
 use crate::config::Config;
 use crate::model::{Layer, Projection, Weights};
-
-/// Up to [`QUERIES_MAX`] queries of one sequence that share a key-value head.
-struct Chunk {
-    part: usize,
-    kv_head: usize,
-    /// Which of those queries: of the part's first row all that share the head, then of the second, …
-    queries: Range<usize>,
-}
-
-/// How queries are cut into chunks.
-struct Chunks {
-    all: Vec<Chunk>,
-    /// The first chunk of each part, and chunks of one of its heads.
-    parts: Vec<(usize, usize)>,
-    /// Query heads that share a key-value head.
-    sharing: usize,
-}
-
-impl Chunks {
-    fn new(config: &Config, parts: &[Part<'_>]) -> Self {
-        let sharing = config.heads / config.kv_heads;
-        let mut chunks = Self { all: Vec::new(), parts: Vec::new(), sharing };
-        for (part, of) in parts.iter().enumerate() {
-            let queries = of.tokens.len() * sharing;
-            chunks.parts.push((chunks.all.len(), queries.div_ceil(QUERIES_MAX)));
-            for kv_head in 0..config.kv_heads {
-                chunks.all.extend((0..queries).step_by(QUERIES_MAX).map(|first| {
-                    let queries = first..queries.min(first + QUERIES_MAX);
-                    Chunk { part, kv_head, queries }
-                }));
-            }
-        }
-        chunks
-    }
-
-    /// Where a head of a row stands: its chunk, and its place there.
-    fn place(&self, row: Row, head: usize) -> (usize, usize) {
-        let (first, per_head) = self.parts[row.part];
-        let query = row.index * self.sharing + head % self.sharing;
-        (first + head / self.sharing * per_head + query / QUERIES_MAX, query % QUERIES_MAX)
-    }
-}
 
 /// What turns results of a projection into queries or keys.
 #[derive(Clone, Copy)]
@@ -104,7 +60,8 @@ impl Forward<'_> {
             ],
         );
         self.store(index, layer, parts, rows);
-        let chunks = Chunks::new(config, parts);
+        let lengths = parts.iter().map(|part| part.tokens.len());
+        let chunks = Chunks::new(config.heads, config.kv_heads, lengths);
         self.attend(index, layer, parts, rows, &chunks);
         self.merge(layer, rows, &chunks);
         self.add_update(layer.attention_after_norm.as_deref(), false);
@@ -121,14 +78,7 @@ impl Forward<'_> {
         let mut tasks = Vec::new();
         for (part, of) in parts.iter_mut().enumerate() {
             let pages = of.first / PAGE_POSITIONS..(of.first + of.tokens.len()).div_ceil(PAGE_POSITIONS);
-            let mut heads: Vec<Vec<_>> = (0..config.kv_heads).map(|_| Vec::new()).collect();
-            for page in &mut of.pages[pages] {
-                // Pages are shared when they are full, and written before.
-                let Some(page) = Arc::get_mut(page) else {
-                    unreachable!("a page that is written is not shared")
-                };
-                heads.iter_mut().zip(page.layer_mut(index)).for_each(|(head, of_page)| head.push(of_page));
-            }
+            let heads = layer_heads(&mut of.pages[pages], index, config.kv_heads);
             tasks.extend(heads.into_iter().enumerate().map(|(head, pages)| (part, head, pages)));
         }
         self.pool.for_each(&mut tasks, ops, |_, (part, head, pages)| {
@@ -146,10 +96,10 @@ impl Forward<'_> {
     /// Attention of every row over the positions that it sees.
     fn attend(&mut self, index: usize, layer: &Layer, parts: &[Part<'_>], rows: &[Row], chunks: &Chunks) {
         let config = self.model.config();
-        let (size, sharing) = (config.head_size, chunks.sharing);
+        let (size, sharing) = (config.head_size, chunks.sharing());
         let (width, chunk_width) = (config.heads * size, QUERIES_MAX * size);
         let mut attended = std::mem::take(&mut self.scratch.attended);
-        attended.resize(chunks.all.len() * chunk_width, 0.0);
+        attended.resize(chunks.all().len() * chunk_width, 0.0);
         let heads = self.heads(index, &layer.query, Some(0), layer);
         let from = &self.scratch.queries;
         // The first row of each part.
@@ -158,7 +108,7 @@ impl Forward<'_> {
         let positions = rows.iter().map(|row| row.position - config.first_seen(index, row.position) + 1);
         let ops = 2 * chunk_width * positions.sum::<usize>() / rows.len().max(1);
         self.pool.for_each_row(&mut attended, chunk_width, ops, |chunk, out| {
-            let Chunk { part, kv_head, queries } = &chunks.all[chunk];
+            let Chunk { part, kv_head, queries } = &chunks.all()[chunk];
             let count = queries.len() * size;
             let mut finished = vec![0.0; count];
             let mut spans = Vec::with_capacity(QUERIES_MAX);
@@ -182,7 +132,7 @@ impl Forward<'_> {
         let Scratch { attended, heads, update, .. } = &mut *self.scratch;
         heads.fill(self.pool, self.rows, &[output], |row, out| {
             for (head, out) in out.chunks_exact_mut(size).enumerate() {
-                let (chunk, place) = chunks.place(rows[row], head);
+                let (chunk, place) = chunks.place((rows[row].part, rows[row].index), head);
                 out.copy_from_slice(&attended[(chunk * QUERIES_MAX + place) * size..][..size]);
             }
         });

@@ -4,6 +4,7 @@
 //! which a position is computed, and the size of the chunk, change nothing.
 
 mod attention;
+mod chunks;
 mod feed_forward;
 mod scratch;
 
@@ -13,8 +14,9 @@ use assay_kernels::{MemoryError, PAGE_POSITIONS, Page, Pool, Product, matmul};
 use assay_manifest::Digest32;
 use assay_protocol::trace::layers_root;
 
-pub(crate) use self::scratch::{HEAD_ROWS, Scratch};
-use self::scratch::{RowState, all_finite, hash_floats};
+pub(crate) use self::chunks::{Chunk, Chunks, layer_heads};
+use self::scratch::RowState;
+pub(crate) use self::scratch::{HEAD_ROWS, Scratch, all_finite, hash_floats};
 use crate::model::Model;
 
 /// What a pass takes of one sequence.

@@ -96,12 +96,12 @@ impl Scratch {
 }
 
 /// Whether no value is NaN or infinite.
-pub(super) fn all_finite(values: &[f32]) -> bool {
+pub(crate) fn all_finite(values: &[f32]) -> bool {
     values.iter().fold(true, |finite, value| finite & value.is_finite())
 }
 
 /// BLAKE3 of the values' little-endian bytes.
-pub(super) fn hash_floats(values: &[f32]) -> Digest32 {
+pub(crate) fn hash_floats(values: &[f32]) -> Digest32 {
     /// Values that are turned into bytes at once: large enough for BLAKE3 to use every lane.
     const CHUNK: usize = 4_096;
     let mut hasher = blake3::Hasher::new();

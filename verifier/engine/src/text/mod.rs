@@ -33,6 +33,7 @@ use self::family::{BOS_KEY, EOS_KEY, Family, Ids, UNKNOWN_KEY};
 use self::special::{Piece, Specials};
 use self::template::{ChatTemplate, RENDERED_BYTES_MAX};
 use self::tokenizer::Tokenizer;
+pub(crate) use self::vocab::TOKENS_MAX;
 use self::vocab::{Kind, Vocab};
 
 /// Tokens that templates name by variable.
@@ -137,6 +138,24 @@ impl Text {
     /// When the text takes too many steps to split.
     pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, RenderError> {
         self.tokenizer.encode(self.user_defined.split(text))
+    }
+
+    /// The tokens of a text as encoders read it: in it nothing is a control token; the tokens with which raw prompts
+    /// begin and end stand around it.
+    ///
+    /// # Errors
+    /// When the text is too long, or takes too many steps to split.
+    pub fn encode_sentence(&self, text: &str) -> Result<Vec<u32>, RenderError> {
+        if text.len() > RENDERED_BYTES_MAX {
+            return Err(RenderError::TooLong { limit: RENDERED_BYTES_MAX });
+        }
+        let plain = self.encode_plain(text)?;
+        Ok(self.bos.into_iter().chain(plain).chain(self.eos).collect())
+    }
+
+    /// The token with which raw prompts end.
+    pub(crate) const fn last_token(&self) -> Option<u32> {
+        self.eos
     }
 
     /// The text of tokens. Control tokens read as nothing; bytes that are not UTF-8 as U+FFFD.

@@ -9,7 +9,7 @@ use super::ends::is_end_text;
 use super::family::Family;
 
 /// Most tokens; the largest vocabularies have about 260,000.
-const TOKENS_MAX: usize = 1 << 20;
+pub(crate) const TOKENS_MAX: usize = 1 << 20;
 /// Longest token; real ones stay under 300 bytes.
 const TOKEN_BYTES_MAX: usize = 1024;
 

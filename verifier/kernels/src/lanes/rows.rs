@@ -2,7 +2,7 @@
 
 use super::isa::Isa;
 use crate::activation::{GROUP_ROWS, GroupBlock};
-use crate::reference::{self, BLOCK, HALF, LANES, Pairing, tree_sum};
+use crate::reference::{self, BLOCK, HALF, LANES, LENGTH_MIN, Pairing, SEGMENT, tree_sum};
 
 /// See [`reference::quantise_block`]; also sums each block's integers, whole and by halves.
 #[inline(always)]
@@ -35,6 +35,14 @@ fn sum(quants: &[i8]) -> i32 {
 #[inline(always)]
 pub(crate) fn rms_norm<I: Isa>(_: I, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     assert!(weight.len() == x.len() && out.len() == x.len(), "rows of {}", x.len());
+    let scale = 1.0 / (sum_of_squares(x) / x.len() as f32 + epsilon).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = (x * scale) * weight;
+    }
+}
+
+#[inline(always)]
+fn sum_of_squares(x: &[f32]) -> f32 {
     let (chunks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [0.0f32; LANES];
     for chunk in chunks {
@@ -45,9 +53,86 @@ pub(crate) fn rms_norm<I: Isa>(_: I, x: &[f32], weight: &[f32], epsilon: f32, ou
     for (lane, value) in lanes.iter_mut().zip(rest) {
         *lane = value.mul_add(*value, *lane);
     }
-    let scale = 1.0 / (tree_sum(lanes) / x.len() as f32 + epsilon).sqrt();
-    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-        *out = (x * scale) * weight;
+    tree_sum(lanes)
+}
+
+#[inline(always)]
+fn sum_of_values(x: &[f32]) -> f32 {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [0.0f32; LANES];
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value;
+    }
+    tree_sum(lanes)
+}
+
+/// See [`reference::layer_norm`].
+#[inline(always)]
+pub(crate) fn layer_norm<I: Isa>(
+    _: I,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    epsilon: f32,
+    out: &mut [f32],
+) {
+    let fits = weight.len() == x.len() && bias.len() == x.len() && out.len() == x.len();
+    assert!(fits, "rows of {}", x.len());
+    let count = x.len() as f32;
+    let mean = sum_of_values(x) / count;
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = x - mean;
+    }
+    let scale = 1.0 / (sum_of_squares(out) / count + epsilon).sqrt();
+    for ((out, weight), bias) in out.iter_mut().zip(weight).zip(bias) {
+        *out = (*out * scale).mul_add(*weight, *bias);
+    }
+}
+
+/// See [`reference::l2_norm`].
+#[inline(always)]
+pub(crate) fn l2_norm<I: Isa>(_: I, x: &mut [f32]) {
+    let length = sum_of_squares(x).sqrt();
+    let length = if length < LENGTH_MIN { LENGTH_MIN } else { length };
+    for x in x {
+        *x /= length;
+    }
+}
+
+/// See [`reference::gelu`].
+#[inline(always)]
+pub(crate) fn gelu<I: Isa>(_: I, x: &mut [f32]) {
+    for x in x {
+        *x = reference::gelu(*x);
+    }
+}
+
+/// See [`reference::mean_rows`].
+#[inline(always)]
+pub(crate) fn mean_rows<I: Isa>(_: I, rows: &[f32], out: &mut [f32]) {
+    let width = out.len();
+    assert!(width > 0 && !rows.is_empty() && rows.len().is_multiple_of(width), "rows of {width}");
+    out.fill(0.0);
+    let mut sums = vec![0.0; width];
+    for rows in rows.chunks(SEGMENT * width) {
+        sums.fill(0.0);
+        for row in rows.chunks_exact(width) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += value;
+            }
+        }
+        for (total, sum) in out.iter_mut().zip(&sums) {
+            *total += sum;
+        }
+    }
+    let count = (rows.len() / width) as f32;
+    for out in out {
+        *out /= count;
     }
 }
 

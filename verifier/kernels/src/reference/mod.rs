@@ -9,7 +9,9 @@ mod attention;
 mod blocks;
 mod dot;
 mod exp;
+mod gelu;
 mod norm;
+mod pooling;
 mod rope;
 mod route;
 
@@ -18,7 +20,10 @@ pub use attention::attention;
 pub use blocks::{Block, HALF, read_blocks};
 pub use dot::{ActivationBlock, dot, row_values};
 pub use exp::{exp, geglu, gelu_tanh, silu, swiglu};
-pub use norm::rms_norm;
+pub use gelu::{erf, gelu};
+pub(crate) use norm::LENGTH_MIN;
+pub use norm::{l2_norm, layer_norm, rms_norm};
+pub use pooling::mean_rows;
 pub use rope::{Pairing, Rope, Scaling, Yarn, rotate};
 pub use route::route;
 

@@ -37,6 +37,52 @@ fn kernels_over_rows_equal_the_reference() {
 }
 
 #[test]
+fn normalisations_equal_the_reference() {
+    for len in [1, 2, 15, 16, 17, 31, 33, 100, 384] {
+        let mut random = Random(len as u64);
+        let (weight, bias) = (random.floats(len), random.floats(len));
+        let moderate: Vec<f32> = random.floats(len).iter().map(|x| x.clamp(-8.0, 8.0)).collect();
+        for x in [moderate, random.floats(len), vec![0.0; len], vec![3.7; len], vec![f32::NAN; len]] {
+            let (mut layer, mut length) = (vec![0.0; len], x.clone());
+            reference::layer_norm(&x, &weight, &bias, 1e-12, &mut layer);
+            reference::l2_norm(&mut length);
+            for cpu in Cpu::available() {
+                let (mut out, mut normed) = (vec![0.0; len], x.clone());
+                cpu.layer_norm(&x, &weight, &bias, 1e-12, &mut out);
+                assert_same(&out, &layer, &format!("layer norm of {len}, {}", cpu.name()));
+                cpu.l2_norm(&mut normed);
+                assert_same(&normed, &length, &format!("l2 norm of {len}, {}", cpu.name()));
+            }
+        }
+    }
+}
+
+#[test]
+fn gelu_equals_the_reference_over_its_whole_range() {
+    let values: Vec<f32> = (0..=u32::MAX).step_by(4_099).map(f32::from_bits).collect();
+    let expected: Vec<f32> = values.iter().map(|x| reference::gelu(*x)).collect();
+    for cpu in Cpu::available() {
+        let mut out = values.clone();
+        cpu.gelu(&mut out);
+        assert_same(&out, &expected, cpu.name());
+    }
+}
+
+#[test]
+fn means_of_rows_equal_the_reference() {
+    for (rows, width) in [(1, 1), (2, 5), (3, 16), (17, 33), (255, 40), (256, 40), (257, 40), (700, 8)] {
+        let values = Random((rows * width) as u64).floats(rows * width);
+        let mut expected = vec![0.0; width];
+        reference::mean_rows(&values.chunks_exact(width).collect::<Vec<_>>(), &mut expected);
+        for cpu in Cpu::available() {
+            let mut out = vec![f32::NAN; width];
+            cpu.mean_rows(&values, &mut out);
+            assert_same(&out, &expected, &format!("{rows} rows of {width}, {}", cpu.name()));
+        }
+    }
+}
+
+#[test]
 fn the_exponential_equals_the_reference_over_its_whole_range() {
     // SwiGLU with an `up` of one shows the exponential; every 4,099th bit pattern, NaNs included.
     let gates: Vec<f32> = (0..=u32::MAX).step_by(4_099).map(f32::from_bits).collect();
