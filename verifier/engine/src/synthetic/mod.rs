@@ -9,6 +9,7 @@ use std::io::Write;
 use assay_kernels::WeightType;
 use assay_manifest::formats::gguf::{self, GgufError};
 
+mod bert;
 mod blocks;
 mod metadata;
 mod random;
@@ -19,6 +20,7 @@ mod vocabulary;
 #[cfg(test)]
 mod tests;
 
+pub use bert::{SyntheticBert, SyntheticBertError, TransformersFiles};
 pub use rope::RopeScaling;
 pub use tensors::{Mix, Tensor};
 pub use vocabulary::Vocabulary;

@@ -25,6 +25,11 @@ impl File {
         Ok(Self { metadata: content.metadata, tensors, architecture })
     }
 
+    /// All tensors, by name.
+    pub fn into_tensors(self) -> HashMap<String, Tensor> {
+        self.tensors
+    }
+
     /// A tensor that must be there: matrices `[results, inputs]`, experts `[experts, results, inputs]`.
     pub fn tensor(&self, name: &str) -> &Tensor {
         self.optional(name).unwrap_or_else(|| panic!("tensor {name} is missing"))

@@ -3,6 +3,7 @@
 //! The engine defines its results to the bit; these tests show that the definition is the model that the file's
 //! author meant. Every slip of a list of plausible ones exceeds the bound that the engine keeps.
 
+mod encoder;
 mod file;
 mod graph;
 mod measure;
@@ -10,6 +11,7 @@ mod rope;
 mod slip;
 
 mod demo;
+mod encoders;
 mod slips;
 mod variants;
 mod weights;

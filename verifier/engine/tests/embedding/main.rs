@@ -1,0 +1,7 @@
+//! Encoders as their users see them, on synthetic models.
+
+mod equality;
+mod files;
+mod frozen;
+mod support;
+mod texts;
