@@ -35,6 +35,9 @@ const TEXTS: [&str; 12] = [
     "antidisestablishmentarianism pneumonoultramicroscopicsilicovolcanoconiosis",
 ];
 
+/// Tokens and embedding of a text.
+type Expected = (Vec<u32>, Tensor);
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("usage: embed_oracle FOLDER [MODEL.gguf…]")?;
@@ -91,8 +94,7 @@ fn tensors(weights: &[u8]) -> Result<HashMap<String, Tensor>, Box<dyn Error>> {
     Ok(renamed.collect())
 }
 
-/// Tokens and embeddings of the texts.
-fn expected(oracle: &encoder::Encoder, tokenizer: &[u8]) -> Result<Vec<(Vec<u32>, Tensor)>, Box<dyn Error>> {
+fn expected(oracle: &encoder::Encoder, tokenizer: &[u8]) -> Result<Vec<Expected>, Box<dyn Error>> {
     let mut tokenizer = Tokenizer::from_bytes(tokenizer).map_err(|error| error.to_string())?;
     tokenizer.with_padding(None).with_truncation(None).map_err(|error| error.to_string())?;
     let mut expected = Vec::new();
@@ -108,7 +110,7 @@ fn compare(
     engine: &Engine,
     name: &str,
     encoder: &Arc<Encoder>,
-    expected: &[(Vec<u32>, Tensor)],
+    expected: &[Expected],
 ) -> Result<(), Box<dyn Error>> {
     let embeddings = engine.encode(encoder, &TEXTS, TooLong::Refuse)?;
     let mut worst = 0f64;

@@ -5,7 +5,7 @@ const ERF_MAX: f32 = 4.0;
 /// erf(z) / z as a quotient of polynomials in z², fitted for the least absolute error of erf on |z| ≤ 4 (1.6e-9
 /// before rounding); lowest first, as the constant of the denominator is 1.
 const NUMERATOR: [f32; 7] = [
-    1.128_379_2,
+    std::f32::consts::FRAC_2_SQRT_PI,
     1.847_103_1e-1,
     5.433_258_8e-2,
     3.839_526_8e-3,
