@@ -88,7 +88,8 @@ impl EncoderConfig {
     pub fn from_gguf(gguf: &Gguf) -> Result<Self, ConfigError> {
         let name: &str = gguf.require("general.architecture")?;
         if name != ARCHITECTURE {
-            let (key, value) = ("general.architecture".to_owned(), format!("{name:?}, of an encoder,"));
+            let (key, value) =
+                ("general.architecture".to_owned(), format!("{name:?} (encoders: {ARCHITECTURE:?})"));
             return Err(ConfigError::Unsupported { key, value });
         }
         let keys = Keys::new(gguf, ARCHITECTURE);

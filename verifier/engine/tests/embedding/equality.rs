@@ -1,9 +1,12 @@
 //! One text, one embedding: whatever the instruction set, the threads, the other texts and the kind of file.
 
+use std::collections::BTreeMap;
+
 use assay_engine::LoadOptions;
 use assay_engine::embedding::{Encoder, Pooling, TooLong};
-use assay_engine::synthetic::SyntheticBert;
+use assay_engine::synthetic::{SyntheticBert, TransformersFiles};
 use assay_kernels::{Cpu, WeightType};
+use assay_manifest::formats::safetensors::{self, Safetensors, TensorData, TensorInfo};
 
 use crate::support::{TEXTS, encode, encoder, pool};
 
@@ -48,6 +51,39 @@ fn transformers_files_and_gguf_give_the_same_embeddings() {
             assert_eq!(encode(&theirs, &TEXTS), encode(&ours, &TEXTS), "{weight_type:?}");
         }
     }
+}
+
+#[test]
+fn names_of_older_checkpoints_and_heads_of_the_training_change_nothing() {
+    let files = SyntheticBert::default().transformers().unwrap();
+    let header = Safetensors::parse(files.weights.as_slice(), files.weights.len() as u64).unwrap();
+    let name = |name: &str| {
+        let name =
+            name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+        format!("bert.{name}")
+    };
+    let mut renamed: Vec<(String, TensorInfo)> =
+        header.tensors.iter().map(|tensor| (name(&tensor.name), tensor.clone())).collect();
+    for unused in ["bert.pooler.dense.weight", "cls.predictions.bias", "bert.embeddings.position_ids"] {
+        renamed.push((unused.to_owned(), header.tensors[0].clone()));
+    }
+    let data = |tensor: &TensorInfo| &files.weights[tensor.offset as usize..][..tensor.nbytes as usize];
+    let tensors: Vec<TensorData<'_>> = renamed
+        .iter()
+        .map(|(name, tensor)| TensorData {
+            name,
+            dtype: tensor.dtype,
+            shape: &tensor.shape,
+            data: data(tensor),
+        })
+        .collect();
+    let mut weights = Vec::new();
+    safetensors::write(&mut weights, &BTreeMap::new(), &tensors).unwrap();
+    let older = TransformersFiles { weights, ..files.clone() };
+    let load = |files: &TransformersFiles| {
+        Encoder::from_transformers(&files.borrowed(), &LoadOptions::default(), &mut |_, _| ()).unwrap()
+    };
+    assert_eq!(encode(&load(&older), &TEXTS), encode(&load(&files), &TEXTS));
 }
 
 #[test]

@@ -59,8 +59,6 @@ impl Transformers<'_> {
     /// When a file is not of its format, or describes what is not implemented.
     pub fn header(&self) -> Result<Gguf, EncoderError> {
         let settings = settings::Settings::parse(self.config, self.pooling)?;
-        let mut metadata = settings.metadata();
-        metadata.extend(tokenizer::metadata(self.tokenizer, settings.vocab_size)?);
         let reader = BufReader::new(SourceReader::new(self.weights));
         let header = Safetensors::parse(reader, self.weights.size_bytes())?;
         let (mut tensors, mut names) = (Vec::new(), BTreeSet::new());
@@ -71,6 +69,10 @@ impl Transformers<'_> {
             }
             tensors.push(tensor);
         }
+        let mut metadata = settings.metadata();
+        // The vocabulary gets as large as the settings say, so the weights must agree first.
+        settings.check_rows(&tensors)?;
+        metadata.extend(tokenizer::metadata(self.tokenizer, settings.vocab_size)?);
         Ok(Gguf {
             version: GGUF_VERSION,
             metadata,
@@ -98,7 +100,12 @@ fn renamed(tensor: safetensors::TensorInfo) -> TensorInfo {
 }
 
 fn gguf_name(name: &str) -> Option<String> {
-    let (part, kind) = name.rsplit_once('.').filter(|(_, kind)| matches!(*kind, "weight" | "bias"))?;
+    let (part, kind) = name.rsplit_once('.')?;
+    let kind = match kind {
+        "weight" | "gamma" => "weight",
+        "bias" | "beta" => "bias",
+        _ => return None,
+    };
     let find = |names: &[(&str, &'static str)], part: &str| {
         names.iter().find(|(theirs, _)| *theirs == part).map(|(_, ours)| *ours)
     };

@@ -1,6 +1,6 @@
 //! `config.json` of a BERT model, and `1_Pooling/config.json` of sentence-transformers.
 
-use assay_manifest::formats::gguf::{Metadata, Value};
+use assay_manifest::formats::gguf::{Metadata, TensorInfo, Value};
 use serde::Deserialize;
 
 use crate::embedding::{EncoderError, Pooling};
@@ -52,6 +52,19 @@ impl Settings {
         config.check()?;
         let pooling = pooling.map_or(Ok(Pooling::Mean), parse_pooling)?;
         Ok(Self { vocab_size: config.vocab_size, pooling, config })
+    }
+
+    /// Refuses another number of tokens than the embedding has rows.
+    pub fn check_rows(&self, tensors: &[TensorInfo]) -> Result<(), EncoderError> {
+        let embedding = tensors.iter().find(|tensor| tensor.name == "token_embd.weight");
+        match embedding.map(|tensor| tensor.dims.last().copied().unwrap_or(0)) {
+            Some(rows) if rows != u64::from(self.vocab_size) => Err(EncoderError::Unsupported {
+                file: CONFIG,
+                what: "a vocab_size other than the rows of the embedding",
+                found: format!("{} and {rows}", self.vocab_size),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The keys that llama.cpp's converter writes (`BertModel` of `convert_hf_to_gguf.py`).
