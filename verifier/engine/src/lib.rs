@@ -2,7 +2,7 @@
 //!
 //! A [`Model`] is loaded once from a [`WeightSource`]; an [`Engine`] executes requests with it and verifies
 //! claimed answers. Results follow `docs/NUMERICS.md` to the bit, whatever the CPU, the number of threads
-//! and the size of the chunks in which a prompt is read.
+//! and the size of the chunks in which a prompt is read. [`embedding`] does the same for encoders of sentences.
 
 #![forbid(unsafe_code)]
 
