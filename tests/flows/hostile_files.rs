@@ -152,7 +152,7 @@ fn unsuitable() -> Vec<Case> {
             changed(|metadata, _| metadata.retain(|key, _| !key.starts_with("tokenizer."))),
             &["tokenizer.ggml.tokens", "missing"],
         ),
-        case("another tokenizer", with("tokenizer.ggml.model", text("bert")), &["bert", "gpt2"]),
+        case("another tokenizer", with("tokenizer.ggml.model", text("t5")), &["t5", "gpt2"]),
         case("a merge of nothing", with("tokenizer.ggml.merges", strings(&["t h", "x"])), &["merge 1"]),
         case("a merge twice", with("tokenizer.ggml.merges", strings(&["t h", "t h"])), &["merge 1"]),
         case("a template that is none", template("{% if %}"), &["chat template"]),
