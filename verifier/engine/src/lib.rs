@@ -17,6 +17,7 @@ pub mod sampler;
 pub mod engine;
 pub mod observer;
 pub mod inspect;
+mod cost;
 pub mod synthetic;
 mod batch;
 mod finish;
