@@ -1,28 +1,18 @@
 //! Whole model files, loaded as a provider loads them.
 
-use assay_engine::synthetic::{Head, Synthetic};
+use assay_engine::synthetic::Synthetic;
 use assay_engine::{LoadOptions, Model};
 use assay_kernels::WeightType;
 use assay_protocol::request::Prompt;
 
 use crate::memory::in_proportion;
 
-/// A model of each type of weights, as small as the engine takes them.
+/// A model of each type of weights and of each architecture, with one layer.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let types = [WeightType::Q4_0, WeightType::Q8_0, WeightType::F16];
-    types
-        .into_iter()
-        .map(|weight_type| {
-            let head = if weight_type == WeightType::Q4_0 { Head::Own } else { Head::Tied };
-            let shape =
-                Synthetic { hidden: 32, layers: 1, heads: 1, kv_heads: 1, feed_forward: 32, ..small() };
-            Synthetic { weight_type, head, ..shape }.gguf().expect("a small model")
-        })
-        .collect()
-}
-
-fn small() -> Synthetic {
-    Synthetic { context_length: 64, ..Synthetic::default() }
+    let small = |synthetic: Synthetic| Synthetic { context_length: 64, layers: 1, ..synthetic };
+    let types = WeightType::ALL.into_iter().map(Synthetic::of);
+    let variants = Synthetic::variants().into_iter().map(|(_, variant)| variant);
+    types.chain(variants).map(|synthetic| small(synthetic).gguf().expect("a small model")).collect()
 }
 
 /// A file is refused with a message, or it is a model of which a prompt can be made.

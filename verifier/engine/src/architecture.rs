@@ -1,7 +1,7 @@
 //! The architectures, as a table of what differs between them.
 //!
 //! All are decoders of one shape: embedding; layers of attention and feed-forward, each behind a norm and added to
-//! the residual; a last norm and an output head. [`forward`](crate::forward) is that graph; a row here says
+//! the residual; a last norm and an output head. `forward` is that graph; a row here says
 //! what a model of the architecture has on top. `docs/NUMERICS.md` defines the parts.
 
 use assay_kernels::reference::Pairing;

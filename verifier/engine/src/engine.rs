@@ -320,6 +320,7 @@ impl Engine {
             prompt,
             claimed: claimed.map(<[u32]>::to_vec),
             positions_max,
+            logprobs: observer.wants_logprobs(),
         });
         let (feed, sender) = Feed::new();
         let jobs = self.jobs.as_ref().ok_or(ExecuteError::Lost)?;
@@ -346,7 +347,10 @@ fn follow(feed: &Feed, observer: &mut dyn Observer) -> Result<Walked, ExecuteErr
     loop {
         let flow = match feed.next() {
             Event::Positions(done, total) => observer.positions(done, total),
-            Event::Token(token) => observer.token(token),
+            Event::Token(token) => {
+                token.logprobs.iter().for_each(|logprobs| observer.logprobs(logprobs));
+                observer.token(token.id)
+            }
             Event::End(end) => return end,
         };
         if flow.is_break() {

@@ -220,9 +220,10 @@ impl Tensors<'_> {
         let name = |part: &str| format!("blk.{index}.{part}.weight");
         let Config { hidden, head_size, architecture, .. } = *config;
         let queries = config.heads * head_size;
+        let attention_norm = self.vector(&name("attn_norm"), hidden)?;
         let [query, key, value] = self.attention_input(index, config)?;
         Ok(Layer {
-            attention_norm: self.vector(&name("attn_norm"), hidden)?,
+            attention_norm,
             query,
             key,
             value,

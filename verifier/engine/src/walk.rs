@@ -15,7 +15,7 @@ use crate::engine::Failure;
 use crate::finish::FinishRule;
 use crate::forward::{State, logits_hash};
 use crate::model::Model;
-use crate::sampler;
+use crate::sampler::{self, Logprobs};
 
 /// What is to be computed.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub(crate) struct Task {
     pub claimed: Option<Vec<u32>>,
     /// Positions of the longest sequence that can come about.
     pub positions_max: usize,
+    /// Of how many of the likeliest tokens logarithms of probabilities are wanted, if any are.
+    pub logprobs: Option<usize>,
 }
 
 /// Why a walk ended.
@@ -53,20 +55,28 @@ pub(crate) struct Walked {
 }
 
 /// What follows from the logits of a position.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Choice {
     /// Hash of the logits; none when one is not finite.
     hash: Option<Digest32>,
     token: Result<u32, FailCode>,
+    logprobs: Option<Logprobs>,
 }
 
 /// What a position brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     /// Nothing: a position within the prompt.
     Read,
     /// The next token of the answer.
-    Token(u32),
+    Token(Token),
+}
+
+/// A token of an answer, as its reader hears of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Token {
+    pub id: u32,
+    pub logprobs: Option<Logprobs>,
 }
 
 pub(crate) struct Walk {
@@ -150,10 +160,12 @@ impl Walk {
 
     /// What follows from the logits of a position; tokens before it are taken to be right.
     pub fn choose(&self, position: usize, logits: &[f32]) -> Choice {
-        let Task { request, seed, .. } = &self.task;
+        let Task { request, seed, logprobs, .. } = &self.task;
         let history = self.tokens(0..position + 1);
         let token = sampler::choose(logits, &request.sampler, seed, index_u32(position + 1), history);
-        Choice { hash: logits_hash(logits), token: token.map_err(|error| error.fail_code()) }
+        let token = token.map_err(|error| error.fail_code());
+        let logprobs = token.ok().zip(*logprobs).map(|(token, top)| sampler::logprobs(logits, token, top));
+        Choice { hash: logits_hash(logits), token, logprobs }
     }
 
     /// Visits the next position: traces it, and takes the token that follows.
@@ -165,11 +177,11 @@ impl Walk {
         };
         let Some(hash) = choice.hash else { return Err(self.failed(FailCode::NotFinite)) };
         self.push(Some(root), Some(hash));
-        let token = choice.token.map_err(|code| self.failed(code))?;
+        let id = choice.token.map_err(|code| self.failed(code))?;
         let index = self.sequence.len() - self.n_in;
         match &self.task.claimed {
-            Some(claimed) if claimed.get(index) != Some(&token) => Err(End::Mismatch { right_token: token }),
-            _ => Ok(Step::Token(token)),
+            Some(claimed) if claimed.get(index) != Some(&id) => Err(End::Mismatch { right_token: id }),
+            _ => Ok(Step::Token(Token { id, logprobs: choice.logprobs })),
         }
     }
 

@@ -17,17 +17,33 @@ pub(crate) struct GroupBlock {
     /// `[row][element]`.
     pub quants: [[i8; BLOCK]; GROUP_ROWS],
     pub scales: [f32; GROUP_ROWS],
-    /// Sums of the integers of the whole block and of its halves, by which back ends with unsigned weights
-    /// correct their dots.
-    pub sums: [[i32; GROUP_ROWS]; 3],
-    /// These sums times the scale, which minima multiply.
+    /// Where dots begin, so that what is taken off every weight is taken off once; see [`START`].
+    pub starts: [[i32; GROUP_ROWS]; START.len()],
+    /// Sums of the integers of the whole block and of its halves, times the scale; minima multiply them.
     pub offsets: [[f32; GROUP_ROWS]; 3],
+}
+
+/// What each of [`GroupBlock::starts`] is for: a part of the block (0 the whole, 1 and 2 its halves), whose sum is
+/// multiplied by what is taken off every weight. Kept, and not multiplied out where it is needed: there it would be
+/// a twelfth of the work.
+pub(crate) const START: [(usize, i32); 7] = [(0, 128), (0, 8), (0, 16), (1, 32), (2, 32), (1, 4), (2, 4)];
+
+/// Which of the starts a part of a block has, for weights of which `less` is taken off.
+pub(crate) const fn start(part: usize, less: i32) -> usize {
+    let mut index = 0;
+    while index < START.len() {
+        if START[index].0 == part && START[index].1 == less {
+            return index;
+        }
+        index += 1;
+    }
+    panic!("a type of weights has no start")
 }
 
 const ZERO: GroupBlock = GroupBlock {
     quants: [[0; BLOCK]; GROUP_ROWS],
     scales: [0.0; GROUP_ROWS],
-    sums: [[0; GROUP_ROWS]; 3],
+    starts: [[0; GROUP_ROWS]; START.len()],
     offsets: [[0.0; GROUP_ROWS]; 3],
 };
 

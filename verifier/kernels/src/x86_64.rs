@@ -48,6 +48,7 @@ macro_rules! intrinsics {
 
 impl Isa for Avx512 {
     const ROWS: usize = 8;
+    const WIDE_IS_SIGNED: bool = false;
     type Floats = __m512;
     type Ints = __m512i;
     type Bytes = __m512i;
@@ -90,12 +91,12 @@ impl Isa for Avx512 {
             _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(quad(x)));
         fn dot_wide(self, sum: __m512i, weights: __m512i, x: &[i8; 4]) -> __m512i =
             _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(quad(x)));
-        fn wide_start(self, sum_of_x: i32) -> __m512i = _mm512_set1_epi32(-128 * sum_of_x);
     }
 }
 
 impl Isa for Avx2 {
     const ROWS: usize = 4;
+    const WIDE_IS_SIGNED: bool = true;
     type Floats = [__m256; 2];
     type Ints = [__m256i; 2];
     type Bytes = [__m256i; 2];
@@ -195,7 +196,6 @@ impl Isa for Avx2 {
                 _mm256_add_epi32(sum[1], _mm256_madd_epi16(high, ones)),
             ]
         };
-        fn wide_start(self, _sum_of_x: i32) -> [__m256i; 2] = [_mm256_setzero_si256(); 2];
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::ExecuteError;
-use crate::walk::Walked;
+use crate::walk::{Token, Walked};
 
 /// News of a job.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(crate) enum Event {
     /// Known positions that have been computed, and how many there are.
     Positions(usize, usize),
     /// The next token of the answer.
-    Token(u32),
+    Token(Token),
     /// The end; nothing comes after it.
     End(Result<Walked, ExecuteError>),
 }
@@ -32,7 +32,7 @@ struct Shared {
 /// Bounded: no more tokens than the job asks for, and only the last count of positions.
 #[derive(Default)]
 struct State {
-    tokens: VecDeque<u32>,
+    tokens: VecDeque<Token>,
     positions: Option<(usize, usize)>,
     end: Option<Result<Walked, ExecuteError>>,
     stopped: bool,
@@ -80,7 +80,7 @@ impl Sender {
         self.0.news.notify_one();
     }
 
-    pub fn token(&self, token: u32) {
+    pub fn token(&self, token: Token) {
         self.0.lock().tokens.push_back(token);
         self.0.news.notify_one();
     }
@@ -110,26 +110,30 @@ impl Shared {
 mod tests {
     use super::*;
 
+    fn token(id: u32) -> Token {
+        Token { id, logprobs: None }
+    }
+
     #[test]
     fn tokens_come_in_order_and_before_the_end() {
         let (feed, sender) = Feed::new();
         sender.positions(1, 2);
         sender.positions(2, 2);
-        sender.token(7);
-        sender.token(8);
+        sender.token(token(7));
+        sender.token(token(8));
         sender.end(Err(ExecuteError::Stopped));
         assert!(matches!(feed.next(), Event::Positions(2, 2)));
-        assert!(matches!(feed.next(), Event::Token(7)));
-        assert!(matches!(feed.next(), Event::Token(8)));
+        assert!(matches!(feed.next(), Event::Token(Token { id: 7, .. })));
+        assert!(matches!(feed.next(), Event::Token(Token { id: 8, .. })));
         assert!(matches!(feed.next(), Event::End(Err(ExecuteError::Stopped))));
     }
 
     #[test]
     fn a_job_that_vanishes_is_lost_and_not_waited_for() {
         let (feed, sender) = Feed::new();
-        sender.token(7);
+        sender.token(token(7));
         drop(sender);
-        assert!(matches!(feed.next(), Event::Token(7)));
+        assert!(matches!(feed.next(), Event::Token(Token { id: 7, .. })));
         assert!(matches!(feed.next(), Event::End(Err(ExecuteError::Lost))));
     }
 

@@ -227,8 +227,9 @@ impl Sequence {
         let end = match walk.visit(state, choice) {
             Ok(Step::Read) => None,
             Ok(Step::Token(token)) => {
+                let id = token.id;
                 self.job.sender.token(token);
-                walk.take(token)
+                walk.take(id)
             }
             Err(end) => Some(end),
         };

@@ -4,10 +4,13 @@
 //! from a hash of seed and position. It is written down in `docs/NUMERICS.md`, "Sampling".
 
 mod logits;
+mod logprobs;
 mod weights;
 
 #[cfg(test)]
 mod tests;
+
+pub use logprobs::{Logprobs, logprobs};
 
 use assay_manifest::{Digest32, TaggedHash};
 use assay_protocol::commitment::FailCode;

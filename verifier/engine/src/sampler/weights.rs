@@ -7,7 +7,7 @@ use assay_protocol::request::Sampler;
 
 /// Weight of the likeliest token. With 2²⁰ tokens the total stays below 2⁶⁰, and what is a trillion times
 /// less likely than the likeliest has no weight.
-const WEIGHT_ONE: f64 = (1u64 << 40) as f64;
+pub(super) const WEIGHT_ONE: f64 = (1u64 << 40) as f64;
 /// Shares (`top_p`, `min_p`) are multiples of 2⁻³².
 const SHARE_BITS: u32 = 32;
 /// How many of the likeliest tokens `top_p` looks at first; mostly they suffice.
@@ -68,7 +68,7 @@ impl Candidates {
 }
 
 /// `⌊e^x · 2⁴⁰⌋` for x ≤ 0, with the definition's own exponential.
-fn weight(x: f32) -> u64 {
+pub(super) fn weight(x: f32) -> u64 {
     (f64::from(exp(x)) * WEIGHT_ONE) as u64
 }
 

@@ -3,6 +3,7 @@
 mod support;
 
 mod equality;
+mod batch;
 mod rules;
 mod cheats;
 mod failures;

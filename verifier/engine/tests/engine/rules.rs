@@ -162,7 +162,9 @@ fn an_observer_hears_every_token_and_can_end_the_execution() {
     let (result, notes) = run(usize::MAX);
     let execution = result.unwrap();
     assert_eq!(notes.tokens, execution.tokens);
-    assert_eq!(notes.positions, [(3, 4), (4, 4)]);
+    // Who listens slowly hears the last count only.
+    assert_eq!(notes.positions.last(), Some(&(4, 4)));
+    assert!(notes.positions.is_sorted(), "{:?}", notes.positions);
     let (result, notes) = run(2);
     assert!(matches!(result, Err(ExecuteError::Stopped)));
     assert_eq!(notes.tokens, execution.tokens[..2]);

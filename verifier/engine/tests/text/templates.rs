@@ -145,7 +145,7 @@ fn shown(text: &Text, tokens: &[u32], controls: &[&str]) -> String {
     let mut decoder = text.decoder();
     for token in tokens {
         // The vocabulary has no token for a space, and so spells its sign in bytes.
-        shown.push_str(&decoder.push(&text, *token).replace('\u{2581}', " "));
+        shown.push_str(&decoder.push(text, *token).replace('\u{2581}', " "));
         shown.push_str(controls.get(*token as usize).copied().unwrap_or_default());
     }
     shown

@@ -9,6 +9,8 @@ use crate::reference::LANES;
 pub(crate) trait Isa: Copy {
     /// Rows of activations that share a pass over weights: as many as the registers hold sums of.
     const ROWS: usize;
+    /// What [`Isa::dot_wide`] multiplies: weights less 128, or weights as they are stored.
+    const WIDE_IS_SIGNED: bool;
 
     /// Sixteen `f32`.
     type Floats: Copy;
@@ -50,11 +52,9 @@ pub(crate) trait Isa: Copy {
     fn join(self, low: Self::Bytes, high: Self::Bytes, by: u32) -> Self::Bytes;
     /// Adds to each lane the dot product of its unsigned quad, no byte above 127, with the signed `x`.
     fn dot(self, sum: Self::Ints, weights: Self::Bytes, x: &[i8; 4]) -> Self::Ints;
-    /// The same with weights of all eight bits; magnitudes of `x` are at most 127. The lane gets the dot with
-    /// each weight less 128, by way of a `sum` that begins at [`Isa::wide_start`].
+    /// The same with weights of all eight bits, and magnitudes of `x` of at most 127. Where
+    /// [`Isa::WIDE_IS_SIGNED`], 128 is taken off each weight.
     fn dot_wide(self, sum: Self::Ints, weights: Self::Bytes, x: &[i8; 4]) -> Self::Ints;
-    /// Where a sum of [`Isa::dot_wide`] begins; `sum_of_x` is that of all its `x`.
-    fn wide_start(self, sum_of_x: i32) -> Self::Ints;
 }
 
 /// Without intrinsics.
@@ -73,6 +73,7 @@ macro_rules! lanewise {
 
 impl Isa for Portable {
     const ROWS: usize = 4;
+    const WIDE_IS_SIGNED: bool = false;
     type Floats = [f32; LANES];
     type Ints = [i32; LANES];
     type Bytes = [[u8; 4]; LANES];
@@ -181,10 +182,5 @@ impl Isa for Portable {
     #[inline(always)]
     fn dot_wide(self, sum: Self::Ints, weights: Self::Bytes, x: &[i8; 4]) -> Self::Ints {
         self.dot(sum, weights, x)
-    }
-
-    #[inline(always)]
-    fn wide_start(self, sum_of_x: i32) -> Self::Ints {
-        [-128 * sum_of_x; LANES]
     }
 }

@@ -1,7 +1,7 @@
 //! Kernels over one row of activations.
 
 use super::isa::Isa;
-use crate::activation::{GROUP_ROWS, GroupBlock};
+use crate::activation::{GROUP_ROWS, GroupBlock, START};
 use crate::reference::{self, BLOCK, HALF, LANES, Pairing, tree_sum};
 
 /// See [`reference::quantise_block`]; also sums each block's integers, whole and by halves.
@@ -15,9 +15,11 @@ pub(crate) fn quantise<I: Isa>(_: I, values: &[f32], row: usize, blocks: &mut [G
         let (first, second) = quants.split_at(HALF);
         let halves = [sum(first), sum(second)];
         let sums = [halves[0] + halves[1], halves[0], halves[1]];
-        for part in 0..3 {
-            block.sums[part][row] = sums[part];
-            block.offsets[part][row] = scale * sums[part] as f32;
+        for (starts, (part, less)) in block.starts.iter_mut().zip(START) {
+            starts[row] = -less * sums[part];
+        }
+        for (offsets, sum) in block.offsets.iter_mut().zip(sums) {
+            offsets[row] = scale * sum as f32;
         }
     }
 }

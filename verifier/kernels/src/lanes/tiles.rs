@@ -3,7 +3,7 @@
 //! Loops and functions only: a closure would not be compiled for the instruction set of its caller.
 
 use super::isa::Isa;
-use crate::activation::{GROUP_ROWS, Group, GroupBlock};
+use crate::activation::{self, GROUP_ROWS, Group, GroupBlock};
 use crate::matmul::TileColumns;
 use crate::matrix::{FACTORS, Lanes, Matrix, Packed, PackedIntegers, Quads};
 use crate::planes;
@@ -164,6 +164,12 @@ struct Scales<I: Isa> {
 impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
     const INTEGERS: Integers = WeightType::ALL[TYPE].integers().unwrap();
     const LINES: usize = planes::lines(Self::INTEGERS.bits);
+    /// Where the dots of the groups begin, for types of which something is taken off.
+    const STARTS: [usize; 2] = match Self::INTEGERS {
+        Integers { less: 0, .. } => [0; 2],
+        Integers { less, group: BLOCK, .. } => [activation::start(0, less); 2],
+        Integers { less, .. } => [activation::start(1, less), activation::start(2, less)],
+    };
 
     #[inline(always)]
     fn new(packed: &'a PackedIntegers, tile: usize, cols: usize) -> Self {
@@ -254,7 +260,9 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
         for half in 0..BLOCK / group {
             // The sums of whole blocks stand before those of their halves.
             let part = if group == BLOCK { 0 } else { 1 + half };
-            let mut dot = Self::start(isa, x.sums[part][row]);
+            let taken_off = Self::INTEGERS.less == 0 || Self::INTEGERS.bits == 8 && I::WIDE_IS_SIGNED;
+            let mut dot =
+                if taken_off { isa.splat_int(0) } else { isa.splat_int(x.starts[Self::STARTS[half]][row]) };
             for quad in half * group / 4..(half + 1) * group / 4 {
                 dot = if Self::INTEGERS.bits == 8 {
                     isa.dot_wide(dot, quads[quad], &quants[quad])
@@ -268,16 +276,6 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
             }
         }
         sum
-    }
-
-    /// Where a dot begins, so that what is taken off every weight is taken off once.
-    #[inline(always)]
-    fn start<I: Isa>(isa: I, sum_of_x: i32) -> I::Ints {
-        match Self::INTEGERS.less {
-            0 => isa.splat_int(0),
-            128 => isa.wide_start(sum_of_x),
-            less => isa.splat_int(-less * sum_of_x),
-        }
     }
 }
 

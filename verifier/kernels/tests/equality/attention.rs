@@ -135,7 +135,7 @@ fn numbers_beyond_binary16_become_infinite_and_are_seen() {
     let mut positions = moderate(Positions::new(&mut random, 20, 16));
     positions.values[7][3] = 70_000.0;
     let queries = queries(&mut random, 1, 16);
-    check(&positions, &queries, &[0..20], "a value of 70,000");
+    check(&positions, &queries, std::slice::from_ref(&(0..20)), "a value of 70,000");
     assert!(!positions.expected(&queries, &(0..20), 0.25)[3].is_finite());
 }
 
