@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::workload::Rounds;
-use crate::cli::table::fields;
+use crate::cli::table::{count, fields};
 
 /// Memory that is allowed beside weights, keys and values.
 const OTHER_BYTES_MAX: f64 = 200e6;
@@ -113,15 +113,19 @@ impl Report {
             (
                 "machine",
                 format!(
-                    "{} threads, {} kernels, chunks of {}",
-                    self.threads, self.kernels, self.prefill_chunk
+                    "{}, {} kernels, chunks of {}",
+                    count(self.threads, "thread"),
+                    self.kernels,
+                    self.prefill_chunk
                 ),
             ),
             (
                 "tokens",
                 format!(
-                    "{} of the prompt, {} of the answer, {} rounds",
-                    self.prompt, self.generate, self.rounds
+                    "{} of the prompt, {} of the answer, {}",
+                    self.prompt,
+                    self.generate,
+                    count(self.rounds as usize, "round")
                 ),
             ),
             ("prefill", format!("{:10.1} tokens/s", self.prefill_tps)),
@@ -158,7 +162,7 @@ impl Rest {
             ("memory", format!("{:10.1} GB/s", self.stream_gbps)),
             ("first token", format!("{:10.1} ms", self.first_token_ms)),
             ("load", format!("{:10.1} ms, reading the file {:.1} ms", self.load_ms, self.file_read_ms)),
-            ("peak", format!("{peak}, bound {}", megabytes(self.memory_bound_bytes))),
+            ("peak", format!("{peak:>13}, bound {}", megabytes(self.memory_bound_bytes))),
         ]
     }
 }
@@ -168,5 +172,5 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 fn megabytes(bytes: u64) -> String {
-    format!("{:10.1} MB", bytes as f64 / 1e6)
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
