@@ -43,7 +43,7 @@ kills:
 # The measured claims: import, engine, weights of calls, transfers, proofs of the log, the ledger's stores
 bench:
     cargo run --release -p assay-store --example import_speed
-    cargo run --release -p assay-engine --example speed -- verifier/trainer/model/demo-q8_0.gguf 64 128
+    cargo run --release -- bench --model verifier/trainer/model/demo-q8_0.gguf --prompt 64 --generate 128
     cargo run --release -p assay-runtime --example weights
     cargo run --release -p assay-node --example transfers
     cargo run --release -p assay-runtime --example log_proofs

@@ -29,3 +29,4 @@ mod rulings;
 mod refusals;
 mod disk;
 mod damage;
+mod traces;

@@ -5,9 +5,10 @@
     cargo build --release
     tests/peers/llama_cpp.py target/release/assay MODEL.gguf [--threads 2] [--rounds 5]
 
-Both read the same number of prompt tokens and then generate one by one, `--rounds` times in turn; medians are
-printed, with the ratio assay / llama.cpp. llama.cpp samples nothing (its logits are computed and left alone);
-assay chooses tokens and keeps its trace, which it always does.
+Both read a prompt of the same length and then generate one by one, `--rounds` times in turn; medians are printed,
+with the ratio assay / llama.cpp. llama.cpp samples nothing (its logits are computed and left alone); assay chooses
+tokens and keeps its trace, which it always does. Each turn of assay is a process of its own, which warms up once
+before it measures once.
 """
 import argparse
 import json
@@ -46,7 +47,7 @@ class Peer:
 
 def ours(binary, path, threads, prompt, generate):
     command = [binary, "bench", "--model", path, "--threads", str(threads)]
-    command += ["--prompt", str(prompt), "--generate", str(generate), "--quick", "--json"]
+    command += ["--prompt", str(prompt), "--generate", str(generate), "--rounds", "1", "--quick", "--json"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return found["prefill_tps"], found["decode_tps"]
 

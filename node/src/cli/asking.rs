@@ -72,6 +72,12 @@ pub struct Asking {
     /// Choose among the K most likely tokens; 0 for all.
     #[arg(long, value_name = "K", default_value_t = 0)]
     pub top_k: u32,
+    /// Choose among the fewest tokens that together have this probability; 1 for all.
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = parse_share)]
+    pub top_p: f32,
+    /// Leave out tokens less likely than this share of the likeliest; 0 for none.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = parse_share)]
+    pub min_p: f32,
     /// Text that ends the answer; may be given several times.
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
@@ -89,7 +95,13 @@ impl Asking {
 
     /// How tokens are chosen.
     pub fn sampler(&self) -> Sampler {
-        Sampler { temperature: F32::new(self.temperature), top_k: self.top_k, ..Sampler::greedy() }
+        Sampler {
+            temperature: F32::new(self.temperature),
+            top_k: self.top_k,
+            top_p: F32::new(self.top_p),
+            min_p: F32::new(self.min_p),
+            ..Sampler::greedy()
+        }
     }
 
     /// The sampler's seed, if one was named.
@@ -120,6 +132,11 @@ fn parse_seed(text: &str) -> Result<Digest32, String> {
 fn parse_temperature(text: &str) -> Result<f32, String> {
     let parsed = text.parse().ok().filter(|value: &f32| value.is_finite() && *value >= 0.0);
     parsed.ok_or_else(|| format!("{text:?} is not a number from 0 up"))
+}
+
+fn parse_share(text: &str) -> Result<f32, String> {
+    let parsed = text.parse().ok().filter(|value: &f32| (0.0..=1.0).contains(value));
+    parsed.ok_or_else(|| format!("{text:?} is not a number from 0 to 1"))
 }
 
 #[cfg(test)]
@@ -156,6 +173,9 @@ mod tests {
         assert!(parse("--temperature NaN").is_err());
         assert!(parse("--temperature=-1").is_err());
         assert!(parse("--max-tokens 0").is_err());
+        assert!(parse("--top-p 1.5").is_err() && parse("--min-p NaN").is_err());
+        let sampler = parse("--top-p 0.5 --min-p 0.25").unwrap().sampler();
+        assert_eq!((sampler.top_p.get(), sampler.min_p.get()), (0.5, 0.25));
     }
 
     #[derive(Parser)]

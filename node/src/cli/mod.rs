@@ -1,7 +1,7 @@
 //! The command line: one file a command.
 //!
-//! Commands speak to a node over JSON-RPC and sign locally; only `node`, `demo` and `run` compute
-//! anything themselves. Results go to standard output, progress and errors to standard error.
+//! Commands speak to a node over JSON-RPC and sign locally; only `node`, `demo`, `run`, `bench`
+//! and `trace` compute anything themselves. Results go to standard output, progress and errors to standard error.
 
 mod failure;
 mod output;
@@ -9,6 +9,8 @@ mod secrets;
 mod context;
 mod progress;
 mod table;
+mod machine;
+mod gguf_file;
 mod asking;
 mod artifact;
 mod key;
@@ -21,6 +23,8 @@ mod provider;
 mod job;
 mod receipt;
 mod run;
+mod bench;
+mod trace;
 mod demo;
 #[cfg(test)]
 mod testing;
@@ -74,6 +78,11 @@ enum Command {
     Receipt(receipt::ReceiptCommand),
     /// Run a model on this machine, without any network.
     Run(run::Run),
+    /// Measure how fast this machine runs a model, and against what it could.
+    Bench(bench::Bench),
+    /// Look into executions: recompute, open and compare traces.
+    #[command(subcommand)]
+    Trace(trace::TraceCommand),
     /// Look at the chain.
     #[command(subcommand)]
     Chain(chain::ChainCommand),
@@ -94,6 +103,8 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Job(command) => command.run(&context).await,
         Command::Receipt(command) => command.run(&context).await,
         Command::Run(command) => command.run(&context).await,
+        Command::Bench(command) => command.run(&context).await,
+        Command::Trace(command) => command.run(&context).await,
         Command::Chain(command) => command.run(&context).await,
     };
     match done {

@@ -18,6 +18,7 @@ pub mod engine;
 pub mod observer;
 pub mod embedding;
 pub mod inspect;
+mod cost;
 pub mod synthetic;
 mod batch;
 mod finish;

@@ -53,6 +53,22 @@ impl Cpu {
         sets
     }
 
+    /// The set that has this [`short_name`](Self::short_name); none where this CPU lacks it.
+    pub fn named(short_name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|set| set.short_name() == short_name)
+    }
+
+    /// What users call it.
+    pub const fn short_name(self) -> &'static str {
+        match self.0 {
+            Level::Portable => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+        }
+    }
+
     /// A name for logs.
     pub const fn name(self) -> &'static str {
         match self.0 {
@@ -104,3 +120,17 @@ macro_rules! dispatched {
     };
 }
 pub(crate) use dispatched;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_is_found_by_its_name() {
+        for set in Cpu::available() {
+            assert_eq!(Cpu::named(set.short_name()), Some(set));
+        }
+        assert_eq!(Cpu::named("scalar"), Some(Cpu::portable()));
+        assert_eq!(Cpu::named("mmx"), None);
+    }
+}

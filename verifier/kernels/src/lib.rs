@@ -23,6 +23,7 @@ mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 mod matmul;
+pub mod stream;
 
 pub use activation::Activations;
 pub use cache::{CacheShape, Head, PAGE_POSITIONS, Page, QUERIES_MAX};

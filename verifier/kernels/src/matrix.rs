@@ -187,6 +187,11 @@ impl Matrix {
         self.cols
     }
 
+    /// Bytes of its rows as a file holds them; packed they are as many, but for what fills up the last tile.
+    pub fn size_bytes(&self) -> usize {
+        self.weight_type.row_bytes(self.cols).unwrap_or(0) * self.rows
+    }
+
     /// Tiles of sixteen rows, the last perhaps not full.
     pub(crate) const fn tiles(&self) -> usize {
         self.rows.div_ceil(LANES)

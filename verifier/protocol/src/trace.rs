@@ -36,8 +36,11 @@ impl PositionState {
 
 /// The RFC 9162 root over the BLAKE3 hashes of the little-endian f32 residual after each layer.
 pub fn layers_root(layer_hashes: &[Digest32]) -> Digest32 {
-    let leaves: Vec<_> = layer_hashes.iter().map(|hash| merkle::leaf_hash(hash.as_bytes())).collect();
-    merkle::root(&leaves)
+    merkle::root(&layer_leaves(layer_hashes))
+}
+
+fn layer_leaves(layer_hashes: &[Digest32]) -> Vec<Digest32> {
+    layer_hashes.iter().map(|hash| merkle::leaf_hash(hash.as_bytes())).collect()
 }
 
 /// One position of a trace, with the proof that it is there; anybody can check it against the root.
@@ -60,6 +63,38 @@ impl OpenedPosition {
             return Err(ProofError::OutOfRange);
         }
         self.proof.verify(&merkle::leaf_hash(&self.state.leaf_bytes()), trace_root)
+    }
+}
+
+/// The residual's hash after one layer of a position, with the proof that it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenedLayer {
+    /// BLAKE3 of the little-endian f32 residual after the layer.
+    pub hash: Digest32,
+    /// Its place among the layers of the position.
+    pub proof: InclusionProof,
+}
+
+impl OpenedLayer {
+    /// Opens a layer of a position, counted from 0.
+    ///
+    /// # Errors
+    /// When there is no such layer.
+    pub fn of(layer_hashes: &[Digest32], layer: u32) -> Result<Self, ProofError> {
+        let index = usize::try_from(layer).map_err(|_| ProofError::OutOfRange)?;
+        let hash = *layer_hashes.get(index).ok_or(ProofError::OutOfRange)?;
+        let proof = InclusionProof::of(&layer_leaves(layer_hashes), u64::from(layer))?;
+        Ok(Self { hash, proof })
+    }
+
+    /// Checks that the layer is one of this position.
+    ///
+    /// # Errors
+    /// When the proof does not show it.
+    pub fn verify(&self, state: &PositionState) -> Result<(), ProofError> {
+        let root = state.layers_root.ok_or(ProofError::OutOfRange)?;
+        self.proof.verify(&merkle::leaf_hash(self.hash.as_bytes()), &root)
     }
 }
 
@@ -158,6 +193,20 @@ mod tests {
             assert_eq!(moved.verify(&trace.root()), Err(ProofError::OutOfRange));
         }
         assert_eq!(trace.open(state(11)), Err(ProofError::OutOfRange));
+    }
+
+    #[test]
+    fn a_layer_opens_against_its_position_and_nothing_else_does() {
+        let hashes: Vec<_> = (0..5).map(|byte| Digest32::from_bytes([byte; 32])).collect();
+        let position = PositionState { layers_root: Some(layers_root(&hashes)), ..state(0) };
+        for layer in 0..5 {
+            let opened = OpenedLayer::of(&hashes, layer).unwrap();
+            opened.verify(&position).unwrap();
+            assert_eq!(opened.verify(&state(0)), Err(ProofError::RootMismatch));
+            let last = PositionState { layers_root: None, ..position };
+            assert_eq!(opened.verify(&last), Err(ProofError::OutOfRange));
+        }
+        assert_eq!(OpenedLayer::of(&hashes, 5), Err(ProofError::OutOfRange));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use assay_runtime::executor::{ChainError, StoreFault};
+use tokio::task::JoinError;
 
 use super::{Exit, Failure};
 use crate::consensus::ConsensusError;
@@ -115,6 +116,20 @@ impl From<DataDirError> for Failure {
                 Self::usage(error).hint(ANOTHER_DIRECTORY)
             }
         }
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        Self::new(Exit::Internal, format!("running a model: a thread died: {error}"))
+            .hint("this is a bug of assay; what it printed before says where")
+    }
+}
+
+impl From<assay_engine::StartError> for Failure {
+    fn from(error: assay_engine::StartError) -> Self {
+        Self::new(Exit::Internal, error)
+            .hint("ask for fewer --threads, or raise the system's limit on processes")
     }
 }
 

@@ -47,7 +47,10 @@ fn says_receipt(bytes: &[u8]) -> bool {
 /// # Errors
 /// [`Failure`] when it cannot be read or is too large.
 pub fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |cause: String| Failure::usage(format!("reading {}: {cause}", path.display()));
+    let failed = |cause: String| {
+        Failure::usage(format!("reading {}: {cause}", path.display()))
+            .hint("name a file that is there, and yours to read")
+    };
     let file = File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut bytes = Vec::new();
     let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);

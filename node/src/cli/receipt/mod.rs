@@ -15,6 +15,7 @@ use clap::Subcommand;
 use jsonrpsee::rpc_params;
 use serde::Serialize;
 
+pub use self::file::{read, read_bounded};
 pub use self::summary::payments;
 
 use self::provenance::{Told, told};

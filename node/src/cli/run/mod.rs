@@ -1,17 +1,15 @@
 //! `assay run`: a model on this machine, without any network.
 
-mod gguf_file;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use assay_engine::{Engine, ExecuteError, Execution, LoadError, LoadOptions, Model, Settings};
+use assay_engine::{Engine, ExecuteError, Execution, Model};
 use assay_manifest::{Digest32, ModelId};
 use assay_protocol::commitment::Finish;
 use assay_protocol::receipt::{Receipt, SelfReceipt, SelfStatement};
@@ -22,15 +20,15 @@ use clap::Args;
 use rand::RngCore;
 use serde::Serialize;
 use sp_core::Pair;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 
-use self::gguf_file::GgufFile;
 use self::stream::Stream;
 use super::asking::{Asking, Question};
 use super::context::Context;
 use super::failure::{Exit, Failure};
+use super::gguf_file::GgufFile;
+use super::machine::Machine;
 use super::output::{Format, Output};
-use super::progress;
 use crate::data_dir::write_json;
 use crate::keys::{Key, Role};
 
@@ -46,12 +44,9 @@ pub struct Run {
     /// How to sample, and when to stop.
     #[command(flatten)]
     asking: Asking,
-    /// Threads; one a core if absent. They never change the answer.
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
-    /// Positions of the prompt that are read at once. They never change the answer.
-    #[arg(long, value_name = "N")]
-    prefill_chunk: Option<NonZeroUsize>,
+    /// How this machine computes.
+    #[command(flatten)]
+    machine: Machine,
     /// Where the receipt goes, instead of the data directory.
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
@@ -80,31 +75,22 @@ impl Run {
     /// # Errors
     /// [`Failure`] when the file is no model of the exact class, or it cannot answer this.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let engine = self.machine.engine()?;
         let key = signer(context)?;
         let output = context.output();
         let file = Arc::new(GgufFile::open(&self.model)?);
         let hashed = Arc::clone(&file);
-        let manifest = spawn_blocking(move || hashed.manifest());
-        let model = spawn_blocking(move || load(&file, output)).await.map_err(died)??;
+        let model_id = spawn_blocking(move || hashed.model_id());
+        let model = spawn_blocking(move || file.load(output)).await??;
         let request = self.request(&model)?;
-        let engine = Engine::new(self.settings()).map_err(|error| Failure::new(Exit::Internal, error))?;
         let began = Instant::now();
         let execution = execute(engine, Arc::clone(&model), request.clone(), output).await?;
         let took = began.elapsed();
-        let manifest = manifest.await.map_err(died)??;
-        let no_model = || Failure::usage(format!("running {}: it is no model", self.model.display()));
-        let model_id = manifest.model_id().ok_or_else(no_model)?;
+        let model_id = model_id.await??;
         let statement = statement(&model, model_id, request, &execution, &key);
         let path = self.receipt_path(context, &statement)?;
         write_json(&path, &sign(statement, &key))?;
         self.report(output, (&model, model_id), &execution, (&path, took))
-    }
-
-    fn settings(&self) -> Settings {
-        let mut settings = Settings::for_this_machine();
-        settings.threads = self.threads.unwrap_or(settings.threads);
-        settings.prefill_chunk = self.prefill_chunk.unwrap_or(settings.prefill_chunk);
-        settings
     }
 
     fn request(&self, model: &Model) -> Result<Request, Failure> {
@@ -188,24 +174,6 @@ fn signer(context: &Context) -> Result<Key, Failure> {
     Ok(Key { name: "receipts".into(), pair: seed.sr25519() })
 }
 
-fn load(file: &GgufFile, output: Output) -> Result<Arc<Model>, Failure> {
-    let bar = progress::bytes(output, "loading");
-    let loaded = Model::load(file, &LoadOptions::default(), &mut |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
-    loaded.map_err(|error| {
-        let hint = match &error {
-            LoadError::Gguf(_) | LoadError::Weights { .. } | LoadError::Source { .. } => {
-                "get the file again from where it was published, and compare its size and hash"
-            }
-            _ => "llama, mistral, mixtral, qwen2, qwen3, gemma3 and phi3 models in GGUF can be run",
-        };
-        Failure::usage(error).hint(hint)
-    })
-}
-
 /// Executes on a thread of its own; Ctrl-C ends it at the next token.
 async fn execute(
     engine: Engine,
@@ -229,7 +197,7 @@ async fn execute(
             running.await
         }
     };
-    let execution = execution.map_err(died)??;
+    let execution = execution??;
     match execution.failure {
         Some(failure) => Err(Failure::usage(format!("running the model: it fails with {failure:?}"))
             .hint("every provider would find the same failure; change the prompt or the sampler")),
@@ -244,10 +212,6 @@ fn explain(error: ExecuteError) -> Failure {
         }
         other => Failure::new(Exit::Internal, other),
     }
-}
-
-fn died(error: JoinError) -> Failure {
-    Failure::new(Exit::Internal, format!("running the model: a thread died: {error}"))
 }
 
 fn statement(

@@ -171,6 +171,18 @@ impl RowState {
     }
 }
 
+/// What tracing does at one position, on its own: the root over `layers` hashes of a residual, and the hash of the
+/// logits.
+pub(crate) fn traced(
+    residual: &[f32],
+    layers: usize,
+    logits: &[f32],
+) -> (Option<Digest32>, Option<Digest32>) {
+    let mut state = RowState { finite: true, ..RowState::default() };
+    (0..layers).for_each(|_| state.observe(std::hint::black_box(residual)));
+    (state.finite.then(|| layers_root(&state.hashes)), logits_hash(logits))
+}
+
 /// BLAKE3 of logits' little-endian bytes; none when one is NaN or infinite.
 pub(crate) fn logits_hash(logits: &[f32]) -> Option<Digest32> {
     all_finite(logits).then(|| hash_floats(logits))

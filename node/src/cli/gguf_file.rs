@@ -3,16 +3,22 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use assay_engine::WeightSource;
+use assay_engine::{LoadError, LoadOptions, Model, WeightSource};
 use assay_manifest::canonical::gguf_part_ids;
 use assay_manifest::formats::gguf::{Gguf, TensorInfo};
 use assay_manifest::path::PathError;
-use assay_manifest::{Digest32, FileEntry, Manifest, RelativePath, TensorEntry};
+use assay_manifest::{Digest32, FileEntry, Manifest, ModelId, RelativePath, TensorEntry};
 use sha2::{Digest as _, Sha256};
 
-use crate::cli::failure::Failure;
+use super::failure::Failure;
+use super::output::Output;
+use super::progress;
 use crate::weight_file::WeightFile;
+
+/// What to do about a file that is damaged.
+const GET_AGAIN: &str = "get the file again from where it was published, and compare its size and hash";
 
 /// An open GGUF file.
 pub struct GgufFile {
@@ -47,6 +53,45 @@ impl GgufFile {
         Manifest::model(vec![file], tensors, parts).map_err(|error| self.failed(error))
     }
 
+    /// The model's id; reads the file once.
+    ///
+    /// # Errors
+    /// As [`Self::manifest`].
+    pub fn model_id(&self) -> Result<ModelId, Failure> {
+        self.manifest()?.model_id().ok_or_else(|| self.failed("it is no model"))
+    }
+
+    /// Loads the model, and shows how far it has come.
+    ///
+    /// # Errors
+    /// [`Failure`] when it is no model of the exact class, or is damaged.
+    pub fn load(&self, output: Output) -> Result<Arc<Model>, Failure> {
+        let bar = progress::bytes(output, "loading");
+        let loaded = Model::load(self, &LoadOptions::default(), &mut |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        });
+        bar.finish_and_clear();
+        loaded.map_err(|error| {
+            let hint = match &error {
+                LoadError::Gguf(_) | LoadError::Weights { .. } | LoadError::Source { .. } => GET_AGAIN,
+                _ => "llama, mistral, mixtral, qwen2, qwen3, gemma3 and phi3 models in GGUF can be run",
+            };
+            Failure::usage(error).hint(hint)
+        })
+    }
+
+    /// Reads the whole file and looks at nothing.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be read.
+    pub fn read_through(&self) -> Result<(), Failure> {
+        let read = self.file.read(0..self.size_bytes(), |bytes| {
+            std::hint::black_box(bytes);
+        });
+        read.map_err(|error| self.failed(error))
+    }
+
     /// Hashes the whole and each tensor. The parser has checked that tensors follow one another in the file.
     fn hash(
         &self,
@@ -72,8 +117,7 @@ impl GgufFile {
     }
 
     fn failed(&self, cause: impl std::fmt::Display) -> Failure {
-        Failure::usage(format!("reading the model {}: {cause}", self.path.display()))
-            .hint("get the file again from where it was published, and compare its size and hash")
+        Failure::usage(format!("reading the model {}: {cause}", self.path.display())).hint(GET_AGAIN)
     }
 }
 

@@ -1,0 +1,143 @@
+//! From a model and a receipt to the trace behind the receipt's root.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use assay_engine::{Engine, ExecuteError, Inspected, Inspection, Model};
+use assay_manifest::ModelId;
+use assay_protocol::commitment::Finish;
+use assay_protocol::receipt::{Receipt, SelfStatement};
+
+use super::file::{Trace, TracedPosition};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::gguf_file::GgufFile;
+use crate::cli::machine::Machine;
+use crate::cli::output::Output;
+use crate::cli::{progress, receipt};
+
+/// An execution that was computed again.
+pub struct Recomputed {
+    pub model: Arc<Model>,
+    pub statement: SelfStatement,
+    pub trace: Trace,
+    /// The first token of the answer that the model would not have chosen.
+    pub unlike: Option<Unlike>,
+}
+
+/// A token that belongs elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unlike {
+    /// Its position in the sequence.
+    pub position: u32,
+    /// The token that belongs there.
+    pub chosen: u32,
+}
+
+/// Computes every position of the receipt's prompt and answer again.
+///
+/// # Errors
+/// [`Failure`] when one of the files cannot be read, they do not belong together, or this machine cannot run the
+/// model.
+pub fn recompute(
+    model: &Path,
+    receipt: &Path,
+    machine: &Machine,
+    output: Output,
+) -> Result<Recomputed, Failure> {
+    let statement = own_statement(receipt)?;
+    let engine = machine.engine()?;
+    let file = GgufFile::open(model)?;
+    let model_id = file.model_id()?;
+    if model_id != statement.model_id {
+        let (model, receipt) = (model.display(), receipt.display());
+        let cause = format!(
+            "reading {model}: it is the model {model_id}, and {receipt} is of {}",
+            statement.model_id
+        );
+        return Err(Failure::new(Exit::Verification, cause)
+            .hint("name the model that the receipt was made with; its id stands in `assay receipt show`"));
+    }
+    let model = file.load(output)?;
+    let spinner = progress::spinner(output, "recomputing the trace");
+    let inspected = inspect(&engine, &model, &statement);
+    spinner.finish_and_clear();
+    let inspected = inspected?;
+    let unlike = first_unlike(&statement, &inspected);
+    let trace = trace(model_id, &statement, &inspected);
+    Ok(Recomputed { model, statement, trace, unlike })
+}
+
+/// What somebody states of an execution of their own.
+fn own_statement(path: &Path) -> Result<SelfStatement, Failure> {
+    match receipt::read(path)? {
+        Receipt::Own(receipt) => Ok(receipt.statement),
+        Receipt::Ledger(_) => Err(Failure::usage(format!(
+            "reading {}: a receipt of the ledger holds no seed",
+            path.display()
+        ))
+        .hint(
+            "name the receipt of an `assay run`; those of the ledger are checked with `assay receipt verify`",
+        )),
+    }
+}
+
+fn inspect(engine: &Engine, model: &Model, statement: &SelfStatement) -> Result<Vec<Inspected>, Failure> {
+    if statement.spec_id != model.spec_id() {
+        let cause = format!(
+            "recomputing the trace: the receipt follows the definitions {}, and this version computes by {}",
+            statement.spec_id,
+            model.spec_id()
+        );
+        return Err(
+            Failure::new(Exit::Verification, cause).hint("use the version of assay that wrote the receipt")
+        );
+    }
+    let altered = |cause: String| {
+        Failure::new(Exit::Verification, format!("recomputing the trace: {cause}"))
+            .hint("the receipt was altered; see what is wrong with it with `assay receipt verify`")
+    };
+    let SelfStatement { request, seed, tokens, finish, .. } = statement;
+    if matches!(finish, Finish::Failed | Finish::Cancelled) {
+        return Err(altered("its answer has not come to an end of its own".into()));
+    }
+    let prompt = model.prompt(request).map_err(|error| altered(error.to_string()))?;
+    let positions = prompt.len() + tokens.len();
+    let context = model.config().context_length;
+    if positions > usize::try_from(context).unwrap_or(usize::MAX) {
+        return Err(altered(format!("{positions} positions, and the model attends to {context}")));
+    }
+    if let Some(token) = tokens.iter().find(|token| **token >= model.text().vocab_size()) {
+        return Err(altered(format!("the model has no token {token}")));
+    }
+    let what = Inspection { request, seed, tokens };
+    engine.inspect(model, what, 0..positions).map_err(|error| match error {
+        ExecuteError::OutOfMemory(_) | ExecuteError::Memory { .. } => {
+            Failure::new(Exit::Internal, error).hint("free some memory, or use a larger machine")
+        }
+        error => Failure::new(Exit::Internal, error).hint("this is a bug of assay"),
+    })
+}
+
+fn first_unlike(statement: &SelfStatement, inspected: &[Inspected]) -> Option<Unlike> {
+    let first = inspected.len() - statement.tokens.len();
+    let answer = statement.tokens.iter().zip(inspected.get(first.checked_sub(1)?..)?);
+    let mut unlike = answer.filter_map(|(token, before)| {
+        let chosen = before.chosen.filter(|chosen| chosen != token)?;
+        Some(Unlike { position: before.state.position + 1, chosen })
+    });
+    unlike.next()
+}
+
+fn trace(model_id: ModelId, statement: &SelfStatement, inspected: &[Inspected]) -> Trace {
+    let positions: Vec<TracedPosition> = inspected.iter().map(TracedPosition::from).collect();
+    let prompt_tokens = u32::try_from(positions.len() - statement.tokens.len()).unwrap_or(u32::MAX);
+    let mut trace = Trace {
+        model_id,
+        spec_id: statement.spec_id,
+        prompt_tokens,
+        trace_root: Default::default(),
+        positions,
+    };
+    trace.trace_root = trace.tree().root();
+    trace
+}
