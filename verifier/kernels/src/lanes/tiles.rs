@@ -10,7 +10,7 @@ use crate::planes;
 use crate::reference::{BLOCK, LANES, SEGMENT};
 use crate::weight::{Integers, WeightType};
 
-/// How many lines ahead memory is asked for where it decides the speed, with one row of activations: the
+/// How many lines ahead memory is asked for where it decides the speed, with few rows of activations: the
 /// processor's own prefetching stops at the ends of pages of 4 KiB. One thread reads Q4_0 at 42 GB/s with it and at
 /// 30 without (example `products`, a matrix of 150 MB).
 const AHEAD: usize = 96;
@@ -50,18 +50,20 @@ pub(crate) fn multiply<I: Isa>(isa: I, matrix: &Matrix, x: &[Group], out: &mut T
 
 /// Sixteen rows of weights.
 trait Tile {
-    /// Their products with the rows `first..first + R` of a group.
-    fn times<I: Isa, const R: usize>(&self, isa: I, x: &Group, first: usize) -> [I::Floats; R];
+    /// Their products with the rows `first..first + R` of a group; `once` says that no other rows follow, so that
+    /// memory decides the speed.
+    fn times<I: Isa, const R: usize>(&self, isa: I, x: &Group, first: usize, once: bool) -> [I::Floats; R];
 }
 
 #[inline(always)]
 fn every_row<I: Isa>(isa: I, weights: &impl Tile, x: &[Group], tile: usize, out: &mut TileColumns<'_>) {
+    let once = x.len() == 1;
     for (index, group) in x.iter().enumerate() {
         let mut row = 0;
         macro_rules! rows {
             ($($count:literal)+) => {$(
                 while group.rows - row >= $count && $count <= I::ROWS {
-                    let products = weights.times::<I, $count>(isa, group, row);
+                    let products = weights.times::<I, $count>(isa, group, row, once && row == 0);
                     for offset in 0..$count {
                         let mut lanes = [0.0; LANES];
                         isa.store(products[offset], &mut lanes);
@@ -122,7 +124,7 @@ fn numbers<T, N: Number<Stored = T>>(weights: &[Lanes<T>], tile: usize, cols: us
 
 impl<N: Number> Tile for NumberTile<'_, N> {
     #[inline(always)]
-    fn times<I: Isa, const R: usize>(&self, isa: I, x: &Group, first: usize) -> [I::Floats; R] {
+    fn times<I: Isa, const R: usize>(&self, isa: I, x: &Group, first: usize, _: bool) -> [I::Floats; R] {
         let cols = self.0.len();
         let mut rows: [&[f32]; R] = [&[]; R];
         for (offset, row) in rows.iter_mut().enumerate() {
@@ -290,13 +292,13 @@ fn plane<I: Isa>(isa: I, lines: &[Quads], width: usize, quad: usize) -> I::Bytes
 
 impl<const TYPE: usize> Tile for BlockTile<'_, TYPE> {
     #[inline(always)]
-    fn times<I: Isa, const R: usize>(&self, isa: I, x: &Group, first: usize) -> [I::Floats; R] {
+    fn times<I: Isa, const R: usize>(&self, isa: I, x: &Group, first: usize, once: bool) -> [I::Floats; R] {
         assert!(first + R <= GROUP_ROWS && x.blocks.len() == self.blocks, "rows of {} blocks", self.blocks);
         let mut totals = [isa.splat(0.0); R];
         for segment in (0..self.blocks).step_by(SEGMENT_BLOCKS) {
             let mut sums = [isa.splat(0.0); R];
             for block in segment..self.blocks.min(segment + SEGMENT_BLOCKS) {
-                if R == 1 {
+                if once {
                     self.prefetch(isa, block);
                 }
                 let (quads, scales) = (self.quads(isa, block), self.scales(isa, block));
