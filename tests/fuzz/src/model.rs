@@ -1,8 +1,11 @@
-//! Whole model files, loaded as a provider loads them.
+//! Whole model files, loaded and run as a provider does.
+
+use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 
 use assay_engine::synthetic::Synthetic;
-use assay_engine::{LoadOptions, Model};
-use assay_kernels::WeightType;
+use assay_engine::{Engine, LoadOptions, Model, Settings};
+use assay_kernels::{Cpu, Pool, WeightType};
 use assay_protocol::request::Prompt;
 
 use crate::memory::in_proportion;
@@ -15,7 +18,24 @@ pub fn seeds() -> Vec<Vec<u8>> {
     types.chain(variants).map(|synthetic| small(synthetic).gguf().expect("a small model")).collect()
 }
 
-/// A file is refused with a message, or it is a model of which a prompt can be made.
+/// One engine for all inputs: it runs on this thread.
+fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    let settings = || Settings {
+        threads: NonZeroUsize::MIN,
+        prefill_chunk: NonZeroUsize::new(4).expect("not nought"),
+        ..Settings::for_this_machine()
+    };
+    ENGINE.get_or_init(|| Engine::new(settings()).expect("an engine"))
+}
+
+/// The kernels of one thread.
+pub(crate) fn pool() -> &'static Pool {
+    static POOL: OnceLock<Pool> = OnceLock::new();
+    POOL.get_or_init(|| Pool::new(NonZeroUsize::MIN, Cpu::detect()).expect("a pool"))
+}
+
+/// A file is refused with a message, or it is a model that a prompt can be made for and that answers.
 ///
 /// # Panics
 /// When that does not hold.
@@ -31,9 +51,12 @@ pub fn check(data: &[u8]) {
         Ok(model) => {
             let prompt = Prompt::Text("the end".into());
             let tokens = in_proportion(data.len(), || model.text().render(&prompt, 0));
-            for token in tokens.unwrap_or_default() {
-                assert!((token as usize) < model.config().vocab_size, "token {token} does not exist");
+            let tokens = tokens.unwrap_or_default();
+            for token in &tokens {
+                assert!((*token as usize) < model.config().vocab_size, "token {token} does not exist");
             }
+            let logits = engine().logits(&model, &tokens).expect("memory for a small model");
+            assert_eq!(logits.len(), tokens.len() * model.config().vocab_size);
         }
     }
 }
