@@ -52,6 +52,9 @@ fn counts(vocab_size: usize, history: &[u32]) -> Vec<u32> {
 }
 
 fn check_finite(logits: &[f32]) -> Result<(), SampleError> {
+    if logits.iter().fold(true, |finite, logit| finite & logit.is_finite()) {
+        return Ok(());
+    }
     match (0u32..).zip(logits).find(|(_, logit)| !logit.is_finite()) {
         Some((token, _)) => Err(SampleError::NotFinite { token }),
         None => Ok(()),
@@ -60,11 +63,8 @@ fn check_finite(logits: &[f32]) -> Result<(), SampleError> {
 
 /// The token of the greatest logit; of equal ones, the lowest.
 pub(super) fn greatest(logits: &[f32]) -> Option<u32> {
-    let mut best: Option<(u32, f32)> = None;
-    for (token, logit) in (0u32..).zip(logits) {
-        if best.is_none_or(|(_, greatest)| *logit > greatest) {
-            best = Some((token, *logit));
-        }
-    }
-    best.map(|(token, _)| token)
+    // Two passes without a decision in them are faster than one that remembers where it is.
+    let greatest =
+        logits.iter().fold(f32::NEG_INFINITY, |max, logit| if *logit > max { *logit } else { max });
+    (0u32..).zip(logits).find(|(_, logit)| **logit >= greatest).map(|(token, _)| token)
 }

@@ -28,8 +28,10 @@ pub fn quantise_block(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> f32 {
         return 0.0;
     }
     for (quant, value) in quants.iter_mut().zip(x) {
-        let rounded = (value * inverse + ROUNDING_MAGIC) - ROUNDING_MAGIC;
-        *quant = (rounded as i32).clamp(-QUANT_MAX, QUANT_MAX) as i8;
+        // The sum's lowest bits are the rounded integer. (A conversion that saturates would be slower.)
+        let rounded = (value * inverse + ROUNDING_MAGIC).to_bits().cast_signed();
+        let integer = rounded.wrapping_sub(ROUNDING_MAGIC.to_bits().cast_signed());
+        *quant = integer.clamp(-QUANT_MAX, QUANT_MAX) as i8;
     }
     amax / 127.0
 }
