@@ -3,7 +3,7 @@
 
     pip install llama-cpp-python   # built here: native, with OpenMP and repacking, as by default
     cargo build --release
-    tests/peers/llama_cpp.py target/release/assay MODEL.gguf [--threads 2] [--rounds 5]
+    tests/peers/against_llama_cpp.py target/release/assay MODEL.gguf [--threads 2] [--rounds 5]
 
 Both read a prompt of the same length and then generate one by one, `--rounds` times in turn; medians are printed,
 with the ratio assay / llama.cpp. llama.cpp samples nothing (its logits are computed and left alone); assay chooses
