@@ -211,8 +211,10 @@ fn start_ledger(supervisor: &mut Supervisor, kept: Kept, engine: Engine) -> Part
     let (service, pool) = Mempool::new(mempool::Config::default(), ledger.checking(), height);
     supervisor.spawn("mempool", infallible(service.run(supervisor.stopping())));
     let (told, heights) = watch::channel(height);
-    supervisor.spawn("blocks", tell(ledger.clone(), pool.clone(), told, supervisor.stopping()));
-    supervisor.spawn("retention", retention::run(ledger.clone(), journal.clone(), supervisor.stopping()));
+    let telling = tell(ledger.clone(), pool.clone(), told, supervisor.stopping());
+    supervisor.spawn("blocks", infallible(telling));
+    let retention = retention::run(ledger.clone(), journal.clone(), supervisor.stopping());
+    supervisor.spawn("retention", infallible(retention));
     let models = Arc::new(Models::new(engine, Arc::clone(&store)));
     Parts { ledger, pool, journal, ring, store, models, heights }
 }
@@ -245,12 +247,12 @@ async fn start_selling(
     let accounts = identities.iter().map(|seller| seller.account.clone()).collect();
     let mut serving = Serving::new(ledger.reserved(), Arc::clone(&models), accounts);
     serving.prepare().await;
-    supervisor.spawn("serving", serving.run(supervisor.stopping()));
+    supervisor.spawn("serving", infallible(serving.run(supervisor.stopping())));
     let referee = authority.map(|keys| Referee { key: keys.consensus.clone() });
     let sellers: Vec<_> = identities.iter().map(identity).collect();
     let (ring, board) = (Arc::new(ring), Board { ledger: ledger.reserved(), pool, heights });
     let rotation = sealing::rotate(board.clone(), Arc::clone(&ring), sellers.clone(), supervisor.stopping());
-    supervisor.spawn("sealing", rotation);
+    supervisor.spawn("sealing", infallible(rotation));
     let shop = Shop::new(models, Desk { mailbox: Arc::new(journal), ring }, sellers, referee);
     supervisor
         .spawn("worker", Worker::new(worker::Config::default(), board, shop).run(supervisor.stopping()));
@@ -296,26 +298,25 @@ async fn tell(
     pool: MempoolHandle,
     heights: watch::Sender<u32>,
     mut stop: watch::Receiver<bool>,
-) -> Result<(), String> {
+) {
     let mut blocks = ledger.subscribe();
     loop {
         let block = tokio::select! {
             block = blocks.recv() => block,
-            () = told_to_stop(&mut stop) => return Ok(()),
+            () = told_to_stop(&mut stop) => return,
         };
         match block {
             Ok(block) => {
                 let (height, included) = (block.header.number, block.extrinsics.clone());
                 // A pool that is gone while the node stops is no failure; otherwise its own end is.
                 if pool.finalized(height, block.hash, included).await.is_err() {
-                    told_to_stop(&mut stop).await;
-                    return Ok(());
+                    return told_to_stop(&mut stop).await;
                 }
                 heights.send_replace(height);
             }
             // The pool finds out by itself what was included meanwhile when it checks again.
             Err(broadcast::error::RecvError::Lagged(missed)) => warn!(missed, "blocks came too fast"),
-            Err(broadcast::error::RecvError::Closed) => return Err("the ledger has stopped".into()),
+            Err(broadcast::error::RecvError::Closed) => return told_to_stop(&mut stop).await,
         }
     }
 }

@@ -36,21 +36,17 @@ impl Missing {
 }
 
 /// Keeps the journal small until `stop` turns true.
-///
-/// # Errors
-/// When the ledger has stopped.
-pub async fn run(
-    ledger: LedgerHandle,
-    journal: Journal,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), watch::error::RecvError> {
+pub async fn run(ledger: LedgerHandle, journal: Journal, mut stop: watch::Receiver<bool>) {
     let mut heads = ledger.heads();
     let mut missing = Missing::default();
     let mut next = 0;
     loop {
         tokio::select! {
-            changed = heads.changed() => changed?,
-            () = told_to_stop(&mut stop) => return Ok(()),
+            // The end of the ledger is what ends the node, with its own cause.
+            changed = heads.changed() => if changed.is_err() {
+                return told_to_stop(&mut stop).await;
+            },
+            () = told_to_stop(&mut stop) => return,
         }
         let height = heads.borrow_and_update().number;
         if height < next {

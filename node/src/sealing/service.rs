@@ -43,22 +43,20 @@ pub trait KeyLedger: Send + Sync + 'static {
 }
 
 /// Replaces and deletes the keys of `identities` until `stop` turns true.
-///
-/// # Errors
-/// When the ledger has stopped.
 pub async fn rotate<L: KeyLedger>(
     ledger: L,
     ring: Arc<KeyRing>,
     identities: Vec<Identity>,
     mut stop: watch::Receiver<bool>,
-) -> Result<(), watch::error::RecvError> {
+) {
     let mut heights = ledger.heights();
     let mut next = 0;
     loop {
         tokio::select! {
-            () = told_to_stop(&mut stop) => return Ok(()),
-            changed = heights.changed() => if let Err(gone) = changed {
-                return if *stop.borrow() { Ok(()) } else { Err(gone) };
+            () = told_to_stop(&mut stop) => return,
+            // The end of whoever tells the heights is what ends the node, with its own cause.
+            changed = heights.changed() => if changed.is_err() {
+                return told_to_stop(&mut stop).await;
             },
         }
         let height = *heights.borrow_and_update();

@@ -40,21 +40,19 @@ impl<S: Shelf> Serving<S> {
     }
 
     /// Loads models as they are offered until `stop` turns true.
-    ///
-    /// # Errors
-    /// [`LedgerError::Stopped`] when the ledger is gone.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), LedgerError> {
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             let block = tokio::select! {
                 block = self.blocks.recv() => block,
-                () = told_to_stop(&mut stop) => return Ok(()),
+                () = told_to_stop(&mut stop) => return,
             };
             match block {
                 Ok(block) if self.concerns(&block) => self.refresh(block.header.number).await,
                 Ok(_) => {}
                 // What was missed may have concerned us.
                 Err(broadcast::error::RecvError::Lagged(_)) => self.refresh(self.ledger.head().number).await,
-                Err(broadcast::error::RecvError::Closed) => return Err(LedgerError::Stopped),
+                // The end of the ledger is what ends the node, with its own cause.
+                Err(broadcast::error::RecvError::Closed) => return told_to_stop(&mut stop).await,
             }
         }
     }

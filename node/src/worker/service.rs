@@ -122,10 +122,9 @@ impl<B: JobBoard> Worker<B> {
                 () = told_to_stop(&mut stop) => return Ok(()),
                 changed = heights.changed() => {
                     if changed.is_err() {
-                        // When the node stops, whoever tells the heights may end first: that is no failure.
-                        let stopping = *stop.borrow();
-                        let gone = || failed("following the ledger", "it has stopped");
-                        return stopping.then_some(()).ok_or_else(gone);
+                        // The end of whoever tells the heights is what ends the node, with its own cause.
+                        told_to_stop(&mut stop).await;
+                        return Ok(());
                     }
                     self.height = *heights.borrow_and_update();
                     self.read_duties().await;
