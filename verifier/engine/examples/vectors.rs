@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if let Some(models) = models {
         fs::create_dir_all(models)?;
-        for (name, bytes) in made::models().into_iter().chain(made::encoders()) {
+        for (name, bytes) in made::models::models().into_iter().chain(made::encoders::encoders()) {
             fs::write(models.join(name), bytes)?;
         }
     }

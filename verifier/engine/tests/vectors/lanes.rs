@@ -19,7 +19,8 @@ impl Lanes {
     }
 
     fn pack(&self, rows: &Rows) -> Matrix {
-        Matrix::pack(&self.0, rows.weight_type, rows.rows(), rows.cols, &rows.bytes).unwrap()
+        let count = rows.bytes.len() / rows.row_bytes();
+        Matrix::pack(&self.0, rows.weight_type, count, rows.cols, &rows.bytes).unwrap()
     }
 }
 

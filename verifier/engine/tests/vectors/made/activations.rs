@@ -36,20 +36,19 @@ fn steps(first: f32, step: f32, count: usize) -> Floats {
     Floats::given(&values)
 }
 
-fn of_one(name: &str, defines: &[&str], range: &Floats, apply: &dyn Fn(&[f32]) -> Vec<f32>) -> File {
+fn of_one(name: &str, defines: &[&str], range: &Floats, apply: impl Fn(&[f32]) -> Vec<f32>) -> File {
     let inputs = [
         ("edges", &Floats::given(&EDGES)),
         ("range", range),
         ("plain", &Floats::plain(41, 256)),
         ("wild", &Floats::wild(42, 256)),
     ];
-    let cases =
-        inputs.map(|(name, x)| Case::new(name).input("x", x).floats("result", &apply(&x.values)));
+    let cases = inputs.map(|(name, x)| Case::new(name).input("x", x).floats("result", &apply(&x.values)));
     File::new(name, defines, &cases)
 }
 
 /// Of a gate and a factor.
-fn of_two(name: &str, range: &Floats, apply: &dyn Fn(&[f32], &[f32]) -> Vec<f32>) -> File {
+fn of_two(name: &str, range: &Floats, apply: impl Fn(&[f32], &[f32]) -> Vec<f32>) -> File {
     let ones = Floats::given(&[1.0; EDGES.len()]);
     let inputs = [
         ("edges", &Floats::given(&EDGES), &ones),
@@ -65,22 +64,22 @@ fn of_two(name: &str, range: &Floats, apply: &dyn Fn(&[f32], &[f32]) -> Vec<f32>
 
 pub fn exp() -> File {
     let apply = |x: &[f32]| x.iter().map(|x| reference::exp(*x)).collect();
-    of_one("exp", &["swiglu", "geglu", "attention-f16-cache", "sampling"], &steps(-88.0, 0.7, 253), &apply)
+    of_one("exp", &["swiglu", "geglu", "attention-f16-cache", "sampling"], &steps(-88.0, 0.7, 253), apply)
 }
 
 pub fn erf() -> File {
     let apply = |x: &[f32]| x.iter().map(|x| reference::erf(*x)).collect();
-    of_one("erf", &["gelu"], &steps(-4.1, 0.041, 201), &apply)
+    of_one("erf", &["gelu"], &steps(-4.1, 0.041, 201), apply)
 }
 
 pub fn gelu(functions: &dyn Functions) -> File {
-    of_one("gelu", &["gelu"], &steps(-6.2, 0.062, 201), &|x| functions.gelu(x))
+    of_one("gelu", &["gelu"], &steps(-6.2, 0.062, 201), |x| functions.gelu(x))
 }
 
 pub fn swiglu(functions: &dyn Functions) -> File {
-    of_two("swiglu", &steps(-90.0, 0.9, 201), &|gate, up| functions.swiglu(gate, up))
+    of_two("swiglu", &steps(-90.0, 0.9, 201), |gate, up| functions.swiglu(gate, up))
 }
 
 pub fn geglu(functions: &dyn Functions) -> File {
-    of_two("geglu", &steps(-11.0, 0.11, 201), &|gate, up| functions.geglu(gate, up))
+    of_two("geglu", &steps(-11.0, 0.11, 201), |gate, up| functions.geglu(gate, up))
 }

@@ -111,8 +111,4 @@ impl Rows {
     pub fn row_bytes(&self) -> usize {
         self.weight_type.row_bytes(self.cols).expect("columns that fill blocks")
     }
-
-    pub fn rows(&self) -> usize {
-        self.bytes.len() / self.row_bytes()
-    }
 }

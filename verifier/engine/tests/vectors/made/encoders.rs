@@ -12,16 +12,8 @@ use super::form::{Case, File};
 use super::hashes::spec_id;
 
 /// Definitions of every synthetic encoder.
-const ALWAYS: [&str; 8] = [
-    "add",
-    "attention-bidirectional",
-    "bert",
-    "gelu",
-    "l2-norm",
-    "layer-norm",
-    "row-f32",
-    "text-wordpiece",
-];
+const ALWAYS: [&str; 8] =
+    ["add", "attention-bidirectional", "bert", "gelu", "l2-norm", "layer-norm", "row-f32", "text-wordpiece"];
 
 const TEXT: &str = "the hand and the land";
 
@@ -69,7 +61,7 @@ fn encoder(pool: &Pool, name: &str, file: &[u8], settings: &SyntheticBert, repea
     names.sort();
     names.dedup();
     let spec = spec_id(&names);
-    assert_eq!(&spec, encoder.spec_id().as_digest(), "{name}");
+    assert_eq!(spec, encoder.spec_id().digest(), "{name}");
     let texts = TEXTS.map(|text| if text == TEXT { text.repeat(repeats) } else { text.to_owned() });
     let embeddings = encoder.encode(pool, &texts, TooLong::Refuse).expect("embeddings");
     let embeddings: Vec<Case> = texts

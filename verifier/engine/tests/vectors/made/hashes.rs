@@ -44,7 +44,10 @@ pub fn trace() -> File {
         let mut trace = TraceBuilder::new();
         let positions: Vec<Case> =
             (0..length).map(|position| leaf(&mut trace, position, length, layers)).collect();
-        Case::new("positions").int("layers", layers).cases("positions", &positions).digest("result", &trace.root())
+        Case::new("positions")
+            .int("layers", layers)
+            .cases("positions", &positions)
+            .digest("result", &trace.root())
     });
     File::new("trace", &["trace"], &cases)
 }

@@ -3,11 +3,11 @@
 pub mod draws;
 pub mod form;
 pub mod functions;
+pub mod encoders;
+pub mod models;
 mod activations;
 mod attention;
-mod encoders;
 mod hashes;
-mod models;
 mod numbers;
 mod products;
 mod rope;
@@ -16,9 +16,6 @@ mod sampling;
 
 use form::File;
 use functions::Functions;
-
-pub use encoders::encoders;
-pub use models::models;
 
 /// Every file of operations.
 pub fn operations(functions: &dyn Functions) -> Vec<File> {

@@ -43,7 +43,7 @@ fn model(engine: &Engine, name: &str, file: &[u8]) -> Case {
     let names: Vec<String> =
         definitions_of(&header).expect("a model of the exact class").into_iter().collect();
     let spec = spec_id(&names);
-    assert_eq!(&spec, model.spec_id().as_digest(), "{name}");
+    assert_eq!(spec, model.spec_id().digest(), "{name}");
     let sampled = Sampler { temperature: F32::new(0.8), top_k: 40, ..Sampler::greedy() };
     let runs = [("greedy", Sampler::greedy()), ("sampled", sampled)]
         .map(|(name, sampler)| run(engine, &model, name, sampler));

@@ -42,7 +42,8 @@ pub fn widening() -> File {
 pub fn rounding() -> File {
     let mut values = vec![0.0, 1.0, 65_504.0, 65_519.996, 65_520.0, 65_536.0, f32::MAX, f32::INFINITY];
     // Halfway, and a step to both sides: between 1 and its neighbours, and in and under the subnormals.
-    for halfway in [0x3f80_1000u32, 0x3f80_3000, 0x3380_0000, 0x3300_0000, 0x3340_0000, 0x387f_e000, 0x387f_d000]
+    for halfway in
+        [0x3f80_1000u32, 0x3f80_3000, 0x3380_0000, 0x3300_0000, 0x3340_0000, 0x387f_e000, 0x387f_d000]
     {
         values.extend([halfway - 1, halfway, halfway + 1].map(f32::from_bits));
     }

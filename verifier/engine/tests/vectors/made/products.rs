@@ -8,7 +8,8 @@ use super::functions::Functions;
 
 pub fn products(functions: &dyn Functions) -> Vec<File> {
     let file = |weight_type: WeightType| {
-        let (product, row) = (format!("product-{}", weight_type.name()), format!("row-{}", weight_type.name()));
+        let (product, row) =
+            (format!("product-{}", weight_type.name()), format!("row-{}", weight_type.name()));
         let mut cases = lengths(functions, weight_type);
         cases.extend(inputs(functions, weight_type));
         cases.extend(specials(functions, weight_type));

@@ -64,13 +64,16 @@ fn case(name: &str, base: f32, rotated: usize, scaling: &Scaling, magnitude: f64
 pub fn rotations(functions: &dyn Functions) -> File {
     let mut cases = Vec::new();
     for (name, pairing) in [("rope-interleaved", Pairing::Interleaved), ("rope-halves", Pairing::Halves)] {
-        for (head_size, rotated, position) in [(2, 2, 5), (6, 6, 1), (32, 32, 77), (80, 80, 3), (96, 64, 1_234)] {
+        for (head_size, rotated, position) in
+            [(2, 2, 5), (6, 6, 1), (32, 32, 77), (80, 80, 3), (96, 64, 1_234)]
+        {
             let rope = Rope::new(pairing, 10_000.0, rotated, &Scaling::None, 1.0);
             let (mut cos, mut sin) = (vec![0.0; rope.pairs()], vec![0.0; rope.pairs()]);
             rope.angles(position, &mut cos, &mut sin);
             let x = Floats::wild((head_size + rotated) as u64, head_size);
             let result = functions.rotate(pairing, &x.values, &cos, &sin);
-            let case = Case::new(name).input("x", &x).int("rotated", rotated).int("position", position as usize);
+            let case =
+                Case::new(name).input("x", &x).int("rotated", rotated).int("position", position as usize);
             cases.push(case.floats("cos", &cos).floats("sin", &sin).floats("result", &result));
         }
     }
