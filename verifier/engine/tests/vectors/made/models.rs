@@ -47,8 +47,7 @@ fn model(engine: &Engine, name: &str, file: &[u8]) -> Case {
     let sampled = Sampler { temperature: F32::new(0.8), top_k: 40, ..Sampler::greedy() };
     let runs = [("greedy", Sampler::greedy()), ("sampled", sampled)]
         .map(|(name, sampler)| run(engine, &model, name, sampler));
-    let file_hash = Digest32::from_bytes(*blake3::hash(file).as_bytes());
-    let case = Case::new(name).int("size", file.len()).digest("blake3", &file_hash);
+    let case = Case::new(name).int("size", file.len()).digest("blake3", &hash_of(file));
     case.texts("definitions", &names).digest("spec_id", &spec).cases("runs", &runs)
 }
 
@@ -74,6 +73,9 @@ fn run(engine: &Engine, model: &Arc<Model>, name: &str, sampler: Sampler) -> Cas
     let last = prompt.len() - 1;
     let mut looked = engine.inspect(model, look, 0..1).expect("states");
     looked.extend(engine.inspect(model, look, last..last + 2).expect("states"));
+    // The trace has no logits of the first.
+    let first = engine.logits(model, &prompt[..1]).expect("logits");
+    looked[0].state.logits_hash = Some(hash_of(&le_bytes(&first)));
     let positions: Vec<Case> = looked.iter().map(position).collect();
     let case = settings_of(Case::new(name).text("text", TEXT).ints("prompt", &prompt), &request.sampler);
     let case = case.digest("prompt_hash", &request.prompt_hash).digest("seed", &SEED);
@@ -85,4 +87,12 @@ fn position(found: &Inspected) -> Case {
     let case = Case::new("position").int("position", found.state.position as usize);
     let case = case.int("token", found.state.token as usize).digests("layers", &found.layer_hashes);
     case.digest("logits", &found.state.logits_hash.unwrap_or(Digest32::ZERO))
+}
+
+fn le_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn hash_of(bytes: &[u8]) -> Digest32 {
+    Digest32::from_bytes(*blake3::hash(bytes).as_bytes())
 }
