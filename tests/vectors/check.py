@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """Checks the vectors beside it by a second implementation of docs/NUMERICS.md, in exact arithmetic.
 
-Standard library only: `python3 tests/vectors/check.py [FILE...]`. Numbers are fractions.Fraction, or a float where one
-is a zero of some sign, an infinity or a NaN; every operation is computed exactly and rounded once to binary32, ties to
-even. So it is slow, and independent of the floating-point unit. The functions of f64 (`pow`, `cos`, `sin`, `log`) are
-those of this machine, and nearly always round to the same binary32 as the definition's.
+Standard library only: `python3 tests/vectors/check.py [FILE...]`. Every operation is computed exactly and rounded once,
+without a floating-point unit. The functions of f64 (`pow`, `cos`, `sin`, `log`) are those of this machine, and nearly
+always round to the same binary32 as the definition's.
 """
 
 import hashlib
@@ -16,155 +15,16 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-INF, NAN = math.inf, math.nan
+# No cache beside the vectors.
+sys.dont_write_bytecode = True
+
+from binary32 import INF, NAN, add, clamp, div, floats_of, fma, from_bits, mul, rne, rounded, sqrt, sub
+from binary32 import to_binary16, u16s_of, widen_bfloat16, widen_binary16
+
 MASK = (1 << 64) - 1
 
 
-# --- binary32, a value being a Python float that binary32 holds exactly ----------------------------------------------
-
-
-def rounded(value, fraction_bits=23, exponent_min=-126, exponent_max=127):
-    """An exact Fraction as the nearest number of a binary format, ties to even; its zero is +0."""
-    if value == 0:
-        return 0.0
-    magnitude = abs(value)
-    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
-    if magnitude < (Fraction(2) ** exponent):
-        exponent -= 1
-    unit = Fraction(2) ** (max(exponent, exponent_min) - fraction_bits)
-    quotient = magnitude / unit
-    whole, rest = divmod(quotient.numerator, quotient.denominator)
-    twice = 2 * rest
-    if twice > quotient.denominator or (twice == quotient.denominator and whole % 2 == 1):
-        whole += 1
-    if whole * unit >= Fraction(2) ** (exponent_max + 1):
-        return math.copysign(INF, value)
-    # Both factors are exact in f64, and so is the product.
-    return math.copysign(math.ldexp(float(whole), max(exponent, exponent_min) - fraction_bits), value)
-
-
-def finite(*values):
-    return all(math.isfinite(value) for value in values)
-
-
-def add(a, b):
-    if not finite(a, b):
-        return a + b
-    total = Fraction(a) + Fraction(b)
-    # The sign of an exact zero is that of f64's sum.
-    return rounded(total) if total != 0 else a + b
-
-
-def sub(a, b):
-    return add(a, -b)
-
-
-def signed(exact, sign):
-    """A rounded product or quotient; where it is zero, its sign is that of the operands."""
-    return math.copysign(rounded(exact), sign)
-
-
-def sign_of(*values):
-    return math.prod(math.copysign(1.0, value) for value in values)
-
-
-def mul(a, b):
-    if not finite(a, b):
-        return a * b
-    return signed(Fraction(a) * Fraction(b), sign_of(a, b))
-
-
-def div(a, b):
-    if math.isnan(a) or math.isnan(b) or (math.isinf(a) and math.isinf(b)) or (a == 0 and b == 0):
-        return NAN
-    if math.isinf(a) or b == 0:
-        return math.copysign(INF, sign_of(a, b))
-    if math.isinf(b):
-        return math.copysign(0.0, sign_of(a, b))
-    return signed(Fraction(a) / Fraction(b), sign_of(a, b))
-
-
-def fma(a, b, c):
-    if not finite(a, b, c):
-        return c if finite(a, b) else a * b + c
-    exact = Fraction(a) * Fraction(b) + Fraction(c)
-    if exact != 0:
-        return rounded(exact)
-    product = math.copysign(0.0 if a == 0 or b == 0 else 1.0, sign_of(a, b))
-    # An exact zero is −0 only where both terms are zeros with that sign.
-    return product + c if product == 0 else 0.0
-
-
-def sqrt(x):
-    if math.isnan(x) or x < 0:
-        return NAN
-    if x == 0 or math.isinf(x):
-        return x
-    exact = Fraction(x)
-    # An integer root with at least 40 bits, made odd where something was cut off, rounds as the exact root does.
-    shift = 120 + 2 * exact.denominator.bit_length()
-    scaled = (exact.numerator << (2 * shift)) // exact.denominator
-    root = math.isqrt(scaled)
-    inexact = root * root != scaled or (exact.numerator << (2 * shift)) % exact.denominator != 0
-    return rounded(Fraction(2 * root + (1 if inexact else 0), 2 << shift))
-
-
-def from_bits(bits):
-    return struct.unpack("<f", struct.pack("<I", bits))[0]
-
-
-def rne(x):
-    """The nearest integer, ties to even; of NaN 0. Infinite ones are given beyond every bound of a clamp."""
-    if math.isnan(x):
-        return 0
-    if math.isinf(x):
-        return int(math.copysign(1 << 40, x))
-    return round(Fraction(x))
-
-
-def clamp(value, low, high):
-    return max(low, min(high, value))
-
-
-# --- formats -----------------------------------------------------------------------------------------------------------
-
-
-def floats_of(data):
-    return [value for (value,) in struct.iter_unpack("<f", data)]
-
-
-def u16s_of(data):
-    return [value for (value,) in struct.iter_unpack("<H", data)]
-
-
-def widen_binary16(bits):
-    sign = -1.0 if bits >> 15 else 1.0
-    exponent, fraction = bits >> 10 & 31, bits & 1023
-    if exponent == 31:
-        return NAN if fraction else sign * INF
-    if exponent == 0:
-        return sign * math.ldexp(fraction, -24)
-    return sign * math.ldexp(1024 + fraction, exponent - 25)
-
-
-def widen_bfloat16(bits):
-    return from_bits(bits << 16)
-
-
-def to_binary16(x):
-    sign = 0x8000 if math.copysign(1.0, x) < 0 else 0
-    if not math.isinf(x):
-        x = rounded(Fraction(x), 10, -14, 15)
-    x = abs(x)
-    if math.isinf(x):
-        return sign | 0x7C00
-    if x < 2.0**-14:
-        return sign | int(math.ldexp(x, 24))
-    fraction, exponent = math.frexp(x)
-    return sign | (exponent + 14) << 10 | int(math.ldexp(fraction, 11)) - 1024
-
-
-# --- draws -------------------------------------------------------------------------------------------------------------
+# --- draws -----------------------------------------------------------------------------------------------------------
 
 
 def splitmix64(seed):
@@ -195,9 +55,18 @@ def wild(draws):
 
 # Elements and bytes of a block, and where its binary16 numbers stand.
 TYPES = {
-    "f32": (1, 4, []), "f16": (1, 2, []), "bf16": (1, 2, []),
-    "q8_0": (32, 34, [0]), "q4_0": (32, 18, [0]), "q4_1": (32, 20, [0, 2]), "q5_0": (32, 22, [0]), "q5_1": (32, 24, [0, 2]),
-    "q2_k": (256, 84, [80, 82]), "q3_k": (256, 110, [108]), "q4_k": (256, 144, [0, 2]), "q5_k": (256, 176, [0, 2]),
+    "f32": (1, 4, []),
+    "f16": (1, 2, []),
+    "bf16": (1, 2, []),
+    "q8_0": (32, 34, [0]),
+    "q4_0": (32, 18, [0]),
+    "q4_1": (32, 20, [0, 2]),
+    "q5_0": (32, 22, [0]),
+    "q5_1": (32, 24, [0, 2]),
+    "q2_k": (256, 84, [80, 82]),
+    "q3_k": (256, 110, [108]),
+    "q4_k": (256, 144, [0, 2]),
+    "q5_k": (256, 176, [0, 2]),
     "q6_k": (256, 210, [208]),
 }
 
@@ -207,7 +76,8 @@ def drawn_weights(kind, seed, count):
     data = bytearray(b"".join(struct.pack("<Q", next(draws)) for _ in range(-(-count // 8)))[:count])
     _, size, halves = TYPES[kind]
     # The byte with the sign and the upper bits of the exponent, and what is set in it.
-    places, bits = {"f32": ([3], 0x3C), "f16": ([1], 0x20), "bf16": ([1], 0x3C)}.get(kind, ([at + 1 for at in halves], 0x20))
+    numbers_at = {"f32": ([3], 0x3C), "f16": ([1], 0x20), "bf16": ([1], 0x3C)}
+    places, bits = numbers_at.get(kind, ([at + 1 for at in halves], 0x20))
     for block in range(0, count, size):
         for at in places:
             data[block + at] = data[block + at] & 0xBF | bits
@@ -232,7 +102,7 @@ def row_bytes(field, kind):
     return bytes.fromhex(field) if isinstance(field, str) else drawn_weights(kind, field["seed"], field["count"])
 
 
-# --- sums --------------------------------------------------------------------------------------------------------------
+# --- sums ------------------------------------------------------------------------------------------------------------
 
 
 def tree16(lanes):
@@ -265,7 +135,7 @@ def seg(terms, join):
     return total
 
 
-# --- weights -----------------------------------------------------------------------------------------------------------
+# --- weights ---------------------------------------------------------------------------------------------------------
 
 
 def halves_of_bytes(data):
@@ -302,21 +172,23 @@ def block_groups(kind, data):
         q = [data[at + 32 * (e // 64) + e % 32] >> 4 * (e // 32 % 2) & 15 for e in element]
     if kind == "q2_k":
         d, e = half(80), half(82)
-        return [(mul(d, byte & 15), mul(e, float(-(byte >> 4))), q[16 * g : 16 * g + 16]) for g, byte in enumerate(data[:16])]
+        a, b = [byte & 15 for byte in data[:16]], [byte >> 4 for byte in data[:16]]
+        return [(mul(d, float(a[g])), mul(e, float(-b[g])), q[16 * g : 16 * g + 16]) for g in range(16)]
     if kind == "q3_k":
         q = [low + 4 * (data[e % 32] >> e // 32 & 1) - 4 for e, low in zip(element, q)]
-        packed = data[96:108]
-        a = [(packed[g % 8] >> 4 * (g // 8) & 15 | (packed[8 + g % 4] >> 2 * (g // 4) & 3) << 4) - 32 for g in range(16)]
-        return [(mul(half(108), a[g]), None, q[16 * g : 16 * g + 16]) for g in range(16)]
+        low = lambda g: data[96 + g % 8] >> 4 * (g // 8) & 15
+        high = lambda g: data[104 + g % 4] >> 2 * (g // 4) & 3
+        a = [(low(g) | high(g) << 4) - 32 for g in range(16)]
+        return [(mul(half(108), float(a[g])), None, q[16 * g : 16 * g + 16]) for g in range(16)]
     if kind in ("q4_k", "q5_k"):
         if kind == "q5_k":
             q = [low | (data[16 + e % 32] >> e // 32 & 1) << 4 for e, low in zip(element, q)]
         a, b = sixes(data[4:16])
-        return [(mul(half(0), a[g]), mul(half(2), float(-b[g])), q[32 * g : 32 * g + 32]) for g in range(8)]
+        return [(mul(half(0), float(a[g])), mul(half(2), float(-b[g])), q[32 * g : 32 * g + 32]) for g in range(8)]
     low = [data[64 * (e // 128) + e % 64] >> 4 * (e // 64 % 2) & 15 for e in element]
     q = [low[e] | (data[128 + 32 * (e // 128) + e % 32] >> 2 * (e // 32 % 4) & 3) << 4 for e in element]
     a = [byte - 256 if byte > 127 else byte for byte in data[192:208]]
-    return [(mul(half(208), a[g]), None, [value - 32 for value in q[16 * g : 16 * g + 16]]) for g in range(16)]
+    return [(mul(half(208), float(a[g])), None, [value - 32 for value in q[16 * g : 16 * g + 16]]) for g in range(16)]
 
 
 def row_groups(kind, row):
@@ -368,7 +240,7 @@ def product(kind, row, x):
     return total
 
 
-# --- operations --------------------------------------------------------------------------------------------------------
+# --- operations ------------------------------------------------------------------------------------------------------
 
 
 def exp(x):
@@ -500,7 +372,7 @@ def frequencies(case):
         yield f
 
 
-# --- the choice of tokens ----------------------------------------------------------------------------------------------
+# --- the choice of tokens --------------------------------------------------------------------------------------------
 
 
 def tagged(tag, *fields):
@@ -560,7 +432,7 @@ def draw(kept, seed, position):
             return token
 
 
-# --- hashes ------------------------------------------------------------------------------------------------------------
+# --- hashes ----------------------------------------------------------------------------------------------------------
 
 
 def leaf_hash(entry):
@@ -582,7 +454,7 @@ def spec_id(names):
     return tagged("assay/spec/1", u32(len(names)), *(u32(len(name)) + name for name in names))
 
 
-# --- the files ---------------------------------------------------------------------------------------------------------
+# --- the files -------------------------------------------------------------------------------------------------------
 
 
 def hex_floats(values):
@@ -812,7 +684,8 @@ def main():
     for path in paths:
         start = time.monotonic()
         cases, fields, wrong = check_file(path)
-        print(f"{path.stem:15} {cases:3} cases, {fields:3} results: {'WRONG' if wrong else 'right'}, {time.monotonic() - start:.1f} s")
+        verdict, took = "WRONG" if wrong else "right", time.monotonic() - start
+        print(f"{path.stem:15} {cases:3} cases, {fields:3} results: {verdict}, {took:.1f} s")
         for line in wrong:
             print(f"  {line[:400]}")
         failed = failed or bool(wrong)

@@ -16,9 +16,6 @@ use lanes::Lanes;
 use made::form::File;
 use made::functions::Reference;
 
-/// What stands beside the vectors.
-const OTHERS: [&str; 1] = ["check.py"];
-
 fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors"))
 }
@@ -56,8 +53,8 @@ fn every_instruction_set_makes_the_vectors_of_models() {
 #[test]
 fn every_file_of_vectors_is_made_here() {
     let made = made::operations(&Reference).into_iter().chain(made::executions(&Reference));
-    let made: BTreeSet<String> = made.map(|file| file.name).chain(OTHERS.map(str::to_owned)).collect();
-    let names = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
-    let found: BTreeSet<String> = names.map(|name| name.into_string().unwrap()).collect();
+    let made: BTreeSet<String> = made.map(|file| file.name).collect();
+    let names = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let found: BTreeSet<String> = names.filter(|name| name.ends_with(".json")).collect();
     assert_eq!(found, made);
 }
