@@ -54,7 +54,8 @@ fn every_instruction_set_makes_the_vectors_of_models() {
 fn every_file_of_vectors_is_made_here() {
     let made = made::operations(&Reference).into_iter().chain(made::executions(&Reference));
     let made: BTreeSet<String> = made.map(|file| file.name).collect();
-    let names = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names =
+        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let found: BTreeSet<String> = names.filter(|name| name.ends_with(".json")).collect();
     assert_eq!(found, made);
 }
