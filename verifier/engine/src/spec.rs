@@ -54,11 +54,17 @@ pub(crate) fn definitions(config: &Config, gguf: &Gguf) -> Option<BTreeSet<Strin
     Some(names)
 }
 
+/// The definitions that a model with this header uses, as [`spec_of`] takes them; nothing where the engine does not
+/// run such models.
+pub fn definitions_of(gguf: &Gguf) -> Option<BTreeSet<String>> {
+    let config = Config::from_gguf(gguf).ok()?;
+    definitions(&config, gguf)
+}
+
 /// The spec of a model with this header; nothing where the engine does not run such models. Loading may still
 /// refuse the model for what it holds.
 pub fn spec_of(gguf: &Gguf) -> Option<SpecId> {
-    let config = Config::from_gguf(gguf).ok()?;
-    Some(spec_id(&definitions(&config, gguf)?))
+    Some(spec_id(&definitions_of(gguf)?))
 }
 
 /// `H("assay/spec/1" ‖ number of names ‖ names)`, each name as `assay-num-1/…` with its length.

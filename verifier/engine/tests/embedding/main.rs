@@ -2,6 +2,5 @@
 
 mod equality;
 mod files;
-mod frozen;
 mod support;
 mod texts;

@@ -8,4 +8,3 @@ mod rules;
 mod cheats;
 mod failures;
 mod files;
-mod frozen;
