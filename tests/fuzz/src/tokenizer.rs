@@ -120,7 +120,7 @@ pub fn check(data: &[u8]) {
     }
     let decoded = tokenizer.decode(&tokens);
     let mut decoder = tokenizer.decoder();
-    let mut streamed: String = tokens.iter().map(|token| decoder.push(*token)).collect();
+    let mut streamed: String = tokens.iter().map(|token| decoder.push(&tokenizer, *token)).collect();
     streamed.push_str(&decoder.finish());
     assert_eq!(streamed, decoded, "streaming reads something else");
     let is_ordinary = tokens.iter().all(|token| vocabulary.is_ordinary(*token));
