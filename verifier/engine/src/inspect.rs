@@ -11,6 +11,7 @@ use crate::engine::{Engine, ExecuteError};
 use crate::forward::{Forward, HEAD_ROWS, Part, Scratch, logits_hash};
 use crate::model::Model;
 use crate::sampler;
+use crate::walk::index_u32;
 
 /// One position of an execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,8 @@ impl Engine {
             let part = Part { pages: &mut pages, first, tokens: &sequence[first..end] };
             forward.run(&mut [part]).map_err(ExecuteError::OutOfMemory)?;
             let wanted = positions.start.clamp(first, end)..end;
-            let read = wanted.start..wanted.end.min(n_in - 1).max(wanted.start);
+            // A prompt without tokens answers nothing, and yet somebody may claim that it did.
+            let read = wanted.start..wanted.end.min(n_in.saturating_sub(1)).max(wanted.start);
             found.extend(read.clone().map(|position| without_head(&forward, &sequence, first, position)));
             let answered: Vec<usize> = (read.end..wanted.end).collect();
             for positions in answered.chunks(HEAD_ROWS) {
@@ -117,8 +119,4 @@ fn with_heads(
         inspected.chosen = sampler::choose(logits, sampler, what.seed, next, &sequence[..=*position]).ok();
     }
     found
-}
-
-fn index_u32(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
 }

@@ -223,6 +223,6 @@ impl Walk {
 }
 
 /// A position as the trace has it: under the context length, which is a u32.
-fn index_u32(position: usize) -> u32 {
+pub(crate) fn index_u32(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::ops::ControlFlow;
 
 use assay_engine::synthetic::Synthetic;
-use assay_engine::{Claimed, Engine, ExecuteError, Execution, Model, Observer, Settings, Usage, Verified};
+use assay_engine::{
+    Claimed, Engine, ExecuteError, Execution, Inspection, Model, Observer, Settings, Usage, Verified,
+};
 use assay_manifest::Digest32;
 use assay_protocol::commitment::{FailCode, Finish};
 use assay_protocol::request::{Message, Prompt, Request, prompt_hash};
@@ -187,4 +189,14 @@ fn a_cache_beyond_this_machines_limit_is_refused_before_it_is_made() {
     let refused = engine.execute(&model, &huge, &SEED, &mut ());
     assert!(matches!(refused, Err(ExecuteError::Memory { .. })));
     assert!(engine.execute(&model, &request(&model, "hand", 4), &SEED, &mut ()).is_ok());
+}
+
+#[test]
+fn an_answer_to_no_prompt_can_be_looked_into() {
+    let model = model(&Synthetic::default());
+    let empty = Request { prompt: Prompt::Text(String::new()), ..request(&model, "-", 4) };
+    let what = Inspection { request: &empty, seed: &SEED, tokens: &[1, 2, 3] };
+    let inspected = engine(1, 2).inspect(&model, what, 0..3).unwrap();
+    let heads: Vec<bool> = inspected.iter().map(|position| position.state.logits_hash.is_some()).collect();
+    assert_eq!(heads, [true, true, false]);
 }
