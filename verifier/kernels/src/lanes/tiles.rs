@@ -3,7 +3,7 @@
 //! Loops and functions only: a closure would not be compiled for the instruction set of its caller.
 
 use super::isa::Isa;
-use crate::activation::{GROUP_ROWS, Group, GroupBlock};
+use crate::activation::{GROUP_ROWS, Group};
 use crate::matmul::TileColumns;
 use crate::matrix::{FACTORS, Lanes, Matrix, Packed, PackedIntegers, Quads};
 use crate::planes;
@@ -224,52 +224,54 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
         }
     }
 
-    /// The quads of a block, unpacked; see [`planes`].
+    /// A quad of a block, unpacked; see [`planes`].
     #[inline(always)]
-    fn quads<I: Isa>(&self, isa: I, block: usize) -> [I::Bytes; 8] {
+    fn quad<I: Isa>(&self, isa: I, block: usize, quad: usize) -> I::Bytes {
         let lines = &self.quants[block * Self::LINES..][..Self::LINES];
         let (low, high) = const { planes::low_plane(Self::INTEGERS.bits) };
-        let mut quads = [isa.quads(&lines[0]); 8];
-        for quad in 0..8 {
-            quads[quad] = plane(isa, lines, low, quad);
-            if high > 0 {
-                let above = plane(isa, &lines[low..], high, quad);
-                quads[quad] = isa.join(quads[quad], above, low as u32);
-            }
-        }
-        quads
+        let bits = plane(isa, lines, low, quad);
+        if high == 0 { bits } else { isa.join(bits, plane(isa, &lines[low..], high, quad), low as u32) }
     }
 
-    /// Adds a block's part to a row's sum; see `add_group` of the reference.
+    /// Adds a block's part to the sums of rows; see `add_group` of the reference. A quad of weights meets all rows
+    /// before the next one does, so that each row's dots wait for one another behind those of the others.
     #[inline(always)]
-    fn add_block<I: Isa>(
+    fn add_block<I: Isa, const R: usize>(
+        &self,
         isa: I,
-        quads: &[I::Bytes; 8],
-        scales: &Scales<I>,
-        (x, row): (&GroupBlock, usize),
-        sum: I::Floats,
-    ) -> I::Floats {
+        block: usize,
+        (x, first): (&Group, usize),
+        sums: &mut [I::Floats; R],
+    ) {
         let Integers { group, minima, .. } = Self::INTEGERS;
-        let quants = x.quants[row].as_chunks::<4>().0;
-        let x_scale = isa.splat(x.scales[row]);
-        let mut sum = sum;
+        let (scales, blocks) = (self.scales(isa, block), &x.blocks[block]);
         for half in 0..BLOCK / group {
             // The sums of whole blocks stand before those of their halves.
             let part = if group == BLOCK { 0 } else { 1 + half };
-            let mut dot = Self::start(isa, x.sums[part][row]);
-            for quad in half * group / 4..(half + 1) * group / 4 {
-                dot = if Self::INTEGERS.bits == 8 {
-                    isa.dot_wide(dot, quads[quad], &quants[quad])
-                } else {
-                    isa.dot(dot, quads[quad], &quants[quad])
-                };
+            let mut dots = [isa.splat_int(0); R];
+            for row in 0..R {
+                dots[row] = Self::start(isa, blocks.sums[part][first + row]);
             }
-            sum = isa.fma(isa.multiply(scales.halves[half], x_scale), isa.to_floats(dot), sum);
-            if minima {
-                sum = isa.fma(scales.minima[half], isa.splat(x.offsets[part][row]), sum);
+            for quad in half * group / 4..(half + 1) * group / 4 {
+                let weights = self.quad(isa, block, quad);
+                for row in 0..R {
+                    let x = &blocks.quants[first + row].as_chunks::<4>().0[quad];
+                    dots[row] = if Self::INTEGERS.bits == 8 {
+                        isa.dot_wide(dots[row], weights, x)
+                    } else {
+                        isa.dot(dots[row], weights, x)
+                    };
+                }
+            }
+            for row in 0..R {
+                let scale = isa.multiply(scales.halves[half], isa.splat(blocks.scales[first + row]));
+                sums[row] = isa.fma(scale, isa.to_floats(dots[row]), sums[row]);
+                if minima {
+                    let offset = isa.splat(blocks.offsets[part][first + row]);
+                    sums[row] = isa.fma(scales.minima[half], offset, sums[row]);
+                }
             }
         }
-        sum
     }
 
     /// Where a dot begins, so that what is taken off every weight is taken off once.
@@ -301,11 +303,7 @@ impl<const TYPE: usize> Tile for BlockTile<'_, TYPE> {
                 if once {
                     self.prefetch(isa, block);
                 }
-                let (quads, scales) = (self.quads(isa, block), self.scales(isa, block));
-                for row in 0..R {
-                    let part = (&x.blocks[block], first + row);
-                    sums[row] = Self::add_block(isa, &quads, &scales, part, sums[row]);
-                }
+                self.add_block(isa, block, (x, first), &mut sums);
             }
             for row in 0..R {
                 totals[row] = isa.add(totals[row], sums[row]);
