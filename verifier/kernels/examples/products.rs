@@ -1,5 +1,5 @@
 //! Prints how fast one thread multiplies, with each instruction set and weight type:
-//! `cargo run --release -p assay-kernels --example products -- [ROWS] [COLS]`.
+//! `cargo run --release -p assay-kernels --example products -- [ROWS] [COLS] [KERNELS]`.
 //!
 //! `batch`: billions of multiply-adds a second with 64 rows of activations, as in a prefill. `single`: billions of
 //! bytes of packed weights a second with one row, as in decoding; a matrix larger than the caches shows what
@@ -18,8 +18,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
     let (rows, cols) = (number(16_384)?, number(2_048)?);
+    let cpus = match arguments.next() {
+        Some(name) => vec![Cpu::named(&name).ok_or("an instruction set that this CPU has")?],
+        None => Cpu::available(),
+    };
     println!("{rows} x {cols}, one thread");
-    for cpu in Cpu::available() {
+    for cpu in cpus {
         let pool = Pool::new(NonZeroUsize::MIN, cpu)?;
         for weight_type in WeightType::ALL {
             let bytes = bytes(weight_type, rows, cols).ok_or("columns that fill blocks of 256")?;

@@ -17,19 +17,25 @@ pub(crate) struct GroupBlock {
     /// `[row][element]`.
     pub quants: [[i8; BLOCK]; GROUP_ROWS],
     pub scales: [f32; GROUP_ROWS],
-    /// Sums of the integers of the whole block and of its halves, by which back ends with unsigned weights
-    /// correct their dots.
-    pub sums: [[i32; GROUP_ROWS]; 3],
-    /// These sums times the scale, which minima multiply.
+    /// Sums of the integers, by which back ends with unsigned weights correct their dots.
+    pub sums: [i32; GROUP_ROWS],
+}
+
+/// What only some types of weights need of a block of each row of a group; apart, so that the others do not read
+/// over it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
+pub(crate) struct GroupParts {
+    /// Sums of the integers of each half of the block.
+    pub halves: [[i32; GROUP_ROWS]; 2],
+    /// The sums of the whole block and of its halves, times the scale, which minima multiply.
     pub offsets: [[f32; GROUP_ROWS]; 3],
 }
 
-const ZERO: GroupBlock = GroupBlock {
-    quants: [[0; BLOCK]; GROUP_ROWS],
-    scales: [0.0; GROUP_ROWS],
-    sums: [[0; GROUP_ROWS]; 3],
-    offsets: [[0.0; GROUP_ROWS]; 3],
-};
+const ZERO: GroupBlock =
+    GroupBlock { quants: [[0; BLOCK]; GROUP_ROWS], scales: [0.0; GROUP_ROWS], sums: [0; GROUP_ROWS] };
+
+const ZERO_PARTS: GroupParts = GroupParts { halves: [[0; GROUP_ROWS]; 2], offsets: [[0.0; GROUP_ROWS]; 3] };
 
 /// Up to [`GROUP_ROWS`] consecutive rows.
 #[derive(Clone, Debug)]
@@ -37,6 +43,8 @@ pub(crate) struct Group {
     /// `[row, cols]`.
     pub values: Vec<f32>,
     pub blocks: Vec<GroupBlock>,
+    /// As many as blocks.
+    pub parts: Vec<GroupParts>,
     /// Rows that are filled.
     pub rows: usize,
 }
@@ -54,7 +62,13 @@ impl Activations {
     pub fn new(rows_max: usize, cols: usize) -> Self {
         let group = |index: usize| {
             let rows = GROUP_ROWS.min(rows_max - index * GROUP_ROWS);
-            Group { values: vec![0.0; rows * cols], blocks: vec![ZERO; cols / BLOCK], rows: 0 }
+            let blocks = cols / BLOCK;
+            Group {
+                values: vec![0.0; rows * cols],
+                blocks: vec![ZERO; blocks],
+                parts: vec![ZERO_PARTS; blocks],
+                rows: 0,
+            }
         };
         Self { groups: (0..rows_max.div_ceil(GROUP_ROWS)).map(group).collect(), rows: 0, cols }
     }
@@ -82,7 +96,7 @@ impl Activations {
             for (row, values) in values.enumerate() {
                 write(first + row, values);
                 if quantised {
-                    cpu.quantise_row(values, row, &mut group.blocks);
+                    cpu.quantise_row(values, row, &mut group.blocks, &mut group.parts);
                 }
             }
         });
@@ -115,5 +129,10 @@ const OPS_PER_VALUE: usize = 8;
 dispatched! {
     /// Quantises a row of whole blocks into its place in a group; see
     /// [`quantise_block`](crate::reference::quantise_block).
-    pub(crate) fn quantise_row(values: &[f32], row: usize, blocks: &mut [GroupBlock]) = lanes::rows::quantise;
+    pub(crate) fn quantise_row(
+        values: &[f32],
+        row: usize,
+        blocks: &mut [GroupBlock],
+        parts: &mut [GroupParts],
+    ) = lanes::rows::quantise;
 }

@@ -1,23 +1,32 @@
 //! Kernels over one row of activations.
 
 use super::isa::Isa;
-use crate::activation::{GROUP_ROWS, GroupBlock};
+use crate::activation::{GROUP_ROWS, GroupBlock, GroupParts};
 use crate::reference::{self, BLOCK, HALF, LANES, LENGTH_MIN, Pairing, SEGMENT, tree_sum};
 
 /// See [`reference::quantise_block`]; also sums each block's integers, whole and by halves.
 #[inline(always)]
-pub(crate) fn quantise<I: Isa>(_: I, values: &[f32], row: usize, blocks: &mut [GroupBlock]) {
+pub(crate) fn quantise<I: Isa>(
+    _: I,
+    values: &[f32],
+    row: usize,
+    blocks: &mut [GroupBlock],
+    parts: &mut [GroupParts],
+) {
     assert!(row < GROUP_ROWS, "row {row} of a group");
-    for (values, block) in values.as_chunks::<BLOCK>().0.iter().zip(blocks) {
+    for ((values, block), parts) in values.as_chunks::<BLOCK>().0.iter().zip(blocks).zip(parts) {
         let quants = &mut block.quants[row];
         let scale = reference::quantise_block(values, quants);
         block.scales[row] = scale;
         let (first, second) = quants.split_at(HALF);
         let halves = [sum(first), sum(second)];
-        let sums = [halves[0] + halves[1], halves[0], halves[1]];
-        for part in 0..3 {
-            block.sums[part][row] = sums[part];
-            block.offsets[part][row] = scale * sums[part] as f32;
+        let whole = halves[0] + halves[1];
+        block.sums[row] = whole;
+        for half in 0..2 {
+            parts.halves[half][row] = halves[half];
+        }
+        for (offsets, sum) in parts.offsets.iter_mut().zip([whole, halves[0], halves[1]]) {
+            offsets[row] = scale * sum as f32;
         }
     }
 }

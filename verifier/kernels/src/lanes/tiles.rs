@@ -244,13 +244,17 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
         sums: &mut [I::Floats; R],
     ) {
         let Integers { group, minima, .. } = Self::INTEGERS;
-        let (scales, blocks) = (self.scales(isa, block), &x.blocks[block]);
+        let (scales, blocks, parts) = (self.scales(isa, block), &x.blocks[block], &x.parts[block]);
         for half in 0..BLOCK / group {
-            // The sums of whole blocks stand before those of their halves.
-            let part = if group == BLOCK { 0 } else { 1 + half };
+            // The offsets of whole blocks stand before those of their halves.
+            let (sums_of_x, offsets) = if group == BLOCK {
+                (&blocks.sums, &parts.offsets[0])
+            } else {
+                (&parts.halves[half], &parts.offsets[1 + half])
+            };
             let mut dots = [isa.splat_int(0); R];
             for row in 0..R {
-                dots[row] = Self::start(isa, blocks.sums[part][first + row]);
+                dots[row] = Self::start(isa, sums_of_x[first + row]);
             }
             for quad in half * group / 4..(half + 1) * group / 4 {
                 let weights = self.quad(isa, block, quad);
@@ -267,7 +271,7 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
                 let scale = isa.multiply(scales.halves[half], isa.splat(blocks.scales[first + row]));
                 sums[row] = isa.fma(scale, isa.to_floats(dots[row]), sums[row]);
                 if minima {
-                    let offset = isa.splat(blocks.offsets[part][first + row]);
+                    let offset = isa.splat(offsets[first + row]);
                     sums[row] = isa.fma(scales.minima[half], offset, sums[row]);
                 }
             }
@@ -295,7 +299,11 @@ fn plane<I: Isa>(isa: I, lines: &[Quads], width: usize, quad: usize) -> I::Bytes
 impl<const TYPE: usize> Tile for BlockTile<'_, TYPE> {
     #[inline(always)]
     fn times<I: Isa, const R: usize>(&self, isa: I, x: &Group, first: usize, once: bool) -> [I::Floats; R] {
-        assert!(first + R <= GROUP_ROWS && x.blocks.len() == self.blocks, "rows of {} blocks", self.blocks);
+        assert!(
+            first + R <= GROUP_ROWS && x.blocks.len() == self.blocks && x.parts.len() == self.blocks,
+            "rows of {} blocks",
+            self.blocks
+        );
         let mut totals = [isa.splat(0.0); R];
         for segment in (0..self.blocks).step_by(SEGMENT_BLOCKS) {
             let mut sums = [isa.splat(0.0); R];
