@@ -92,6 +92,10 @@ impl TileColumns<'_> {
         assert!(self.tiles.contains(&tile) && start + count <= self.output.len);
         // SAFETY: within the slice, and inside this tile's columns, which belong to this value alone.
         let columns = unsafe { std::slice::from_raw_parts_mut(self.output.first.add(start), count) };
-        columns.copy_from_slice(&values[..count]);
+        // A copy of known length is one move.
+        match <&mut [f32; LANES]>::try_from(&mut *columns) {
+            Ok(columns) => *columns = *values,
+            Err(_) => columns.copy_from_slice(&values[..count]),
+        }
     }
 }

@@ -63,8 +63,18 @@ fn check_finite(logits: &[f32]) -> Result<(), SampleError> {
 
 /// The token of the greatest logit; of equal ones, the lowest.
 pub(super) fn greatest(logits: &[f32]) -> Option<u32> {
-    // Two passes without a decision in them are faster than one that remembers where it is.
-    let greatest =
-        logits.iter().fold(f32::NEG_INFINITY, |max, logit| if *logit > max { *logit } else { max });
-    (0u32..).zip(logits).find(|(_, logit)| **logit >= greatest).map(|(token, _)| token)
+    /// Logits that are compared side by side, without waiting for one another.
+    const LANES: usize = 32;
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = logits.as_chunks::<LANES>();
+    for chunk in chunks.iter().map(|chunk| chunk.as_slice()).chain([rest]) {
+        for (lane, logit) in lanes.iter_mut().zip(chunk) {
+            *lane = if *logit > *lane { *logit } else { *lane };
+        }
+    }
+    let greatest = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let any = |logits: &[f32]| logits.iter().fold(false, |any, logit| any | (*logit >= greatest));
+    let skipped = chunks.iter().take_while(|chunk| !any(*chunk)).count() * LANES;
+    let found = logits[skipped..].iter().position(|logit| *logit >= greatest)?;
+    u32::try_from(skipped + found).ok()
 }

@@ -41,6 +41,9 @@ pub(crate) trait Isa: Copy {
     /// Rounded to nearest, ties to even.
     fn to_floats(self, ints: Self::Ints) -> Self::Floats;
 
+    /// The sum of sixteen bytes.
+    fn sum_bytes(self, bytes: &[i8; LANES]) -> i32;
+
     /// Asks for a line that is read soon, perhaps beyond the end of its slice.
     fn prefetch(self, line: *const Quads);
     fn quads(self, line: &Quads) -> Self::Bytes;
@@ -145,6 +148,15 @@ impl Isa for Portable {
     #[inline(always)]
     fn to_floats(self, ints: Self::Ints) -> Self::Floats {
         lanewise!(|i| ints[i] as f32)
+    }
+
+    #[inline(always)]
+    fn sum_bytes(self, bytes: &[i8; LANES]) -> i32 {
+        let mut sum = 0;
+        for byte in bytes {
+            sum += i32::from(*byte);
+        }
+        sum
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use crate::reference::{self, BLOCK, HALF, LANES, LENGTH_MIN, Pairing, SEGMENT, t
 /// See [`reference::quantise_block`]; also sums each block's integers, whole and by halves.
 #[inline(always)]
 pub(crate) fn quantise<I: Isa>(
-    _: I,
+    isa: I,
     values: &[f32],
     row: usize,
     blocks: &mut [GroupBlock],
@@ -18,8 +18,8 @@ pub(crate) fn quantise<I: Isa>(
         let quants = &mut block.quants[row];
         let scale = reference::quantise_block(values, quants);
         block.scales[row] = scale;
-        let (first, second) = quants.split_at(HALF);
-        let halves = [sum(first), sum(second)];
+        let [first, second] = [0, 1].map(|half| quants.as_chunks::<HALF>().0[half]);
+        let halves = [isa.sum_bytes(&first), isa.sum_bytes(&second)];
         let whole = halves[0] + halves[1];
         block.sums[row] = whole;
         for half in 0..2 {
@@ -29,15 +29,6 @@ pub(crate) fn quantise<I: Isa>(
             offsets[row] = scale * sum as f32;
         }
     }
-}
-
-#[inline(always)]
-fn sum(quants: &[i8]) -> i32 {
-    let mut sum = 0;
-    for quant in quants {
-        sum += i32::from(*quant);
-    }
-    sum
 }
 
 /// See [`reference::rms_norm`].

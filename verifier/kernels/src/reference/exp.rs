@@ -19,7 +19,10 @@ const POLYNOMIAL: [f32; 6] =
 pub fn exp(x: f32) -> f32 {
     let x = if x < EXP_MIN { EXP_MIN } else { x };
     let x = if x > EXP_MAX { EXP_MAX } else { x };
-    let n = (x * std::f32::consts::LOG2_E + ROUNDING_MAGIC) - ROUNDING_MAGIC;
+    // The sum's lowest bits are the rounded integer. (A conversion that saturates would be slower.)
+    let rounded = x * std::f32::consts::LOG2_E + ROUNDING_MAGIC;
+    let n = rounded - ROUNDING_MAGIC;
+    let exponent = rounded.to_bits().wrapping_sub(ROUNDING_MAGIC.to_bits()).wrapping_add(127);
     let r = n.mul_add(-LN2_HIGH, x);
     let r = n.mul_add(-LN2_LOW, r);
     let mut p = POLYNOMIAL[0];
@@ -27,7 +30,7 @@ pub fn exp(x: f32) -> f32 {
         p = p.mul_add(r, *coefficient);
     }
     let y = (p * r).mul_add(r, r) + 1.0;
-    y * f32::from_bits((((n as i32) + 127) << 23) as u32)
+    y * f32::from_bits(exponent << 23)
 }
 
 /// SiLU: `x / (1 + e^−x)`.
