@@ -155,19 +155,16 @@ impl Matrix {
         pool.for_each(&mut tiles, cols * LANES, |index, tile| {
             let range = index * LANES..rows.min((index + 1) * LANES);
             let mut bytes = vec![0; range.len() * row_bytes];
-            let result = match read(range.clone(), &mut bytes) {
-                Err(error) => Err((range.start, ReadError::Source(error))),
-                Ok(()) => match bytes.chunks_exact(row_bytes).position(|row| !is_finite(weight_type, row)) {
-                    Some(row) => {
-                        let row = range.start + row;
-                        Err((row, ReadError::Pack(PackError::NotFinite { row })))
+            match read(range.clone(), &mut bytes) {
+                Err(error) => keep_first(&failure, (range.start, ReadError::Source(error))),
+                Ok(()) => {
+                    let mut not_finite = None;
+                    cpu.pack_tile(weight_type, row_bytes, &bytes, tile, &mut not_finite);
+                    if let Some(lane) = not_finite {
+                        let row = range.start + lane;
+                        keep_first(&failure, (row, ReadError::Pack(PackError::NotFinite { row })));
                     }
-                    None => Ok(()),
-                },
-            };
-            match result {
-                Ok(()) => cpu.pack_tile(weight_type, row_bytes, &bytes, tile),
-                Err(error) => keep_first(&failure, error),
+                }
             }
         });
         drop(tiles);
@@ -236,20 +233,6 @@ fn keep_first<E>(failure: &Mutex<Option<(usize, E)>>, found: (usize, E)) {
     let mut failure = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if failure.as_ref().is_none_or(|(row, _)| found.0 < *row) {
         *failure = Some(found);
-    }
-}
-
-/// Whether a row's numbers, or the scales and minima of its blocks, are finite.
-fn is_finite(weight_type: WeightType, row: &[u8]) -> bool {
-    let halves = |finite: fn(u16) -> bool| row.as_chunks().0.iter().all(|b| finite(u16::from_le_bytes(*b)));
-    match weight_type {
-        WeightType::F32 => row.as_chunks().0.iter().all(|b| f32::from_le_bytes(*b).is_finite()),
-        WeightType::F16 => halves(f16_is_finite),
-        WeightType::BF16 => halves(bf16_is_finite),
-        _ => row.chunks_exact(weight_type.block().1).all(|block| {
-            let half = |at: &usize| u16::from_le_bytes([block[*at], block[*at + 1]]);
-            weight_type.halves_at().iter().all(|at| f16_is_finite(half(at)))
-        }),
     }
 }
 
@@ -351,78 +334,119 @@ pub(crate) enum Tile<'a> {
 }
 
 dispatched! {
-    /// Packs the rows of a tile, as many as there are.
-    fn pack_tile(weight_type: WeightType, row_bytes: usize, rows: &[u8], tile: &mut Tile<'_>) = pack_tile;
+    /// Packs the rows of a tile, as many as there are; finds the first that holds a NaN or an infinity.
+    fn pack_tile(
+        weight_type: WeightType,
+        row_bytes: usize,
+        rows: &[u8],
+        tile: &mut Tile<'_>,
+        not_finite: &mut Option<usize>,
+    ) = pack_tile;
 }
 
 #[inline(always)]
-fn pack_tile<I>(_: I, weight_type: WeightType, row_bytes: usize, rows: &[u8], tile: &mut Tile<'_>) {
-    for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
-        match tile {
-            Tile::F32(lanes) => {
-                for (lanes, bytes) in lanes.iter_mut().zip(row.as_chunks().0) {
-                    lanes.0[lane] = f32::from_le_bytes(*bytes);
-                }
-            }
-            Tile::Halves(lanes) => {
-                for (lanes, bytes) in lanes.iter_mut().zip(row.as_chunks().0) {
-                    lanes.0[lane] = u16::from_le_bytes(*bytes);
-                }
-            }
-            Tile::Integers { quants, scales, minima, factors } => {
-                macro_rules! pack {
-                    ($($name:ident)+) => {
-                        match weight_type {
-                            $(WeightType::$name => pack_row::<{ WeightType::$name as usize }>(
-                                row, lane, quants, scales, minima, factors,
-                            ),)+
-                            WeightType::F32 | WeightType::F16 | WeightType::BF16 => {}
-                        }
-                    };
-                }
-                pack!(Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K);
+fn pack_tile<I>(
+    _: I,
+    weight_type: WeightType,
+    row_bytes: usize,
+    rows: &[u8],
+    tile: &mut Tile<'_>,
+    not_finite: &mut Option<usize>,
+) {
+    *not_finite = match tile {
+        Tile::F32(lanes) => {
+            pack_numbers(lanes, row_bytes, rows, |bytes| f32::from_le_bytes(*bytes), |x| x.is_finite())
+        }
+        Tile::Halves(lanes) => {
+            let read = |bytes: &[u8; 2]| u16::from_le_bytes(*bytes);
+            match weight_type {
+                WeightType::F16 => pack_numbers(lanes, row_bytes, rows, read, f16_is_finite),
+                _ => pack_numbers(lanes, row_bytes, rows, read, bf16_is_finite),
             }
         }
-    }
+        Tile::Integers { quants, scales, minima, factors } => {
+            macro_rules! pack {
+                ($($name:ident)+) => {
+                    match weight_type {
+                        $(WeightType::$name => pack_blocks::<{ WeightType::$name as usize }>(
+                            row_bytes, rows, quants, scales, minima, factors,
+                        ),)+
+                        WeightType::F32 | WeightType::F16 | WeightType::BF16 => None,
+                    }
+                };
+            }
+            pack!(Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K)
+        }
+    };
 }
 
 #[inline(always)]
-fn pack_row<const TYPE: usize>(
-    row: &[u8],
-    lane: usize,
+fn pack_numbers<T: Copy, const BYTES: usize>(
+    lanes: &mut [Lanes<T>],
+    row_bytes: usize,
+    rows: &[u8],
+    read: impl Fn(&[u8; BYTES]) -> T,
+    finite: impl Fn(T) -> bool,
+) -> Option<usize> {
+    let mut first = None;
+    for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
+        let mut all_finite = true;
+        for (lanes, bytes) in lanes.iter_mut().zip(row.as_chunks().0) {
+            let number = read(bytes);
+            lanes.0[lane] = number;
+            all_finite &= finite(number);
+        }
+        if !all_finite {
+            first = first.or(Some(lane));
+        }
+    }
+    first
+}
+
+/// Block by block, so that a line is written while it is in the cache.
+#[inline(always)]
+fn pack_blocks<const TYPE: usize>(
+    row_bytes: usize,
+    rows: &[u8],
     quants: &mut [Quads],
     scales: &mut [Lanes<u16>],
     minima: &mut [Lanes<u16>],
     factors: &mut [Lanes<i8>],
-) {
-    let weight_type = const { WeightType::ALL[TYPE] };
+) -> Option<usize> {
     let integers = const { WeightType::ALL[TYPE].integers().unwrap() };
-    let bytes = const { WeightType::ALL[TYPE].block().1 };
+    let block_bytes = const { WeightType::ALL[TYPE].block().1 };
     let (blocks, lines) = (integers.blocks_per_scale(), planes::lines(integers.bits));
     let mut read = [Block::default(); SUPER_BLOCK / BLOCK];
-    let quants = quants.chunks_exact_mut(blocks * lines);
-    for (index, (bytes, quants)) in row.chunks_exact(bytes).zip(quants).enumerate() {
-        reference::read_blocks(weight_type, bytes, &mut read[..blocks]);
-        scales[index].0[lane] = read[0].scale;
-        if integers.minima {
-            minima[index].0[lane] = read[0].minimum;
-        }
-        for (inner, (block, quants)) in read.iter().zip(quants.chunks_exact_mut(lines)).enumerate() {
-            match integers.bits {
-                2 => planes::write::<2>(&block.stored, lane, quants),
-                3 => planes::write::<3>(&block.stored, lane, quants),
-                4 => planes::write::<4>(&block.stored, lane, quants),
-                5 => planes::write::<5>(&block.stored, lane, quants),
-                6 => planes::write::<6>(&block.stored, lane, quants),
-                _ => planes::write::<8>(&block.stored, lane, quants),
+    let read = &mut read[..blocks];
+    let mut finite = [true; LANES];
+    for (index, quants) in quants.chunks_exact_mut(blocks * lines).enumerate() {
+        for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
+            // Through a black box, lest the compiler gathers single bytes of several blocks into a register.
+            let bytes = std::hint::black_box(&row[index * block_bytes..][..block_bytes]);
+            reference::read_blocks(WeightType::ALL[TYPE], bytes, read);
+            finite[lane] &= f16_is_finite(read[0].scale) & f16_is_finite(read[0].minimum);
+            scales[index].0[lane] = read[0].scale;
+            if integers.minima {
+                minima[index].0[lane] = read[0].minimum;
             }
-            if integers.nested {
-                let factors = &mut factors[(index * blocks + inner) * FACTORS..][..FACTORS];
-                let [first, second] = packed_factors(integers, block);
-                (factors[0].0[lane], factors[1].0[lane]) = (first, second);
+            for (inner, (block, quants)) in read.iter().zip(quants.chunks_exact_mut(lines)).enumerate() {
+                match integers.bits {
+                    2 => planes::write::<2>(&block.stored, lane, quants),
+                    3 => planes::write::<3>(&block.stored, lane, quants),
+                    4 => planes::write::<4>(&block.stored, lane, quants),
+                    5 => planes::write::<5>(&block.stored, lane, quants),
+                    6 => planes::write::<6>(&block.stored, lane, quants),
+                    _ => planes::write::<8>(&block.stored, lane, quants),
+                }
+                if integers.nested {
+                    let factors = &mut factors[(index * blocks + inner) * FACTORS..][..FACTORS];
+                    let [first, second] = packed_factors(integers, block);
+                    (factors[0].0[lane], factors[1].0[lane]) = (first, second);
+                }
             }
         }
     }
+    finite.iter().position(|finite| !finite)
 }
 
 /// The two bytes of a block's factors; see [`PackedIntegers::factors`].

@@ -13,6 +13,7 @@
 
 use crate::matrix::Quads;
 use crate::reference::BLOCK;
+use crate::reference::blocks::bits;
 
 /// Lines that a block of 32 integers takes.
 pub(crate) const fn lines(bits: usize) -> usize {
@@ -33,23 +34,24 @@ pub(crate) const fn low_plane(bits: usize) -> (usize, usize) {
 pub(crate) fn write<const BITS: usize>(stored: &[u8; BLOCK], lane: usize, block: &mut [Quads]) {
     let (low, high) = const { low_plane(BITS) };
     write_plane(low, stored, 0, lane, &mut block[..low]);
-    write_plane(high, stored, low as u32, lane, &mut block[low..]);
+    write_plane(high, stored, low, lane, &mut block[low..]);
 }
 
 /// Writes `width` bits of each integer, those from bit `from` on.
 #[inline(always)]
-fn write_plane(width: usize, stored: &[u8; BLOCK], from: u32, lane: usize, lines: &mut [Quads]) {
-    let mut bytes = [0u8; BLOCK];
-    let packed = &mut bytes[..4 * width];
-    let mask = if width == 8 { 0xff } else { (1 << width) - 1 };
-    // Byte `i` of a plane takes the integers `i`, `i + 4 · width`, …: one of each eight, four or two parts.
-    for (part, stored) in stored.chunks_exact(packed.len().max(1)).enumerate() {
-        for (packed, stored) in packed.iter_mut().zip(stored) {
-            *packed |= ((stored >> from) & mask) << (part * width);
-        }
+fn write_plane(width: usize, stored: &[u8; BLOCK], from: usize, lane: usize, lines: &mut [Quads]) {
+    if width == 0 {
+        return;
     }
-    for (line, quad) in lines.iter_mut().zip(packed.as_chunks::<4>().0) {
-        line.0[lane] = *quad;
+    let integers = bits(stored, from, width);
+    let quads = integers.as_chunks::<4>().0;
+    // Quad `i` of a line takes the quads `i`, `i + width`, …: one of each eight, four or two parts.
+    for (index, line) in lines.iter_mut().enumerate().take(width) {
+        let mut packed = 0;
+        for part in 0..8 / width {
+            packed |= u32::from_le_bytes(quads[part * width + index]) << (part * width);
+        }
+        line.0[lane] = packed.to_le_bytes();
     }
 }
 

@@ -124,9 +124,7 @@ fn q3_k(bytes: &[u8], blocks: &mut [Block]) {
             block.factors[half] = (low | high << 4) as i8 - 32;
         }
         block.stored = two_bits(quants, index);
-        for (stored, thirds) in block.stored.iter_mut().zip(thirds) {
-            *stored |= (thirds >> index & 1) << 2;
-        }
+        add_bits(&mut block.stored, 2, bits(thirds, index, 1));
     }
 }
 
@@ -147,9 +145,7 @@ fn q5_k(bytes: &[u8], blocks: &mut [Block]) {
     for (index, block) in blocks[..8].iter_mut().enumerate() {
         sixes(bytes, index, block);
         block.stored = halves_of_bytes(quants, index);
-        for (stored, fifths) in block.stored.iter_mut().zip(fifths) {
-            *stored |= (fifths >> index & 1) << 4;
-        }
+        add_bits(&mut block.stored, 4, bits(fifths, index, 1));
     }
 }
 
@@ -163,11 +159,8 @@ fn q6_k(bytes: &[u8], blocks: &mut [Block]) {
         block.minimum_factors = [0; 2];
         block.factors = [scales[2 * index] as i8, scales[2 * index + 1] as i8];
         let (half, quarter) = (index / 4, index % 4);
-        let lows = &lows[64 * half + 32 * (quarter % 2)..][..BLOCK];
-        let highs = &highs[32 * half..][..BLOCK];
-        for ((stored, low), high) in block.stored.iter_mut().zip(lows).zip(highs) {
-            *stored = low >> (4 * (quarter / 2)) & 15 | (high >> (2 * quarter) & 3) << 4;
-        }
+        block.stored = bits(&lows[64 * half + 32 * (quarter % 2)..], 4 * (quarter / 2), 4);
+        add_bits(&mut block.stored, 4, bits(&highs[32 * half..], 2 * quarter, 2));
     }
 }
 
@@ -203,41 +196,57 @@ fn word(bytes: &[u8], at: usize) -> u16 {
 /// Low halves of 16 bytes, then high halves.
 #[inline(always)]
 fn nibbles(bytes: &[u8]) -> [u8; BLOCK] {
-    let mut stored = [0; BLOCK];
-    let (low, high) = stored.split_at_mut(HALF);
-    for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
-        (*low, *high) = (byte & 15, byte >> 4);
-    }
+    let mut twice = [0; BLOCK];
+    let (low, high) = twice.split_at_mut(HALF);
+    low.copy_from_slice(bytes);
+    high.copy_from_slice(bytes);
+    let (low, high) = (bits(&twice, 0, 4), bits(&twice, 4, 4));
+    let mut stored = low;
+    stored[HALF..].copy_from_slice(&high[HALF..]);
     stored
 }
 
 /// Bit `i` of four bytes is the fifth of element `i`.
 #[inline(always)]
-fn with_fifth_bits(mut stored: [u8; BLOCK], bits: &[u8]) -> [u8; BLOCK] {
-    for (eight, bits) in stored.as_chunks_mut::<8>().0.iter_mut().zip(bits) {
-        for (bit, stored) in eight.iter_mut().enumerate() {
-            *stored |= (bits >> bit & 1) << 4;
-        }
+fn with_fifth_bits(mut stored: [u8; BLOCK], fifths: &[u8]) -> [u8; BLOCK] {
+    let mut spread = [0; BLOCK];
+    for (eight, fifths) in spread.as_chunks_mut::<8>().0.iter_mut().zip(fifths) {
+        // Byte `i` keeps bit `i` of a copy of all eight; adding what it lacks to 128 carries it into bit 7.
+        let kept = (u64::from(*fifths) * 0x0101_0101_0101_0101) & 0x8040_2010_0804_0201;
+        *eight = ((kept + 0x0040_6070_787c_7e7f) >> 7 & 0x0101_0101_0101_0101).to_le_bytes();
     }
+    add_bits(&mut stored, 4, spread);
     stored
 }
 
 /// 64 elements take 32 bytes: the low halves those of the even block, the high halves those of the odd one.
 #[inline(always)]
 fn halves_of_bytes(quants: &[u8], index: usize) -> [u8; BLOCK] {
-    let mut stored = [0; BLOCK];
-    for (stored, byte) in stored.iter_mut().zip(&quants[BLOCK * (index / 2)..]) {
-        *stored = byte >> (4 * (index % 2)) & 15;
-    }
-    stored
+    bits(&quants[BLOCK * (index / 2)..], 4 * (index % 2), 4)
 }
 
 /// 128 elements take 32 bytes: bits 0 and 1 those of the first block, bits 6 and 7 those of the fourth.
 #[inline(always)]
 fn two_bits(quants: &[u8], index: usize) -> [u8; BLOCK] {
-    let mut stored = [0; BLOCK];
-    for (stored, byte) in stored.iter_mut().zip(&quants[BLOCK * (index / 4)..]) {
-        *stored = byte >> (2 * (index % 4)) & 3;
+    bits(&quants[BLOCK * (index / 4)..], 2 * (index % 4), 2)
+}
+
+/// Bits `from` to `from + width` of each of the first 32 bytes. Four bytes at a time: no processor shifts single
+/// ones.
+#[inline(always)]
+pub(crate) fn bits(bytes: &[u8], from: usize, width: usize) -> [u8; BLOCK] {
+    let mask = (0xff >> (8 - width)) * 0x0101_0101;
+    let mut out = [0; BLOCK];
+    for (out, bytes) in out.as_chunks_mut::<4>().0.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *out = (u32::from_le_bytes(*bytes) >> from & mask).to_le_bytes();
     }
-    stored
+    out
+}
+
+/// Puts bits above those that are there: `stored | high << by`, which stay in their bytes.
+#[inline(always)]
+fn add_bits(stored: &mut [u8; BLOCK], by: usize, high: [u8; BLOCK]) {
+    for (stored, high) in stored.as_chunks_mut::<4>().0.iter_mut().zip(high.as_chunks::<4>().0) {
+        *stored = (u32::from_le_bytes(*stored) | u32::from_le_bytes(*high) << by).to_le_bytes();
+    }
 }

@@ -6,7 +6,7 @@
 
 mod activation;
 mod attention;
-mod blocks;
+pub(crate) mod blocks;
 mod dot;
 mod exp;
 mod gelu;
