@@ -28,8 +28,8 @@ pub struct Check {
     /// The receipt that `assay run` wrote.
     #[arg(long, value_name = "FILE")]
     receipt: PathBuf,
-    /// Check these positions, the last excluded; the prompt begins at 0. Those before them are read without being
-    /// compared, for the states depend on them; those after them cost nothing.
+    /// Check these positions, the last excluded; the prompt begins at 0. Those before them are computed as well, but
+    /// without their logits, and only their tokens are compared; those after them are not computed.
     #[arg(long, value_name = "A..B", value_parser = parse_range)]
     positions: Range<u32>,
     /// The trace behind the receipt's root, as `assay trace show --out` writes it.
@@ -114,17 +114,17 @@ fn within(positions: &Range<u32>, total: usize) -> Result<Range<usize>, Failure>
 /// Checks that a trace is that of a receipt, as far as can be seen without computing, and that it has the receipt's
 /// tokens before the position `start`.
 fn belongs(path: &Path, trace: &Trace, stated: &Stated, start: usize) -> Result<(), Failure> {
-    let other = |what: String| {
-        Failure::new(Exit::Verification, format!("checking {}: {what}", path.display()))
-            .hint("name the trace of this receipt; its root stands in `assay receipt show`")
-    };
+    let other =
+        |what: String| Failure::new(Exit::Verification, format!("checking {}: {what}", path.display()));
     let root = stated.statement.trace_root;
     if trace.trace_root != root {
-        return Err(other(format!("it has the root {}, and the receipt says {root}", trace.trace_root)));
+        return Err(other(format!("it has the root {}, and the receipt says {root}", trace.trace_root))
+            .hint("name the trace of this receipt, which `assay trace show --out FILE` writes anew"));
     }
     let (found, total) = (trace.positions.len(), stated.sequence.len());
     if found != total {
-        return Err(other(format!("it has {found} positions, and the receipt's prompt and answer {total}")));
+        return Err(other(format!("it has {found} positions, and the receipt's prompt and answer {total}"))
+            .hint(ALTERED));
     }
     let before = trace.positions.iter().zip(&stated.sequence).take(start);
     let mut unequal = before.filter(|(traced, token)| traced.state.token != **token);
@@ -133,9 +133,12 @@ fn belongs(path: &Path, trace: &Trace, stated: &Stated, start: usize) -> Result<
         Some((TracedPosition { state, .. }, token)) => Err(other(format!(
             "at position {}, before those to check, it has the token {}, and the receipt {token}",
             state.position, state.token
-        ))),
+        ))
+        .hint(ALTERED)),
     }
 }
+
+const ALTERED: &str = "one of the files was altered; check the receipt with `assay receipt verify`";
 
 /// Compares positions from `start` on.
 fn checked(stated: &Stated, start: usize, claimed: &[TracedPosition], inspected: &[Inspected]) -> Checked {
@@ -171,10 +174,9 @@ impl Checked {
         if let Some(difference) = &self.difference {
             let (position, what) = (difference.position, difference.named());
             return Some(match difference.what {
-                What::Length | What::Token => (
-                    format!("at position {position} {what} is not the receipt's"),
-                    "one of the files was altered; check the receipt with `assay receipt verify`",
-                ),
+                What::Length | What::Token => {
+                    (format!("at position {position} {what} is not the receipt's"), ALTERED)
+                }
                 What::Layer | What::Logits => (
                     format!("at position {position} the model does not compute {what} so"),
                     "every machine computes the same; do not rely on a receipt with this root",
