@@ -90,6 +90,35 @@ fn traces_are_the_same_on_every_machine_and_differ_where_an_answer_was_altered()
 }
 
 #[test]
+fn positions_of_a_trace_are_checked_without_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (receipt, _) = ran(dir.path());
+    let trace = name(dir.path(), "trace");
+    json(&["trace", "show", "--model", DEMO, "--receipt", &receipt, "--out", &trace, "--json"]);
+    let check = ["trace", "check", "--model", DEMO, "--receipt", &receipt, &trace, "--positions"];
+    let checked = json(&[&check[..], &["3..6", "--json"]].concat());
+    assert_eq!(checked["equal"], true);
+    let positions = checked["positions"].as_array().unwrap();
+    assert_eq!(positions.iter().map(|row| row["position"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 4, 5]);
+    let equal = ["token_equal", "layers_equal", "logits_equal"];
+    assert!(positions.iter().all(|row| equal.iter().all(|what| row[what] == true)), "{checked}");
+    let printed = String::from_utf8(run(&[&check[..], &["3..6"]].concat()).stdout).unwrap();
+    assert!(printed.contains("3 positions, as the model computes"), "{printed}");
+
+    let mut other: Value = serde_json::from_slice(&fs::read(&receipt).unwrap()).unwrap();
+    other["statement"]["traceRoot"] = format!("0x{}", "11".repeat(32)).into();
+    let altered = name(dir.path(), "altered.json");
+    fs::write(&altered, other.to_string()).unwrap();
+    let altered = ["trace", "check", "--model", DEMO, "--receipt", &altered, &trace, "--positions", "3..6"];
+    for (arguments, code) in
+        [(&altered[..], 3), (&[&check[..], &["3..999"]].concat(), 2), (&[&check[..], &["6..3"]].concat(), 2)]
+    {
+        let (found, message) = failure(arguments);
+        assert_eq!(found, code, "{message}");
+    }
+}
+
+#[test]
 fn a_receipt_of_another_model_and_kernels_that_nobody_has_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (receipt, _) = ran(dir.path());

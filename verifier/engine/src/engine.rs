@@ -13,6 +13,8 @@ use assay_protocol::request::{Request, prompt_hash};
 use assay_protocol::trace::TraceBuilder;
 
 use crate::batch::{Event, Feed, Job, Runner};
+use crate::constrained::{Constrained, Given};
+use crate::constraint::Constraint;
 use crate::forward::{Forward, HEAD_ROWS, Part, Scratch};
 use crate::model::Model;
 use crate::observer::Observer;
@@ -219,8 +221,7 @@ impl Engine {
         seed: &Digest32,
         observer: &mut dyn Observer,
     ) -> Result<Execution, ExecuteError> {
-        let (walked, usage) = self.walk(model, request, seed, None, observer)?;
-        Ok(execution(walked, usage))
+        Constrained::new(self, None).execute(model, request, seed, observer)
     }
 
     /// Re-executes a claimed answer in one pass over its tokens.
@@ -238,23 +239,12 @@ impl Engine {
         claimed: Claimed<'_>,
         observer: &mut dyn Observer,
     ) -> Result<Verified, ExecuteError> {
-        if claimed.finish == Finish::Cancelled {
-            return Err(ExecuteError::Cancelled);
-        }
-        let (walked, usage) = self.walk(model, request, seed, Some(claimed.tokens), observer)?;
-        let right_token = match walked.end {
-            End::Mismatch { right_token } => right_token,
-            End::Failed(_) if claimed.finish == Finish::Failed && walked.answer == claimed.tokens => {
-                return Ok(Verified::Failed(execution(walked, usage)));
-            }
-            // The claim goes on where nobody can, or names another end.
-            End::Failed(_) => NO_TOKEN,
-            End::Finished(finish) if finish == claimed.finish && walked.answer == claimed.tokens => {
-                return Ok(Verified::Accepted(execution(walked, usage)));
-            }
-            End::Finished(_) => NO_TOKEN,
-        };
-        Ok(Verified::Rejected { position: usage.n_out, right_token, trace_root: walked.trace_root })
+        Constrained::new(self, None).verify(model, request, seed, claimed, observer)
+    }
+
+    /// The same engine, but answers keep to a constraint, which begins in this state.
+    pub fn constrained(&self, start: Arc<dyn Constraint>) -> Constrained<'_> {
+        Constrained::new(self, Some(start))
     }
 
     /// The logits of every position of a sequence, `[positions, vocab]`, as an execution that came to these
@@ -298,12 +288,13 @@ impl Engine {
         }
     }
 
-    fn walk(
+    /// Walks along the sequence of a request.
+    pub(crate) fn walk(
         &self,
         model: &Arc<Model>,
         request: &Request,
         seed: &Digest32,
-        claimed: Option<&[u32]>,
+        given: Given<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(Walked, Usage), ExecuteError> {
         check_environment()?;
@@ -318,7 +309,8 @@ impl Engine {
             request: request.clone(),
             seed: *seed,
             prompt,
-            claimed: claimed.map(<[u32]>::to_vec),
+            claimed: given.claimed.map(<[u32]>::to_vec),
+            constraint: given.start,
             positions_max,
             logprobs: observer.wants_logprobs(),
         });
@@ -357,15 +349,6 @@ fn follow(feed: &Feed, observer: &mut dyn Observer) -> Result<Walked, ExecuteErr
             return Err(ExecuteError::Stopped);
         }
     }
-}
-
-fn execution(walked: Walked, usage: Usage) -> Execution {
-    let (finish, failure) = match walked.end {
-        End::Finished(finish) => (finish, None),
-        End::Failed(failure) => (Finish::Failed, Some(failure)),
-        End::Mismatch { .. } => unreachable!("only a claim can mismatch, and is not made an execution"),
-    };
-    Execution { tokens: walked.answer, finish, trace_root: walked.trace_root, usage, failure }
 }
 
 /// The prompt's tokens; or why everybody fails before any work, and how many tokens the prompt has.

@@ -20,7 +20,7 @@ pub struct Inspected {
     pub state: PositionState,
     /// BLAKE3 of the residual after each layer; empty for the last token, which has no forward pass.
     pub layer_hashes: Vec<Digest32>,
-    /// The token that the sampler chooses after this position, where the output head ran and every logit is
+    /// The token that the sampler chooses after this position without a constraint, where the output head ran and every logit is
     /// finite.
     pub chosen: Option<u32>,
 }

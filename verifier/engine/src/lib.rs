@@ -14,6 +14,8 @@ pub mod model;
 pub mod spec;
 pub mod text;
 pub mod sampler;
+pub mod constraint;
+pub mod constrained;
 pub mod engine;
 pub mod observer;
 pub mod embedding;
@@ -32,6 +34,8 @@ pub use architecture::Architecture;
 /// What requests are made of, for those who run models without the protocol's other parts.
 pub use assay_protocol::request;
 pub use config::Config;
+pub use constrained::Constrained;
+pub use constraint::Constraint;
 pub use engine::{
     Claimed, Engine, ExecuteError, Execution, Failure, NO_TOKEN, Settings, StartError, Usage, Verified,
 };

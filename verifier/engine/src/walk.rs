@@ -11,6 +11,7 @@ use assay_protocol::commitment::{FailCode, Finish};
 use assay_protocol::request::Request;
 use assay_protocol::trace::{PositionState, TraceBuilder};
 
+use crate::constraint::{Constraint, States};
 use crate::engine::Failure;
 use crate::finish::FinishRule;
 use crate::forward::{State, logits_hash};
@@ -27,6 +28,8 @@ pub(crate) struct Task {
     pub prompt: Vec<u32>,
     /// The tokens that somebody claims, if this is a verification.
     pub claimed: Option<Vec<u32>>,
+    /// The state of the answer's constraint in which it begins, if it has one.
+    pub constraint: Option<Arc<dyn Constraint>>,
     /// Positions of the longest sequence that can come about.
     pub positions_max: usize,
     /// Of how many of the likeliest tokens logarithms of probabilities are wanted, if any are.
@@ -91,6 +94,8 @@ pub(crate) struct Walk {
     ahead: usize,
     /// Positions that were visited.
     visited: usize,
+    /// Of the answer's constraint, if it has one.
+    states: Option<States>,
     trace: TraceBuilder,
 }
 
@@ -103,6 +108,7 @@ impl Walk {
             prompt.iter().copied().chain(claimed.take_while(|token| (*token as usize) < vocab)).collect();
         // The last claimed token gets a forward pass only if the answer turns out to go on after it.
         let ahead = prompt.len().max(known.len() - 1).min(task.positions_max);
+        let states = task.constraint.clone().map(|start| States::new(start, prompt.len() - 1));
         Self {
             finish: FinishRule::new(task.model.text(), &task.request),
             n_in: prompt.len(),
@@ -110,6 +116,7 @@ impl Walk {
             known,
             ahead,
             visited: 0,
+            states,
             trace: TraceBuilder::new(),
             task,
         }
@@ -158,13 +165,26 @@ impl Walk {
         position + 1 >= self.n_in
     }
 
+    /// Brings the answer's constraint to a position that [`Walk::choose`] is asked about next; tokens up to it are
+    /// taken to be right.
+    pub fn prepare(&mut self, position: usize) {
+        if let Some(mut states) = self.states.take() {
+            states.follow(self.tokens(0..position + 1), self.visited);
+            self.states = Some(states);
+        }
+    }
+
     /// What follows from the logits of a position; tokens before it are taken to be right.
     pub fn choose(&self, position: usize, logits: &[f32]) -> Choice {
         let Task { request, seed, logprobs, .. } = &self.task;
         let history = self.tokens(0..position + 1);
-        let token = sampler::choose(logits, &request.sampler, seed, index_u32(position + 1), history);
+        let allowed = self.states.as_ref().map(|states| states.allowed(position, logits.len()));
+        let (allowed, next) = (allowed.as_ref(), index_u32(position + 1));
+        let token = sampler::choose_allowed(logits, allowed, &request.sampler, seed, next, history);
         let token = token.map_err(|error| error.fail_code());
-        let logprobs = token.ok().zip(*logprobs).map(|(token, top)| sampler::logprobs(logits, token, top));
+        let logprobs = token.ok().zip(*logprobs);
+        let logprobs = logprobs
+            .map(|(token, top)| sampler::logprobs(&sampler::restrict(logits.into(), allowed), token, top));
         Choice { hash: logits_hash(logits), token, logprobs }
     }
 

@@ -251,7 +251,7 @@ pub enum FailCode {
     /// The chat template exceeded its work limit.
     #[codec(index = 4)]
     Fuel,
-    /// The sampler asks for something that the definition does not hold.
+    /// The sampler asks for something that the definition does not hold, or a constraint left no token to choose.
     #[codec(index = 5)]
     Unsupported,
     /// The prompt does not render to the tokens that the request states.

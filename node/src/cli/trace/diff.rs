@@ -79,6 +79,18 @@ impl Diff {
     }
 }
 
+impl Difference {
+    /// What differs, in words.
+    pub fn named(&self) -> String {
+        match (self.what, self.layer) {
+            (What::Length, _) => "the end".to_owned(),
+            (What::Token, _) => "the token".to_owned(),
+            (What::Layer, layer) => format!("the residual after layer {}", layer.unwrap_or_default()),
+            (What::Logits, _) => "the logits".to_owned(),
+        }
+    }
+}
+
 /// Where two sequences of positions differ first.
 pub fn first_difference(a: &[TracedPosition], b: &[TracedPosition]) -> Option<Difference> {
     (0..a.len().max(b.len())).find_map(|position| {
@@ -111,15 +123,11 @@ fn difference_at(a: &TracedPosition, b: &TracedPosition) -> Option<At> {
 }
 
 fn text(compared: &Compared) -> String {
-    let Some(Difference { position, what, layer, a, b }) = &compared.difference else {
+    let Some(difference) = &compared.difference else {
         return format!("equal in all {} positions", compared.positions[0]);
     };
-    let what = match (what, layer) {
-        (What::Length, _) => "the end".to_owned(),
-        (What::Token, _) => "the token".to_owned(),
-        (What::Layer, layer) => format!("the residual after layer {}", layer.unwrap_or_default()),
-        (What::Logits, _) => "the logits".to_owned(),
-    };
+    let Difference { position, a, b, .. } = difference;
+    let what = difference.named();
     let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".into());
     format!("the first difference is at position {position}: {what}\n  a  {}\n  b  {}", side(a), side(b))
 }

@@ -1,5 +1,6 @@
 //! `assay trace`: what stands behind a trace root, recomputed from model and receipt.
 
+mod check;
 mod diff;
 mod file;
 mod open;
@@ -20,6 +21,8 @@ pub enum TraceCommand {
     Show(show::Show),
     /// Prove one position of a trace, or check such a proof offline.
     Open(open::Open),
+    /// Recompute some positions of a trace that somebody claims for a receipt, and compare them.
+    Check(check::Check),
     /// Find where two traces differ first.
     Diff(diff::Diff),
 }
@@ -33,6 +36,7 @@ impl TraceCommand {
         match self {
             Self::Show(command) => command.run(context).await,
             Self::Open(command) => command.run(context).await,
+            Self::Check(command) => command.run(context).await,
             Self::Diff(command) => command.run(context),
         }
     }

@@ -1,18 +1,20 @@
 //! From a model and a receipt to the trace behind the receipt's root.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use assay_engine::{Engine, ExecuteError, Inspected, Inspection, Model};
-use assay_manifest::ModelId;
 use assay_protocol::commitment::Finish;
 use assay_protocol::receipt::{Receipt, SelfStatement};
+use serde::Serialize;
 
 use super::file::{Trace, TracedPosition};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::gguf_file::GgufFile;
 use crate::cli::machine::Machine;
 use crate::cli::output::Output;
+use crate::cli::table::plain;
 use crate::cli::{progress, receipt};
 
 /// An execution that was computed again.
@@ -24,13 +26,25 @@ pub struct Recomputed {
     pub unlike: Option<Unlike>,
 }
 
-/// A token that belongs elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A place at which another token belongs.
+#[derive(Clone, Debug, Serialize)]
 pub struct Unlike {
-    /// Its position in the sequence.
+    /// The position in the sequence.
     pub position: u32,
     /// The token that belongs there.
-    pub chosen: u32,
+    pub right_token: u32,
+    /// How the vocabulary spells it.
+    pub right_text: String,
+}
+
+/// What a receipt states, and what computes it again.
+pub struct Stated {
+    pub model: Arc<Model>,
+    pub statement: SelfStatement,
+    /// The tokens of prompt and answer.
+    pub sequence: Vec<u32>,
+    engine: Engine,
+    output: Output,
 }
 
 /// Computes every position of the receipt's prompt and answer again.
@@ -44,27 +58,66 @@ pub fn recompute(
     machine: &Machine,
     output: Output,
 ) -> Result<Recomputed, Failure> {
-    let statement = own_statement(receipt)?;
-    let engine = machine.engine()?;
-    let file = GgufFile::open(model)?;
-    let model_id = file.model_id()?;
-    if model_id != statement.model_id {
-        let (model, receipt) = (model.display(), receipt.display());
-        let cause = format!(
-            "reading {model}: it is the model {model_id}, and {receipt} is of {}",
-            statement.model_id
-        );
-        return Err(Failure::new(Exit::Verification, cause)
-            .hint("name the model that the receipt was made with; its id stands in `assay receipt show`"));
-    }
-    let model = file.load(output)?;
-    let spinner = progress::spinner(output, "recomputing the trace");
-    let inspected = inspect(&engine, &model, &statement);
-    spinner.finish_and_clear();
-    let inspected = inspected?;
-    let unlike = first_unlike(&statement, &inspected);
-    let trace = trace(model_id, &statement, &inspected);
+    let stated = Stated::open(model, receipt, machine, output)?;
+    let inspected = stated.inspect(0..stated.sequence.len())?;
+    let unlike = stated.first_unlike(&inspected);
+    let trace = trace(&stated.statement, &inspected);
+    let Stated { model, statement, .. } = stated;
     Ok(Recomputed { model, statement, trace, unlike })
+}
+
+impl Stated {
+    /// Reads a receipt and loads its model.
+    ///
+    /// # Errors
+    /// [`Failure`] when one of the files cannot be read, or they do not belong together.
+    pub fn open(model: &Path, receipt: &Path, machine: &Machine, output: Output) -> Result<Self, Failure> {
+        let statement = own_statement(receipt)?;
+        let engine = machine.engine()?;
+        let file = GgufFile::open(model)?;
+        let model_id = file.model_id()?;
+        if model_id != statement.model_id {
+            let (model, receipt) = (model.display(), receipt.display());
+            let cause = format!(
+                "reading {model}: it is the model {model_id}, and {receipt} is of {}",
+                statement.model_id
+            );
+            return Err(Failure::new(Exit::Verification, cause).hint(
+                "name the model that the receipt was made with; its id stands in `assay receipt show`",
+            ));
+        }
+        let model = file.load(output)?;
+        let sequence = sequence(&model, &statement)?;
+        Ok(Self { model, statement, sequence, engine, output })
+    }
+
+    /// Computes some positions of the sequence again, and those before them without their logits.
+    ///
+    /// # Errors
+    /// [`Failure`] when this machine cannot run the model.
+    pub fn inspect(&self, positions: Range<usize>) -> Result<Vec<Inspected>, Failure> {
+        let SelfStatement { request, seed, tokens, .. } = &self.statement;
+        let spinner = progress::spinner(self.output, "recomputing the trace");
+        let inspected = self.engine.inspect(&self.model, Inspection { request, seed, tokens }, positions);
+        spinner.finish_and_clear();
+        inspected.map_err(|error| match error {
+            ExecuteError::OutOfMemory(_) | ExecuteError::Memory { .. } => {
+                Failure::new(Exit::Internal, error).hint("free some memory, or use a larger machine")
+            }
+            error => Failure::new(Exit::Internal, error).hint("this is a bug of assay"),
+        })
+    }
+
+    /// The first token after one of these positions that the model would not have chosen.
+    pub fn first_unlike(&self, inspected: &[Inspected]) -> Option<Unlike> {
+        inspected.iter().find_map(|before| {
+            let position = before.state.position + 1;
+            let token = self.sequence.get(usize::try_from(position).ok()?)?;
+            let right_token = before.chosen.filter(|chosen| chosen != token)?;
+            let right_text = plain(self.model.text().token_text(right_token).unwrap_or_default());
+            Some(Unlike { position, right_token, right_text })
+        })
+    }
 }
 
 /// What somebody states of an execution of their own.
@@ -81,7 +134,8 @@ fn own_statement(path: &Path) -> Result<SelfStatement, Failure> {
     }
 }
 
-fn inspect(engine: &Engine, model: &Model, statement: &SelfStatement) -> Result<Vec<Inspected>, Failure> {
+/// The tokens of a statement's prompt and answer, where the model can have computed them.
+fn sequence(model: &Model, statement: &SelfStatement) -> Result<Vec<u32>, Failure> {
     if statement.spec_id != model.spec_id() {
         let cause = format!(
             "recomputing the trace: the receipt follows the definitions {}, and this version computes by {}",
@@ -96,12 +150,13 @@ fn inspect(engine: &Engine, model: &Model, statement: &SelfStatement) -> Result<
         Failure::new(Exit::Verification, format!("recomputing the trace: {cause}"))
             .hint("the receipt was altered; see what is wrong with it with `assay receipt verify`")
     };
-    let SelfStatement { request, seed, tokens, finish, .. } = statement;
+    let SelfStatement { request, tokens, finish, .. } = statement;
     if matches!(finish, Finish::Failed | Finish::Cancelled) {
         return Err(altered("its answer has not come to an end of its own".into()));
     }
-    let prompt = model.prompt(request).map_err(|error| altered(error.to_string()))?;
-    let positions = prompt.len() + tokens.len();
+    let mut sequence = model.prompt(request).map_err(|error| altered(error.to_string()))?;
+    sequence.extend_from_slice(tokens);
+    let positions = sequence.len();
     let context = model.config().context_length;
     if positions > usize::try_from(context).unwrap_or(usize::MAX) {
         return Err(altered(format!("{positions} positions, and the model attends to {context}")));
@@ -109,30 +164,14 @@ fn inspect(engine: &Engine, model: &Model, statement: &SelfStatement) -> Result<
     if let Some(token) = tokens.iter().find(|token| **token >= model.text().vocab_size()) {
         return Err(altered(format!("the model has no token {token}")));
     }
-    let what = Inspection { request, seed, tokens };
-    engine.inspect(model, what, 0..positions).map_err(|error| match error {
-        ExecuteError::OutOfMemory(_) | ExecuteError::Memory { .. } => {
-            Failure::new(Exit::Internal, error).hint("free some memory, or use a larger machine")
-        }
-        error => Failure::new(Exit::Internal, error).hint("this is a bug of assay"),
-    })
+    Ok(sequence)
 }
 
-fn first_unlike(statement: &SelfStatement, inspected: &[Inspected]) -> Option<Unlike> {
-    let first = inspected.len() - statement.tokens.len();
-    let answer = statement.tokens.iter().zip(inspected.get(first.checked_sub(1)?..)?);
-    let mut unlike = answer.filter_map(|(token, before)| {
-        let chosen = before.chosen.filter(|chosen| chosen != token)?;
-        Some(Unlike { position: before.state.position + 1, chosen })
-    });
-    unlike.next()
-}
-
-fn trace(model_id: ModelId, statement: &SelfStatement, inspected: &[Inspected]) -> Trace {
+fn trace(statement: &SelfStatement, inspected: &[Inspected]) -> Trace {
     let positions: Vec<TracedPosition> = inspected.iter().map(TracedPosition::from).collect();
     let prompt_tokens = u32::try_from(positions.len() - statement.tokens.len()).unwrap_or(u32::MAX);
     let mut trace = Trace {
-        model_id,
+        model_id: statement.model_id,
         spec_id: statement.spec_id,
         prompt_tokens,
         trace_root: Default::default(),

@@ -46,15 +46,8 @@ struct Shown {
     receipt_root: Digest32,
     equal: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    unlike: Option<ShownUnlike>,
+    unlike: Option<Unlike>,
     positions: Vec<ShownPosition>,
-}
-
-#[derive(Serialize)]
-struct ShownUnlike {
-    position: u32,
-    right_token: u32,
-    right_text: String,
 }
 
 #[derive(Serialize)]
@@ -118,11 +111,7 @@ fn shown(recomputed: &Recomputed, positions: Option<Range<u32>>) -> Result<Shown
         trace_root: trace.trace_root,
         receipt_root: statement.trace_root,
         equal: trace.trace_root == statement.trace_root,
-        unlike: unlike.map(|Unlike { position, chosen }| ShownUnlike {
-            position,
-            right_token: chosen,
-            right_text: name(chosen),
-        }),
+        unlike: unlike.clone(),
         positions: listed.collect(),
     })
 }
@@ -146,7 +135,7 @@ fn text(shown: &Shown) -> String {
         ("tokens", format!("{} of the prompt, {} of the answer", shown.prompt_tokens, shown.tokens)),
         ("root", format!("{} {equal}", shown.trace_root)),
     ];
-    if let Some(ShownUnlike { position, right_token, right_text }) = &shown.unlike {
+    if let Some(Unlike { position, right_token, right_text }) = &shown.unlike {
         head.push((
             "unlike",
             format!("at position {position} the model chooses {right_token} {right_text:?}"),
@@ -155,7 +144,8 @@ fn text(shown: &Shown) -> String {
     format!("{listed}\n\n{}", fields(&head))
 }
 
-fn parse_range(text: &str) -> Result<Range<u32>, String> {
+/// Reads a range such as `0..8`, which is not empty.
+pub fn parse_range(text: &str) -> Result<Range<u32>, String> {
     let bounds = text.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
     let range = bounds.map(|(start, end)| start..end).filter(|range: &Range<u32>| !range.is_empty());
     range.ok_or_else(|| format!("{text:?} is not a range such as 0..8"))

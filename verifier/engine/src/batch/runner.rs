@@ -200,6 +200,9 @@ impl<'a> Pass<'a> {
         if rows.is_empty() {
             return;
         }
+        for row in &rows {
+            self.sequences[row.sequence].job.walk.prepare(row.position);
+        }
         let logits = self.forward.logits(&rows.iter().map(|row| row.row).collect::<Vec<_>>());
         let vocab = logits.len() / rows.len();
         /// Hashing and choosing cost about as much as this many multiply-adds a logit.

@@ -12,7 +12,8 @@ pub struct Logprobs {
 }
 
 /// `ln softmax(logits)` of `chosen` and of the `top` likeliest, of the logits as the model gives them: before
-/// penalties, bias, temperature and cuts. The same on every machine; see `docs/NUMERICS.md`, "Sampling".
+/// penalties, bias, temperature and cuts. A token whose logit is −∞ is none that could be chosen, and not among the
+/// likeliest. The same on every machine; see `docs/NUMERICS.md`, "Sampling".
 ///
 /// # Panics
 /// When there is no such token.
@@ -31,6 +32,7 @@ pub fn logprobs(logits: &[f32], chosen: u32, top: usize) -> Logprobs {
         ranked.select_nth_unstable_by(top, rank);
         ranked.truncate(top);
     }
+    ranked.retain(|token| logits[*token as usize] > f32::NEG_INFINITY);
     ranked.sort_unstable_by(rank);
     Logprobs { chosen: of(chosen), top: ranked.into_iter().map(|token| (token, of(token))).collect() }
 }
@@ -49,6 +51,15 @@ mod tests {
         assert_eq!(found.chosen, found.top[2].1);
         assert_eq!(logprobs(&logits, 1, 2).top, found.top[..2]);
         assert_eq!(logprobs(&logits, 1, 0).top, []);
+    }
+
+    #[test]
+    fn tokens_that_could_not_be_chosen_have_no_share() {
+        const NONE: f32 = f32::NEG_INFINITY;
+        let found = logprobs(&[NONE, 1.0, NONE, 2.0], 1, 3);
+        assert_eq!(found, Logprobs { chosen: found.top[1].1, top: found.top.clone() });
+        let alone = logprobs(&[1.0, 2.0], 0, 3);
+        assert_eq!(found.top, [(3, alone.top[0].1), (1, alone.top[1].1)]);
     }
 
     #[test]

@@ -5,12 +5,15 @@
 
 mod logits;
 mod logprobs;
+mod mask;
 mod weights;
 
 #[cfg(test)]
 mod tests;
 
 pub use logprobs::{Logprobs, logprobs};
+pub use mask::TokenMask;
+pub(crate) use mask::restrict;
 
 use assay_manifest::{Digest32, TaggedHash};
 use assay_protocol::commitment::FailCode;
@@ -28,12 +31,18 @@ pub enum SampleError {
     /// There are no logits.
     #[error("choosing a token: there are no logits")]
     Empty,
+    /// A constraint allows no token.
+    #[error("choosing a token: none is allowed")]
+    NoneAllowed,
 }
 
 impl SampleError {
     /// The failure as providers commit to it.
     pub fn fail_code(&self) -> FailCode {
-        FailCode::NotFinite
+        match self {
+            Self::NotFinite { .. } | Self::Empty => FailCode::NotFinite,
+            Self::NoneAllowed => FailCode::Unsupported,
+        }
     }
 }
 
@@ -77,8 +86,26 @@ pub fn choose(
     position: u32,
     history: &[u32],
 ) -> Result<u32, SampleError> {
-    let adjusted = logits::adjust(logits, settings, history)?;
+    choose_allowed(logits, None, settings, seed, position, history)
+}
+
+/// As [`choose`], among the tokens that a mask allows; among all, where there is none.
+///
+/// # Errors
+/// As [`choose`], and when no token is allowed.
+pub fn choose_allowed(
+    logits: &[f32],
+    allowed: Option<&TokenMask>,
+    settings: &Sampler,
+    seed: &Digest32,
+    position: u32,
+    history: &[u32],
+) -> Result<u32, SampleError> {
+    let adjusted = restrict(logits::adjust(logits, settings, history)?, allowed);
     let best = logits::greatest(&adjusted).ok_or(SampleError::Empty)?;
+    if adjusted[best as usize] == f32::NEG_INFINITY {
+        return Err(SampleError::NoneAllowed);
+    }
     if settings.temperature.get() == 0.0 {
         return Ok(best);
     }

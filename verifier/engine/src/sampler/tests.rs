@@ -4,7 +4,7 @@ use assay_manifest::Digest32;
 use assay_protocol::request::{F32, Sampler};
 use proptest::prelude::*;
 
-use super::{SampleError, Unsupported, check, choose};
+use super::{SampleError, TokenMask, Unsupported, check, choose, choose_allowed};
 
 const LN_3: f32 = 1.098_612_3;
 
@@ -112,6 +112,38 @@ fn a_bias_for_an_unknown_token_is_unsupported() {
     assert_eq!(check(&settings, 7), Err(Unsupported::UnknownToken { token: 7, vocab_size: 7 }));
 }
 
+fn mask(vocab_size: usize, allowed: impl IntoIterator<Item = u32>) -> TokenMask {
+    let mut mask = TokenMask::none(vocab_size);
+    allowed.into_iter().for_each(|token| mask.allow(token));
+    mask
+}
+
+#[test]
+fn what_is_not_allowed_is_not_chosen_whatever_speaks_for_it() {
+    let allowed = mask(4, [1, 2]);
+    let bias = vec![(0, F32::new(100.0)), (3, F32::new(-50.0))];
+    for temperature in [0.0, 0.5, f32::MAX] {
+        for top_k in [0, 1, 3] {
+            let settings = Sampler { logit_bias: bias.clone(), top_k, ..settings(temperature) };
+            for position in 0..50 {
+                let logits = [9.0, -3.0, -2.0, 70.0];
+                let chosen = choose_allowed(&logits, Some(&allowed), &settings, &seed(0), position, &[0, 3]);
+                assert!(matches!(chosen, Ok(1 | 2)), "{chosen:?} at {temperature}, {top_k}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_choice_of_nothing_fails_after_what_is_not_finite() {
+    let none = mask(2, []);
+    for temperature in [0.0, 1.0] {
+        let choose = |logits| choose_allowed(logits, Some(&none), &settings(temperature), &seed(0), 0, &[]);
+        assert_eq!(choose(&[1.0, 2.0]), Err(SampleError::NoneAllowed));
+        assert_eq!(choose(&[1.0, f32::NAN]), Err(SampleError::NotFinite { token: 1 }));
+    }
+}
+
 #[test]
 fn extreme_temperatures_have_a_token() {
     let logits = [f32::MIN, 0.0, f32::MAX];
@@ -182,6 +214,27 @@ proptest! {
             let settings = Sampler { top_k, top_p, min_p, ..settings(temperature) };
             let chosen = choose(&logits, &settings, &seed(3), position, &[]).unwrap();
             prop_assert_eq!(chosen, naive(&logits, &settings, &seed(3), position));
+        }
+    }
+
+    #[test]
+    fn the_choice_among_what_is_allowed_is_that_of_a_vocabulary_of_it(
+        logits in prop::collection::vec((-8i8..8, any::<bool>()), 1..300),
+        (temperature, top_k, top_p, min_p) in (0.0f32..2.0, 0u32..40, 0.0f32..=1.0, 0.0f32..=1.0),
+        position: u32,
+    ) {
+        let allowed: Vec<u32> =
+            (0u32..).zip(&logits).filter(|(_, (_, allowed))| *allowed).map(|(token, _)| token).collect();
+        prop_assume!(!allowed.is_empty());
+        let logits: Vec<f32> = logits.into_iter().map(|(logit, _)| f32::from(logit) / 2.0).collect();
+        let few: Vec<f32> = allowed.iter().map(|token| logits[*token as usize]).collect();
+        let mask = mask(logits.len(), allowed.iter().copied());
+        for temperature in [0.0, temperature] {
+            let (top_p, min_p) = (F32::new(top_p), F32::new(min_p));
+            let settings = Sampler { top_k, top_p, min_p, ..settings(temperature) };
+            let chosen = choose_allowed(&logits, Some(&mask), &settings, &seed(3), position, &[]).unwrap();
+            let among_few = choose(&few, &settings, &seed(3), position, &[]).unwrap();
+            prop_assert_eq!(chosen, allowed[among_few as usize]);
         }
     }
 }

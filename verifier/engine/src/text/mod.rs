@@ -187,6 +187,12 @@ impl Text {
         self.vocab.text(id)
     }
 
+    /// The bytes that a token adds to a text; none for control tokens and ids that no token has. A space that the
+    /// tokenizer puts before a text is among them.
+    pub fn token_bytes(&self, id: u32) -> &[u8] {
+        self.vocab.bytes(id)
+    }
+
     /// The tokens that end an answer, ascending.
     pub fn eos_tokens(&self) -> &[u32] {
         &self.ends

@@ -5,6 +5,7 @@ mod support;
 mod equality;
 mod batch;
 mod rules;
+mod constraints;
 mod cheats;
 mod failures;
 mod files;
