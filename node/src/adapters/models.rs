@@ -72,7 +72,7 @@ impl Models {
 impl Shelf for Models {
     fn spec(&self, model: &ModelId) -> Result<SpecId, LoadError> {
         let (_, manifest) = self.manifest(model)?;
-        let cause = || "no engine of this node runs models of this kind".into();
+        let cause = || "no engine computes models of this kind exactly, and others cannot be sold".into();
         spec_of_file(&self.store, &manifest)
             .ok_or_else(|| LoadError::Unusable { model: *model, cause: cause() })
     }
