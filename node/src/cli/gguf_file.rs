@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use assay_engine::config::ConfigError;
-use assay_engine::{
-    ExactGenerator, Generator, LoadError, LoadOptions, Model, WeightSource, class_of,
-};
+use assay_engine::{ExactGenerator, Generator, LoadError, LoadOptions, Model, WeightSource, class_of};
 use assay_manifest::canonical::gguf_part_ids;
 use assay_manifest::formats::gguf::{Gguf, TensorInfo};
 use assay_manifest::path::PathError;

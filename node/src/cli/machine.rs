@@ -77,7 +77,8 @@ impl Machine {
     /// When kernels or threads were named.
     pub fn tolerance(&self) -> Result<assay_tolerance::Settings, Failure> {
         if self.kernels != Kernels::Auto || self.threads.is_some() {
-            let cause = "running a model of the tolerance class: --kernels and --threads are of the exact engine";
+            let cause =
+                "running a model of the tolerance class: --kernels and --threads are of the exact engine";
             return Err(Failure::usage(cause).hint(
                 "leave them out; RAYON_NUM_THREADS=N and CANDLE_NUM_THREADS=N in the environment limit the threads",
             ));

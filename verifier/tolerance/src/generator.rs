@@ -39,10 +39,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            prefill_chunk: assay_engine::Settings::PREFILL_CHUNK,
-            sequence_bytes_max: usize::MAX,
-        }
+        Self { prefill_chunk: assay_engine::Settings::PREFILL_CHUNK, sequence_bytes_max: usize::MAX }
     }
 }
 
@@ -198,7 +195,10 @@ impl Generator for CandleGenerator {
 impl std::fmt::Debug for CandleGenerator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = self.shape.architecture.name;
-        f.debug_struct("CandleGenerator").field("architecture", &name).field("spec_id", &self.spec_id).finish()
+        f.debug_struct("CandleGenerator")
+            .field("architecture", &name)
+            .field("spec_id", &self.spec_id)
+            .finish()
     }
 }
 

@@ -165,7 +165,9 @@ fn report(
 const fn class_text(class: Class) -> &'static str {
     match class {
         Class::Exact => "exact: every machine computes this answer to the bit",
-        Class::Tolerance => "tolerance: not exact; another machine may answer otherwise, and nobody can verify it",
+        Class::Tolerance => {
+            "tolerance: not exact; another machine may answer otherwise, and nobody can verify it"
+        }
     }
 }
 
@@ -185,11 +187,7 @@ fn signer(context: &Context) -> Result<Key, Failure> {
 }
 
 /// Executes on a thread of its own; Ctrl-C ends it at the next token.
-async fn execute(
-    model: Arc<dyn Generator>,
-    request: Request,
-    output: Output,
-) -> Result<Execution, Failure> {
+async fn execute(model: Arc<dyn Generator>, request: Request, output: Output) -> Result<Execution, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let mut running = spawn_blocking(move || {
@@ -210,7 +208,9 @@ async fn execute(
     match execution.failure {
         Some(failure) => {
             let hint = match execution.class {
-                Class::Exact => "every provider would find the same failure; change the prompt or the sampler",
+                Class::Exact => {
+                    "every provider would find the same failure; change the prompt or the sampler"
+                }
                 Class::Tolerance => "change the prompt or the sampler",
             };
             Err(Failure::usage(format!("running the model: it fails with {failure:?}")).hint(hint))

@@ -20,8 +20,7 @@ impl Synthetic {
     pub fn tolerance_variants() -> Vec<(&'static str, Self)> {
         let small = Self { weight_type: WeightType::F32, head: Head::Own, ..Self::default() };
         let phi2 = Self { architecture: Architecture::Phi2, kv_heads: 4, rotated: Some(8), ..small };
-        let glm4 =
-            Self { architecture: Architecture::Glm4, head_size: Some(32), rotated: Some(16), ..small };
+        let glm4 = Self { architecture: Architecture::Glm4, head_size: Some(32), rotated: Some(16), ..small };
         vec![
             ("phi2", phi2),
             ("glm4", Self { rope_base: 50_000.0, ..glm4 }),
