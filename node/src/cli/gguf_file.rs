@@ -88,6 +88,7 @@ impl GgufFile {
     /// [`Failure`] when no engine runs it, it is damaged, or the machine was told what its engine cannot do.
     pub fn generator(&self, machine: &Machine, output: Output) -> Result<Arc<dyn Generator>, Failure> {
         let header = self.header()?;
+        // What names no architecture is for the exact engine to refuse.
         let architecture = header.lookup::<&str>("general.architecture").ok().flatten();
         if architecture.and_then(class_of) == Some(Class::Tolerance) {
             let settings = machine.tolerance()?;

@@ -1,14 +1,14 @@
-//! Executes requests with one model, one after the other.
+//! Executes requests with one model.
 
 use std::collections::BTreeSet;
 use std::io::BufReader;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
 
 use assay_engine::finish::FinishRule;
 use assay_engine::prompt::{Refused, checked, sequence_max};
 use assay_engine::sampler;
+use assay_engine::source::SourceReader;
 use assay_engine::spec::{exact_name, spec_of_names};
 use assay_engine::text::Text;
 use assay_engine::{
@@ -33,7 +33,7 @@ const LIBRARY: &str = "candle-0.11.1";
 pub struct Settings {
     /// Positions of a prompt that are computed at once.
     pub prefill_chunk: NonZeroUsize,
-    /// Most bytes of a sequence: of its keys and values, and of what a layer's attention takes.
+    /// Most bytes of each sequence: of its keys and values, and of what a layer's attention takes.
     pub sequence_bytes_max: usize,
 }
 
@@ -45,8 +45,8 @@ impl Default for Settings {
 
 /// A model of the tolerance class, run by candle on the CPU.
 ///
-/// candle's threads belong to the process and not to a model, so that sequences are computed one after the other;
-/// further requests wait. `RAYON_NUM_THREADS` and `CANDLE_NUM_THREADS` limit the threads.
+/// candle's threads belong to the process, and requests that come at once share them; `RAYON_NUM_THREADS` and
+/// `CANDLE_NUM_THREADS` in the environment limit their number.
 pub struct CandleGenerator {
     shape: Shape,
     text: Text,
@@ -54,7 +54,6 @@ pub struct CandleGenerator {
     weights: Weights,
     spec_id: SpecId,
     settings: Settings,
-    turn: Mutex<()>,
 }
 
 impl CandleGenerator {
@@ -69,8 +68,7 @@ impl CandleGenerator {
         settings: Settings,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, LoadError> {
-        let header = &mut |_| ();
-        let gguf = Gguf::parse(BufReader::new(Reader::new(source, header)), source.size_bytes())?;
+        let gguf = Gguf::parse(BufReader::new(SourceReader::new(source)), source.size_bytes())?;
         let shape = Shape::from_gguf(&gguf)?;
         let text = Text::from_gguf(&gguf)?;
         let total = gguf.tensors.iter().map(|tensor| tensor.nbytes).sum();
@@ -87,7 +85,7 @@ impl CandleGenerator {
         let weights = guarded(|| (shape.architecture.read)(content, &mut reader));
         let weights = weights.map_err(LoadError::Library)?;
         let spec_id = spec_id(&shape, &text);
-        Ok(Self { shape, text, weights, spec_id, settings, turn: Mutex::default() })
+        Ok(Self { shape, text, weights, spec_id, settings })
     }
 
     /// The logits after a sequence, `[vocab]`; none after an empty one.
@@ -125,8 +123,6 @@ impl CandleGenerator {
         seed: &Digest32,
         observer: &mut dyn Observer,
     ) -> Result<Execution, ExecuteError> {
-        // Nothing is left half done under the lock.
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let top = observer.wants_logprobs();
         let mut sequence = self.begin();
         let mut logits = sequence.read(&prompt, observer)?;
