@@ -25,7 +25,7 @@ use crate::weight_file::WeightFile;
 const GET_AGAIN: &str = "get the file again from where it was published, and compare its size and hash";
 
 /// What to do with a model of which no two machines compute the same bits.
-pub const RUN_ONLY: &str = "answer with it by `assay run`; what is not computed exactly cannot be measured against \
+const RUN_ONLY: &str = "answer with it by `assay run`; what is not computed exactly cannot be measured against \
                             the exact class, traced, verified or sold";
 
 const RUNNABLE: &str = "llama, mistral, mixtral, qwen2, qwen3, gemma3 and phi3 models in GGUF can be run exactly, \
@@ -119,6 +119,10 @@ impl GgufFile {
             let hint = match &error {
                 LoadError::Gguf(_) | LoadError::Weights { .. } | LoadError::Source { .. } => GET_AGAIN,
                 LoadError::Config(ConfigError::Tolerance(_)) => RUN_ONLY,
+                LoadError::Mixed { .. } => {
+                    "take a file of the model whose weights are all of one type, as in Q8_0"
+                }
+                LoadError::Library(_) => "this is a bug of candle or of assay",
                 _ => RUNNABLE,
             };
             Failure::usage(error).hint(hint)

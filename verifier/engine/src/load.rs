@@ -78,6 +78,18 @@ pub enum LoadError {
         /// Its type.
         dtype: DType,
     },
+    /// A tensor that is read as one with others, and cannot be, because its type is another.
+    #[error(
+        "loading the model: tensor {tensor:?} of type {found} is read as one with others of type {expected}, and must be of the same"
+    )]
+    Mixed {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: DType,
+        /// The others' type.
+        expected: DType,
+    },
     /// A weight is NaN or infinite.
     #[error("loading tensor {tensor:?}: {cause}")]
     Weights {

@@ -1,6 +1,6 @@
 //! Where the bytes of a model file come from.
 
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 
 /// The bytes of one GGUF file. Whoever keeps files implements it; the engine opens none.
@@ -58,7 +58,7 @@ impl<S: WeightSource + Send + ?Sized> WeightSource for Arc<S> {
     }
 }
 
-/// Reads a source, from its beginning on or from where it is told.
+/// Reads a source from its beginning.
 pub struct SourceReader<'a> {
     source: &'a dyn WeightSource,
     at: u64,
@@ -75,43 +75,8 @@ impl Read for SourceReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.source.size_bytes().saturating_sub(self.at);
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        if count == 0 {
-            return Ok(0);
-        }
         self.source.read_at(self.at, &mut buffer[..count])?;
         self.at += count as u64;
         Ok(count)
-    }
-}
-
-impl Seek for SourceReader<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.source.size_bytes().checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = at.ok_or(ErrorKind::InvalidInput)?;
-        Ok(self.at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reader_goes_anywhere_and_what_lies_outside_is_its_end_or_refused() {
-        let source = vec![1, 2, 3, 4, 5];
-        let (mut reader, mut two) = (SourceReader::new(&source), [0; 2]);
-        reader.seek(SeekFrom::End(-2)).unwrap();
-        reader.read_exact(&mut two).unwrap();
-        assert_eq!(two, [4, 5]);
-        assert_eq!(reader.seek(SeekFrom::Current(-4)).unwrap(), 1);
-        reader.read_exact(&mut two).unwrap();
-        assert_eq!(two, [2, 3]);
-        assert!(reader.seek(SeekFrom::Current(-4)).is_err());
-        assert_eq!(reader.seek(SeekFrom::Start(u64::MAX)).unwrap(), u64::MAX);
-        assert_eq!(reader.read(&mut two).unwrap(), 0);
     }
 }

@@ -53,10 +53,13 @@ pub(crate) enum KvHeads {
 }
 
 /// A tensor that a file has.
+#[derive(Clone, Copy)]
 pub(crate) struct Part {
     pub name: &'static str,
     pub kind: Kind,
     pub need: Need,
+    /// Tensors that a file may have instead, which hold its rows in this order, and how many rows each holds.
+    pub pieces: &'static [(&'static str, Dim)],
 }
 
 /// What a tensor is.
@@ -66,6 +69,16 @@ pub(crate) enum Kind {
     Matrix(Dim, Dim),
     /// Numbers of F32.
     Vector(Dim),
+}
+
+impl Kind {
+    /// The same with so many rows, or numbers.
+    pub const fn with_rows(self, rows: Dim) -> Self {
+        match self {
+            Self::Matrix(_, cols) => Self::Matrix(rows, cols),
+            Self::Vector(_) => Self::Vector(rows),
+        }
+    }
 }
 
 /// Whether a file must have a tensor.
@@ -92,18 +105,22 @@ pub(crate) enum Dim {
 }
 
 const fn matrix(name: &'static str, rows: Dim, cols: Dim) -> Part {
-    Part { name, kind: Kind::Matrix(rows, cols), need: Need::Always }
+    Part { name, kind: Kind::Matrix(rows, cols), need: Need::Always, pieces: &[] }
 }
 
 const fn vector(name: &'static str, len: Dim) -> Part {
-    Part { name, kind: Kind::Vector(len), need: Need::Always }
+    Part { name, kind: Kind::Vector(len), need: Need::Always, pieces: &[] }
+}
+
+const fn whole_or(pieces: &'static [(&'static str, Dim)], part: Part) -> Part {
+    Part { pieces, ..part }
 }
 
 const fn optional(part: Part) -> Part {
     Part { need: Need::Optional, ..part }
 }
 
-/// Phi-1, Phi-1.5 and Phi-2, with queries, keys and values in one tensor.
+/// Phi-1, Phi-1.5 and Phi-2. Converters wrote queries, keys and values together once, and apart since.
 const PHI2: Architecture = Architecture {
     name: "phi2",
     epsilon: "attention.layer_norm_epsilon",
@@ -122,8 +139,14 @@ const PHI2: Architecture = Architecture {
     layer: &[
         vector("attn_norm.weight", Dim::Hidden),
         vector("attn_norm.bias", Dim::Hidden),
-        matrix("attn_qkv.weight", Dim::QueriesKeysValues, Dim::Hidden),
-        vector("attn_qkv.bias", Dim::QueriesKeysValues),
+        whole_or(
+            &[("attn_q.weight", Dim::Queries), ("attn_k.weight", Dim::Keys), ("attn_v.weight", Dim::Keys)],
+            matrix("attn_qkv.weight", Dim::QueriesKeysValues, Dim::Hidden),
+        ),
+        whole_or(
+            &[("attn_q.bias", Dim::Queries), ("attn_k.bias", Dim::Keys), ("attn_v.bias", Dim::Keys)],
+            vector("attn_qkv.bias", Dim::QueriesKeysValues),
+        ),
         matrix("attn_output.weight", Dim::Hidden, Dim::Queries),
         vector("attn_output.bias", Dim::Hidden),
         matrix("ffn_up.weight", Dim::FeedForward, Dim::Hidden),

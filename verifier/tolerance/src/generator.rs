@@ -20,9 +20,9 @@ use assay_protocol::commitment::{FailCode, Finish};
 use assay_protocol::record::Class;
 use assay_protocol::request::Request;
 
-use crate::reader::Reader;
+use crate::reader::{Joints, Reader};
 use crate::shape::Shape;
-use crate::tensors;
+use crate::tensors::{Layout, layout};
 use crate::weights::{Weights, guarded};
 
 /// The library and its version, as a spec names it. Results of another version may differ.
@@ -72,7 +72,8 @@ impl CandleGenerator {
         let shape = Shape::from_gguf(&gguf)?;
         let text = Text::from_gguf(&gguf)?;
         let total = gguf.tensors.iter().map(|tensor| tensor.nbytes).sum();
-        let content = tensors::content(&shape, gguf.tensors, options)?;
+        let joints = Joints::behind(source.size_bytes());
+        let Layout { content, joints } = layout(&shape, gguf.tensors, joints, options)?;
         // An embedding that is the output head, too, is read twice.
         let mut heard = 0;
         let mut count = |done: u64| {
@@ -81,7 +82,7 @@ impl CandleGenerator {
                 progress(heard, total);
             }
         };
-        let mut reader = Reader::new(source, &mut count);
+        let mut reader = Reader::new(source, joints, &mut count);
         let weights = guarded(|| (shape.architecture.read)(content, &mut reader));
         let weights = weights.map_err(LoadError::Library)?;
         let spec_id = spec_id(&shape, &text);

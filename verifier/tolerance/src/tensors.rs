@@ -10,38 +10,50 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{self, Content, Value, VersionedMagic};
 
 use crate::architecture::{Architecture, Kind, Need, Part};
+use crate::reader::Joints;
 use crate::shape::Shape;
 
-/// What candle is told of a file: nothing that was not checked, so that it parses nothing itself.
+/// What candle is told of a file.
+pub(crate) struct Layout {
+    /// Nothing that was not checked, so that candle parses nothing itself.
+    pub content: Content,
+    /// Tensors that the file holds in pieces.
+    pub joints: Joints,
+}
+
+/// Checks that exactly the expected tensors are there.
 ///
 /// # Errors
 /// When a tensor is missing, unexpected, of another shape or type, or all together are above the limit.
-pub(crate) fn content(
+pub(crate) fn layout(
     shape: &Shape,
     tensors: Vec<TensorInfo>,
+    joints: Joints,
     options: &LoadOptions,
-) -> Result<Content, LoadError> {
+) -> Result<Layout, LoadError> {
     let found: u64 = tensors.iter().map(|tensor| tensor.nbytes).sum();
     if found > options.tensor_bytes_max {
         return Err(LoadError::TooLarge { found, max: options.tensor_bytes_max });
     }
     let left = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-    let mut taken = Taken { shape, left, infos: HashMap::new() };
+    let mut taken = Taken { shape, left, infos: HashMap::new(), joints };
     let Architecture { whole, layer: parts, .. } = shape.architecture;
-    whole.iter().try_for_each(|part| taken.take(part.name.to_owned(), part))?;
+    whole.iter().try_for_each(|part| taken.take_part("", part))?;
     for layer in 0..shape.layers {
-        parts.iter().try_for_each(|part| taken.take(format!("blk.{layer}.{}", part.name), part))?;
+        let prefix = format!("blk.{layer}.");
+        parts.iter().try_for_each(|part| taken.take_part(&prefix, part))?;
     }
     if let Some(name) = taken.left.into_keys().min() {
         return Err(LoadError::UnexpectedTensor(name));
     }
-    Ok(Content {
+    let content = Content {
         magic: VersionedMagic::GgufV3,
         metadata: metadata(shape),
         tensor_infos: taken.infos,
         // Offsets are from the start of the file.
         tensor_data_offset: 0,
-    })
+    };
+    Ok(Layout { content, joints: taken.joints })
 }
 
 /// The keys that candle reads; none of them is beyond a `u32`, because all sizes are below 2³⁰.
@@ -66,30 +78,63 @@ struct Taken<'a> {
     shape: &'a Shape,
     left: HashMap<String, TensorInfo>,
     infos: HashMap<String, gguf_file::TensorInfo>,
+    joints: Joints,
 }
 
 impl Taken<'_> {
-    fn take(&mut self, name: String, part: &Part) -> Result<(), LoadError> {
-        let tensor = match self.left.remove(&name) {
-            Some(tensor) => tensor,
-            None if part.need == Need::Optional => return Ok(()),
-            None => return Err(LoadError::MissingTensor(name)),
+    fn take_part(&mut self, prefix: &str, part: &Part) -> Result<(), LoadError> {
+        let name = format!("{prefix}{}", part.name);
+        let is_there = |name: &str| self.left.contains_key(name);
+        let in_pieces = part.pieces.first().is_some_and(|(piece, _)| is_there(&format!("{prefix}{piece}")));
+        let (dtype, offset) = match is_there(&name) {
+            false if in_pieces => self.join(prefix, part)?,
+            false if part.need == Need::Optional => return Ok(()),
+            _ => {
+                let tensor = self.take(&name, part.kind)?;
+                (tensor.dtype, tensor.offset)
+            }
         };
-        let expected = match part.kind {
+        let ggml_dtype = ggml_dtype(dtype).ok_or_else(|| LoadError::Type { tensor: name.clone(), dtype })?;
+        let shape = Dims::from(self.dims(part.kind));
+        self.infos.insert(name, gguf_file::TensorInfo { ggml_dtype, shape, offset });
+        Ok(())
+    }
+
+    /// The type of a tensor in pieces, and where it seems to begin when they are joined.
+    fn join(&mut self, prefix: &str, part: &Part) -> Result<(DType, u64), LoadError> {
+        let mut pieces = Vec::new();
+        for (name, rows) in part.pieces {
+            pieces.push(self.take(&format!("{prefix}{name}"), part.kind.with_rows(*rows))?);
+        }
+        let mut types = pieces.iter().map(|piece| piece.dtype);
+        let expected = types.next().unwrap_or(DType::F32);
+        if let Some(other) = pieces.iter().find(|piece| piece.dtype != expected) {
+            return Err(LoadError::Mixed { tensor: other.name.clone(), found: other.dtype, expected });
+        }
+        let ranges = pieces.iter().map(|piece| piece.offset..piece.offset + piece.nbytes);
+        Ok((expected, self.joints.join(ranges)))
+    }
+
+    /// Takes a tensor that must be there, of this shape and a type that is known.
+    fn take(&mut self, name: &str, kind: Kind) -> Result<TensorInfo, LoadError> {
+        let missing = || LoadError::MissingTensor(name.to_owned());
+        let tensor = self.left.remove(name).ok_or_else(missing)?;
+        let (expected, found) = (self.dims(kind), tensor.shape());
+        if !found.iter().copied().eq(expected.iter().map(|dim| *dim as u64)) {
+            return Err(LoadError::Shape { tensor: tensor.name, found, expected });
+        }
+        let is_fitting = matches!(kind, Kind::Matrix(..)) || tensor.dtype == DType::F32;
+        match ggml_dtype(tensor.dtype).filter(|_| is_fitting) {
+            Some(_) => Ok(tensor),
+            None => Err(LoadError::Type { tensor: tensor.name, dtype: tensor.dtype }),
+        }
+    }
+
+    fn dims(&self, kind: Kind) -> Vec<usize> {
+        match kind {
             Kind::Matrix(rows, cols) => vec![self.shape.size(rows), self.shape.size(cols)],
             Kind::Vector(len) => vec![self.shape.size(len)],
-        };
-        let found = tensor.shape();
-        if !found.iter().copied().eq(expected.iter().map(|dim| *dim as u64)) {
-            return Err(LoadError::Shape { tensor: name, found, expected });
         }
-        let is_fitting = matches!(part.kind, Kind::Matrix(..)) || tensor.dtype == DType::F32;
-        let Some(ggml_dtype) = ggml_dtype(tensor.dtype).filter(|_| is_fitting) else {
-            return Err(LoadError::Type { tensor: name, dtype: tensor.dtype });
-        };
-        let shape = Dims::from(expected);
-        self.infos.insert(name, gguf_file::TensorInfo { ggml_dtype, shape, offset: tensor.offset });
-        Ok(())
     }
 }
 

@@ -225,7 +225,7 @@ fn explain(error: ExecuteError) -> Failure {
             Failure::new(Exit::Interrupted, "interrupted before the answer was complete")
         }
         ExecuteError::Library(_) => Failure::new(Exit::Internal, error)
-            .hint("this is a bug of candle or of assay; a model of the exact class does without candle"),
+            .hint("this is a bug of candle or of assay; models of the exact class run without candle"),
         other => Failure::new(Exit::Internal, other),
     }
 }

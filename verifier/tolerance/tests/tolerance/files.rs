@@ -8,7 +8,7 @@ use assay_manifest::formats::DType;
 use assay_manifest::formats::gguf::Value;
 use assay_tolerance::{CandleGenerator, Settings};
 
-use crate::support::{SEED, changed, generator, load, request, variant};
+use crate::support::{SEED, changed, generator, load, request, split, variant};
 
 fn text(text: &str) -> Value {
     Value::String(text.to_owned())
@@ -150,6 +150,39 @@ fn tensors_of_another_shape_or_type_are_named() {
             assert!(matches!(error, LoadError::Type { dtype: DType::I32, .. }), "{name}, {index}: {error}");
         }
     }
+}
+
+#[test]
+fn pieces_of_a_tensor_that_are_missing_or_do_not_fit_together_are_named() {
+    let phi2 = variant("phi2");
+    for piece in ["blk.0.attn_k.weight", "blk.1.attn_v.bias"] {
+        let file = changed(&phi2, |_, tensors| {
+            *tensors = split(tensors);
+            tensors.retain(|tensor| tensor.name != piece);
+        });
+        let error = refused(&file);
+        assert!(matches!(&error, LoadError::MissingTensor(missing) if missing == piece), "{error}");
+    }
+    // Files of mixed types give the values more bits than the keys.
+    let file = changed(&phi2, |_, tensors| {
+        *tensors = split(tensors);
+        let values = tensors.iter_mut().find(|tensor| tensor.name == "blk.1.attn_v.weight").unwrap();
+        values.dtype = DType::F16;
+        values.data.truncate(values.data.len() / 2);
+    });
+    let error = refused(&file);
+    let LoadError::Mixed { tensor, found, expected } = &error else { panic!("{error}") };
+    assert_eq!((tensor.as_str(), *found, *expected), ("blk.1.attn_v.weight", DType::F16, DType::F32));
+    // Both at once would leave open which of them counts.
+    let file = changed(&phi2, |_, tensors| {
+        let apart = split(tensors);
+        tensors.push(apart.into_iter().find(|tensor| tensor.name == "blk.0.attn_q.weight").unwrap());
+    });
+    let error = refused(&file);
+    assert!(
+        matches!(&error, LoadError::UnexpectedTensor(extra) if extra == "blk.0.attn_q.weight"),
+        "{error}"
+    );
 }
 
 #[test]

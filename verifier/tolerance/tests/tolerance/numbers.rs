@@ -5,7 +5,7 @@ use assay_engine::synthetic::Synthetic;
 use assay_kernels::WeightType;
 
 use crate::reference::{Reference, Slip};
-use crate::support::{execute, generator, in_chunks, request};
+use crate::support::{changed, execute, generator, in_chunks, load, request, split, variant};
 
 /// Most that logits of F32 weights differ: length of the difference by the length of the reference's.
 const F32_MAX: f64 = 1e-5;
@@ -46,6 +46,15 @@ fn quantised_weights_keep_the_bound() {
         let found = distance(&generator(&synthetic).logits(&TOKENS).unwrap(), &reference);
         println!("{name}: {found:.2e}");
         assert!(found < Q8_0_MAX, "{name}: {found:.2e}");
+    }
+}
+
+#[test]
+fn queries_keys_and_values_apart_are_as_good_as_together() {
+    for weight_type in [WeightType::F32, WeightType::Q8_0] {
+        let together = Synthetic { weight_type, ..variant("phi2") };
+        let apart = load(&changed(&together, |_, tensors| *tensors = split(tensors))).unwrap();
+        assert_eq!(apart.logits(&TOKENS).unwrap(), generator(&together).logits(&TOKENS).unwrap());
     }
 }
 

@@ -67,3 +67,20 @@ pub fn request(generator: &dyn Generator, text: &str, max_tokens: u32) -> Reques
 pub fn execute(generator: &dyn Generator, request: &Request) -> Execution {
     generator.execute(request, &SEED, &mut ()).unwrap()
 }
+
+/// The tensors of a phi2 model with queries, keys and values apart, as converters write them now.
+pub fn split(tensors: &[Tensor]) -> Vec<Tensor> {
+    let apart = |tensor: &Tensor| {
+        let Some((layer, kind)) = tensor.name.split_once(".attn_qkv.") else { return vec![tensor.clone()] };
+        let mut dims = tensor.dims.clone();
+        let rows = dims.last_mut().unwrap();
+        *rows /= 3;
+        let parts = tensor.data.chunks_exact(tensor.data.len() / 3).zip(["q", "k", "v"]);
+        let part = |(data, part): (&[u8], &str)| {
+            let name = format!("{}.attn_{part}.{kind}", layer.replace(".attn_qkv", ""));
+            Tensor { name, dtype: tensor.dtype, dims: dims.clone(), data: data.to_vec() }
+        };
+        parts.map(part).collect()
+    };
+    tensors.iter().flat_map(apart).collect()
+}
