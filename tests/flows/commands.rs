@@ -107,7 +107,7 @@ fn an_offer_names_the_spec_by_which_the_node_executes_the_model_and_says_so() {
         offer.iter().map(|word| if *word == "demo" { "//Alice/demo-f16" } else { word }).collect();
     let (code, message) = failure(&offer);
     assert_eq!(code, 2, "{message}");
-    assert!(message.contains("no engine of this node runs models of this kind"), "{message}");
+    assert!(message.contains("no engine computes models of this kind exactly"), "{message}");
 }
 
 fn altered_receipts_are_refused(path: &Path, verify: &[&str]) {

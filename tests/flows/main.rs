@@ -30,3 +30,4 @@ mod refusals;
 mod disk;
 mod damage;
 mod traces;
+mod tolerance;

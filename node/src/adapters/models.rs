@@ -72,7 +72,7 @@ impl Models {
 impl Shelf for Models {
     fn spec(&self, model: &ModelId) -> Result<SpecId, LoadError> {
         let (_, manifest) = self.manifest(model)?;
-        let cause = || "no engine of this node runs models of this kind".into();
+        let cause = || "no engine computes models of this kind exactly, and others cannot be sold".into();
         spec_of_file(&self.store, &manifest)
             .ok_or_else(|| LoadError::Unusable { model: *model, cause: cause() })
     }
@@ -207,8 +207,12 @@ mod tests {
 
     /// A store with a model that can be run.
     fn store(dir: &std::path::Path) -> (Arc<Store>, ModelId) {
+        store_of(dir, &Synthetic::default())
+    }
+
+    fn store_of(dir: &std::path::Path, model: &Synthetic) -> (Arc<Store>, ModelId) {
         let path = dir.join("synthetic.gguf");
-        std::fs::write(&path, Synthetic::default().gguf().unwrap()).unwrap();
+        std::fs::write(&path, model.gguf().unwrap()).unwrap();
         let store = Store::open(&dir.join("store")).unwrap();
         let manifest = store.import(&path, ArtifactKind::Model, &mut |_| {}).unwrap();
         (Arc::new(store), manifest.model_id().unwrap())
@@ -229,6 +233,19 @@ mod tests {
         assert!(models.get(&model).is_none());
         models.load(&model, &spec, Vec::new()).unwrap();
         assert_eq!(models.get(&model).unwrap().spec_id(), spec);
+    }
+
+    #[test]
+    fn a_model_of_the_tolerance_class_is_neither_offered_nor_loaded_nor_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, phi2) = Synthetic::tolerance_variants().swap_remove(0);
+        let (store, model) = store_of(dir.path(), &phi2);
+        let models = models(store);
+        let offered = models.spec(&model).unwrap_err().to_string();
+        assert!(offered.contains("no engine computes models of this kind exactly"), "{offered}");
+        let loaded = models.load(&model, &SpecId::ZERO, Vec::new()).unwrap_err().to_string();
+        assert!(loaded.contains("tolerance class"), "{loaded}");
+        assert!(!models.holds(&model) && models.served().is_empty());
     }
 
     #[test]

@@ -5,20 +5,34 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use assay_engine::{LoadError, LoadOptions, Model, WeightSource};
+use assay_engine::config::ConfigError;
+use assay_engine::{ExactGenerator, Generator, LoadError, LoadOptions, Model, WeightSource, class_of};
 use assay_manifest::canonical::gguf_part_ids;
 use assay_manifest::formats::gguf::{Gguf, TensorInfo};
 use assay_manifest::path::PathError;
 use assay_manifest::{Digest32, FileEntry, Manifest, ModelId, RelativePath, TensorEntry};
+use assay_protocol::record::Class;
+use assay_tolerance::CandleGenerator;
 use sha2::{Digest as _, Sha256};
 
 use super::failure::Failure;
+use super::machine::Machine;
 use super::output::Output;
 use super::progress;
 use crate::weight_file::WeightFile;
 
 /// What to do about a file that is damaged.
 const GET_AGAIN: &str = "get the file again from where it was published, and compare its size and hash";
+
+/// What to do with a model of which no two machines compute the same bits.
+const RUN_ONLY: &str = "answer with it by `assay run`; what is not computed exactly cannot be measured against \
+                            the exact class, traced, verified or sold";
+
+const RUNNABLE: &str = "llama, mistral, mixtral, qwen2, qwen3, gemma3 and phi3 models in GGUF can be run exactly, \
+                        phi2 and glm4 models in the tolerance class";
+
+/// Hears of bytes done and in total.
+type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// An open GGUF file.
 pub struct GgufFile {
@@ -44,8 +58,7 @@ impl GgufFile {
     /// # Errors
     /// [`Failure`] when it is no GGUF file, or cannot be read.
     pub fn manifest(&self) -> Result<Manifest, Failure> {
-        let header =
-            Gguf::parse(self.file.reader(), self.size_bytes()).map_err(|error| self.failed(error))?;
+        let header = self.header()?;
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let path = name.parse().map_err(|error: PathError| self.failed(error))?;
         let (file, tensors) = self.hash(path, header.tensors).map_err(|error| self.failed(error))?;
@@ -66,8 +79,38 @@ impl GgufFile {
     /// # Errors
     /// [`Failure`] when it is no model of the exact class, or is damaged.
     pub fn load(&self, output: Output) -> Result<Arc<Model>, Failure> {
+        self.shown(output, |progress| Model::load(self, &LoadOptions::default(), progress))
+    }
+
+    /// Loads the model for the engine of its class: the exact one where it knows the architecture.
+    ///
+    /// # Errors
+    /// [`Failure`] when no engine runs it, it is damaged, or the machine was told what its engine cannot do.
+    pub fn generator(&self, machine: &Machine, output: Output) -> Result<Arc<dyn Generator>, Failure> {
+        let header = self.header()?;
+        // What names no architecture is for the exact engine to refuse.
+        let architecture = header.lookup::<&str>("general.architecture").ok().flatten();
+        if architecture.and_then(class_of) == Some(Class::Tolerance) {
+            let settings = machine.tolerance()?;
+            let options = LoadOptions::default();
+            let load = |progress: Progress<'_>| CandleGenerator::load(self, &options, settings, progress);
+            return Ok(Arc::new(self.shown(output, load)?));
+        }
+        let engine = Arc::new(machine.engine()?);
+        Ok(Arc::new(ExactGenerator::new(engine, self.load(output)?)))
+    }
+
+    fn header(&self) -> Result<Gguf, Failure> {
+        Gguf::parse(self.file.reader(), self.size_bytes()).map_err(|error| self.failed(error))
+    }
+
+    fn shown<T>(
+        &self,
+        output: Output,
+        load: impl FnOnce(Progress<'_>) -> Result<T, LoadError>,
+    ) -> Result<T, Failure> {
         let bar = progress::bytes(output, "loading");
-        let loaded = Model::load(self, &LoadOptions::default(), &mut |done, total| {
+        let loaded = load(&mut |done, total| {
             bar.set_length(total);
             bar.set_position(done);
         });
@@ -75,7 +118,12 @@ impl GgufFile {
         loaded.map_err(|error| {
             let hint = match &error {
                 LoadError::Gguf(_) | LoadError::Weights { .. } | LoadError::Source { .. } => GET_AGAIN,
-                _ => "llama, mistral, mixtral, qwen2, qwen3, gemma3 and phi3 models in GGUF can be run",
+                LoadError::Config(ConfigError::Tolerance(_)) => RUN_ONLY,
+                LoadError::Mixed { .. } => {
+                    "take a file of the model whose weights are all of one type, as in Q8_0"
+                }
+                LoadError::Library(_) => "this is a bug of candle or of assay",
+                _ => RUNNABLE,
             };
             Failure::usage(error).hint(hint)
         })

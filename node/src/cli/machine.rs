@@ -1,4 +1,4 @@
-//! How this machine computes, for the commands that run models; none of it changes a result.
+//! How this machine computes, for the commands that run models; none of it changes an exact result.
 
 use std::num::NonZeroUsize;
 
@@ -10,7 +10,7 @@ use super::failure::Failure;
 
 /// How this machine computes.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Machine (never changes an answer)")]
+#[command(next_help_heading = "Machine (never changes an exact answer)")]
 pub struct Machine {
     /// Instruction set of the kernels.
     #[arg(long, value_enum, value_name = "SET", default_value_t = Kernels::Auto)]
@@ -69,6 +69,22 @@ impl Machine {
             prefill_chunk: self.prefill_chunk,
             ..settings
         }
+    }
+
+    /// Settings of the tolerance class, whose library has kernels and threads of its own.
+    ///
+    /// # Errors
+    /// When kernels or threads were named.
+    pub fn tolerance(&self) -> Result<assay_tolerance::Settings, Failure> {
+        if self.kernels != Kernels::Auto || self.threads.is_some() {
+            let cause =
+                "running a model of the tolerance class: --kernels and --threads are of the exact engine";
+            return Err(Failure::usage(cause).hint(
+                "leave them out; RAYON_NUM_THREADS=N and CANDLE_NUM_THREADS=N in the environment limit the threads",
+            ));
+        }
+        let prefill_chunk = self.prefill_chunk;
+        Ok(assay_tolerance::Settings { prefill_chunk, ..assay_tolerance::Settings::default() })
     }
 
     /// An engine.

@@ -10,6 +10,7 @@
 pub mod gguf;
 pub mod safetensors;
 pub mod model;
+pub mod tolerance;
 pub mod encoder;
 pub mod tokenizer;
 pub mod template;

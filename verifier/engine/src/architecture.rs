@@ -5,6 +5,7 @@
 //! what a model of the architecture has on top. `docs/NUMERICS.md` defines the parts.
 
 use assay_kernels::reference::Pairing;
+use assay_protocol::record::Class;
 
 /// What an architecture has that others have not.
 #[derive(Debug, PartialEq)]
@@ -121,6 +122,17 @@ pub static ARCHITECTURES: [Architecture; 6] = [
         ..LLAMA
     },
 ];
+
+/// Architectures that are run in the tolerance class alone, by the engine of `assay-tolerance`.
+pub const TOLERANCE: [&str; 2] = ["phi2", "glm4"];
+
+/// The class in which models of an architecture are run; nothing where no engine runs them.
+pub fn class_of(name: &str) -> Option<Class> {
+    match Architecture::named(name) {
+        Some(_) => Some(Class::Exact),
+        None => TOLERANCE.contains(&name).then_some(Class::Tolerance),
+    }
+}
 
 impl Architecture {
     /// The architecture of this name, if it is known.

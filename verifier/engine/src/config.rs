@@ -3,7 +3,7 @@
 use assay_kernels::CacheShape;
 use assay_manifest::formats::gguf::{Gguf, KeyError};
 
-use crate::architecture::{Architecture, Layers};
+use crate::architecture::{Architecture, Layers, class_of};
 use crate::keys::{Keys, SIZE_MAX};
 use crate::rotary::Rotary;
 
@@ -96,6 +96,11 @@ pub enum ConfigError {
     /// A key is missing or of another type.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// An architecture that no kernel here computes to the bit, and another engine in the tolerance class.
+    #[error(
+        "reading the model's configuration: architecture {0:?} is not of the exact class; the tolerance class runs it"
+    )]
+    Tolerance(String),
     /// Another architecture.
     #[error(
         "reading the model's configuration: architecture {0:?} is not supported (llama, qwen2, qwen3, qwen3moe, gemma3 and phi3 are)"
@@ -121,8 +126,10 @@ impl Config {
     /// [`ConfigError`] when a key is missing, unknown, or holds what is not implemented or makes no sense.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self, ConfigError> {
         let name: &str = gguf.require("general.architecture")?;
-        let architecture =
-            Architecture::named(name).ok_or_else(|| ConfigError::Architecture(name.to_owned()))?;
+        let architecture = Architecture::named(name).ok_or_else(|| match class_of(name) {
+            Some(_) => ConfigError::Tolerance(name.to_owned()),
+            None => ConfigError::Architecture(name.to_owned()),
+        })?;
         let keys = Keys::new(gguf, architecture.name);
         keys.refuse_unknown(|name| KNOWN_KEYS.contains(&name) || architecture.keys.contains(&name))?;
         let tokens: &[String] = gguf.require("tokenizer.ggml.tokens")?;

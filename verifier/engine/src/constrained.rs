@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use assay_manifest::Digest32;
 use assay_protocol::commitment::Finish;
+use assay_protocol::record::Class;
 use assay_protocol::request::Request;
 
 use crate::constraint::Constraint;
@@ -88,5 +89,6 @@ fn execution(walked: Walked, usage: Usage) -> Execution {
         End::Failed(failure) => (Finish::Failed, Some(failure)),
         End::Mismatch { .. } => unreachable!("only a claim can mismatch, and is not made an execution"),
     };
-    Execution { tokens: walked.answer, finish, trace_root: walked.trace_root, usage, failure }
+    let Walked { answer: tokens, trace_root, .. } = walked;
+    Execution { class: Class::Exact, tokens, finish, trace_root, usage, failure }
 }

@@ -1,5 +1,6 @@
 //! Executes requests and verifies claimed answers.
 
+use std::error::Error;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -9,7 +10,8 @@ use assay_kernels::pool::PoolError;
 use assay_kernels::{Cpu, MemoryError, Pool};
 use assay_manifest::Digest32;
 use assay_protocol::commitment::{FailCode, Finish};
-use assay_protocol::request::{Request, prompt_hash};
+use assay_protocol::record::Class;
+use assay_protocol::request::Request;
 use assay_protocol::trace::TraceBuilder;
 
 use crate::batch::{Event, Feed, Job, Runner};
@@ -18,7 +20,7 @@ use crate::constraint::Constraint;
 use crate::forward::{Forward, HEAD_ROWS, Part, Scratch};
 use crate::model::Model;
 use crate::observer::Observer;
-use crate::sampler;
+use crate::prompt::{Refused, checked, sequence_max};
 use crate::text::RenderError;
 use crate::walk::{End, Task, Walk, Walked};
 
@@ -108,12 +110,15 @@ pub struct Failure {
 /// What a model makes of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execution {
+    /// How it was computed, and so what it can be compared with.
+    pub class: Class,
     /// The answer; ends with the end-of-generation token if that ended it.
     pub tokens: Vec<u32>,
     /// Why it ended; [`Finish::Failed`] exactly if there is a failure.
     pub finish: Finish,
     /// Root over all positions. Of a failed execution, over those before the first that has no finite state;
-    /// of one that failed before any work, of the empty tree.
+    /// of one that failed before any work, of the empty tree. In the tolerance class 32 zero bytes (clause J9):
+    /// nobody else could find the same states, so none are traced.
     pub trace_root: Digest32,
     /// Tokens processed.
     pub usage: Usage,
@@ -170,6 +175,9 @@ pub enum ExecuteError {
     /// The system has no memory, though the settings allow it.
     #[error("executing a request: {0}")]
     OutOfMemory(MemoryError),
+    /// The library that computes this class failed.
+    #[error("executing a request: the library that computes it: {0}")]
+    Library(Box<dyn Error + Send + Sync>),
     /// The engine's thread failed; a mistake in this program.
     #[error("executing a request: the engine failed and lost it; its log says more")]
     Lost,
@@ -276,7 +284,7 @@ impl Engine {
     /// [`ExecuteError::Memory`] when it has not.
     pub fn check_memory(&self, model: &Model, request: &Request) -> Result<(), ExecuteError> {
         let prompt = usize::try_from(request.n_in).unwrap_or(usize::MAX);
-        self.cache_bytes(model, sequence_max(model, request, prompt)).map(drop)
+        self.cache_bytes(model, sequence_max(model.config().context_length, request, prompt)).map(drop)
     }
 
     /// Bytes of the cache for as many positions, if they are within the limit.
@@ -298,11 +306,15 @@ impl Engine {
         observer: &mut dyn Observer,
     ) -> Result<(Walked, Usage), ExecuteError> {
         check_environment()?;
-        let (prompt, n_in) = match prompt(model, request)? {
-            Ok(prompt) => (prompt, request.n_in),
-            Err((code, n_in)) => return Ok((failed_before_work(code), Usage { n_in, n_out: 0 })),
+        let context_length = model.config().context_length;
+        let prompt = match checked(model.text(), context_length, request)? {
+            Ok(prompt) => prompt,
+            Err(Refused { code, n_in }) => {
+                return Ok((failed_before_work(code), Usage { n_in, n_out: 0 }));
+            }
         };
-        let positions_max = sequence_max(model, request, prompt.len());
+        let n_in = request.n_in;
+        let positions_max = sequence_max(context_length, request, prompt.len());
         let cache_bytes = self.cache_bytes(model, positions_max)?;
         let walk = Walk::new(Task {
             model: Arc::clone(model),
@@ -349,33 +361,6 @@ fn follow(feed: &Feed, observer: &mut dyn Observer) -> Result<Walked, ExecuteErr
             return Err(ExecuteError::Stopped);
         }
     }
-}
-
-/// The prompt's tokens; or why everybody fails before any work, and how many tokens the prompt has.
-fn prompt(model: &Model, request: &Request) -> Result<Result<Vec<u32>, (FailCode, u32)>, ExecuteError> {
-    if sampler::check(&request.sampler, model.text().vocab_size()).is_err() {
-        return Ok(Err((FailCode::Unsupported, 0)));
-    }
-    let prompt = match model.prompt(request) {
-        Ok(prompt) if prompt.is_empty() => return Ok(Err((FailCode::Template, 0))),
-        Ok(prompt) => prompt,
-        Err(error) => {
-            return error.fail_code().map(|code| Err((code, 0))).ok_or(ExecuteError::Prompt(error));
-        }
-    };
-    if usize::try_from(request.n_in) != Ok(prompt.len()) || request.prompt_hash != prompt_hash(&prompt) {
-        return Ok(Err((FailCode::Prompt, 0)));
-    }
-    if request.n_in >= model.config().context_length {
-        return Ok(Err((FailCode::ContextOverflow, request.n_in)));
-    }
-    Ok(Ok(prompt))
-}
-
-/// Positions of the longest sequence that can come about.
-fn sequence_max(model: &Model, request: &Request, prompt: usize) -> usize {
-    let answer = usize::try_from(request.max_tokens).unwrap_or(usize::MAX);
-    prompt.saturating_add(answer).min(model.config().context_size())
 }
 
 fn failed_before_work(code: FailCode) -> Walked {

@@ -7,19 +7,20 @@ use crate::text::{Decoder, StopMatcher, Text};
 
 /// Watches an answer token by token. An end-of-generation token ends it; else a stop string in its text;
 /// else its length.
-pub(crate) struct FinishRule {
+pub struct FinishRule {
     decoder: Decoder,
     stop: StopMatcher,
     left: u32,
 }
 
 impl FinishRule {
-    pub(crate) fn new(text: &Text, request: &Request) -> Self {
+    /// No token yet.
+    pub fn new(text: &Text, request: &Request) -> Self {
         Self { decoder: text.decoder(), stop: StopMatcher::new(&request.stop), left: request.max_tokens }
     }
 
     /// Whether the answer ends with this token, and why.
-    pub(crate) fn push(&mut self, text: &Text, token: u32) -> Option<Finish> {
+    pub fn push(&mut self, text: &Text, token: u32) -> Option<Finish> {
         self.left = self.left.saturating_sub(1);
         if text.eos_tokens().contains(&token) {
             return Some(Finish::Eos);

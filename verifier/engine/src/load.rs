@@ -1,5 +1,6 @@
 //! Reading a GGUF file: exactly the expected tensors, of supported types, in the right shapes, finite.
 
+use std::error::Error;
 use std::io::{self, BufReader};
 use std::num::NonZeroUsize;
 
@@ -31,7 +32,7 @@ impl Default for LoadOptions {
     }
 }
 
-/// A file that holds no model of the exact class.
+/// A file that holds no model of the class of the engine that reads it.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The source failed.
@@ -77,6 +78,18 @@ pub enum LoadError {
         /// Its type.
         dtype: DType,
     },
+    /// A tensor that is read as one with others, and cannot be, because its type is another.
+    #[error(
+        "loading the model: tensor {tensor:?} of type {found} is read as one with others of type {expected}, and must be of the same"
+    )]
+    Mixed {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: DType,
+        /// The others' type.
+        expected: DType,
+    },
     /// A weight is NaN or infinite.
     #[error("loading tensor {tensor:?}: {cause}")]
     Weights {
@@ -94,6 +107,9 @@ pub enum LoadError {
     /// The threads that pack the weights could not be started.
     #[error("loading the model: {0}")]
     Threads(#[from] PoolError),
+    /// The library that computes this class refused what its engine had accepted.
+    #[error("loading the model: the library that computes it: {0}")]
+    Library(Box<dyn Error + Send + Sync>),
     /// More than [`LoadOptions::tensor_bytes_max`].
     #[error("loading the model: {found} bytes of tensors are above this machine's limit of {max}")]
     TooLarge {

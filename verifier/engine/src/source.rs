@@ -59,13 +59,14 @@ impl<S: WeightSource + Send + ?Sized> WeightSource for Arc<S> {
 }
 
 /// Reads a source from its beginning.
-pub(crate) struct SourceReader<'a> {
+pub struct SourceReader<'a> {
     source: &'a dyn WeightSource,
     at: u64,
 }
 
 impl<'a> SourceReader<'a> {
-    pub(crate) fn new(source: &'a dyn WeightSource) -> Self {
+    /// At the beginning.
+    pub fn new(source: &'a dyn WeightSource) -> Self {
         Self { source, at: 0 }
     }
 }

@@ -67,10 +67,20 @@ pub fn spec_of(gguf: &Gguf) -> Option<SpecId> {
     Some(spec_id(&definitions_of(gguf)?))
 }
 
-/// `H("assay/spec/1" ‖ number of names ‖ names)`, each name as `assay-num-1/…` with its length.
+/// The spec of definitions of `assay-num-1`, by their headings.
 pub(crate) fn spec_id(definitions: &BTreeSet<String>) -> SpecId {
-    let hash = TaggedHash::new("assay/spec/1").u32(u32::try_from(definitions.len()).unwrap_or(u32::MAX));
-    let hash = definitions.iter().fold(hash, |hash, name| hash.var(format!("assay-num-1/{name}").as_bytes()));
+    spec_of_names(&definitions.iter().map(|name| exact_name(name)).collect())
+}
+
+/// The whole name of a definition in `docs/NUMERICS.md`.
+pub fn exact_name(heading: &str) -> String {
+    format!("assay-num-1/{heading}")
+}
+
+/// `H("assay/spec/1" ‖ number of names ‖ names)`, each whole name with its length.
+pub fn spec_of_names(names: &BTreeSet<String>) -> SpecId {
+    let hash = TaggedHash::new("assay/spec/1").u32(u32::try_from(names.len()).unwrap_or(u32::MAX));
+    let hash = names.iter().fold(hash, |hash, name| hash.var(name.as_bytes()));
     SpecId::from_digest(hash.finish())
 }
 

@@ -9,8 +9,13 @@ use crate::cli::output::Format;
 use crate::cli::testing::parse;
 
 fn measure(dir: &std::path::Path, arguments: &[&str]) -> Result<Report, Failure> {
+    measure_model(dir, &Synthetic::default(), arguments)
+}
+
+fn measure_model(dir: &std::path::Path, model: &Synthetic, arguments: &[&str]) -> Result<Report, Failure> {
+    let file = model.gguf().unwrap();
     let model = dir.join("m.gguf");
-    fs::write(&model, Synthetic::default().gguf().unwrap()).unwrap();
+    fs::write(&model, file).unwrap();
     let common = ["--model", model.to_str().unwrap(), "--rounds", "2"];
     let (_, bench) = parse::<Bench>(dir, &[&common[..], arguments].concat());
     bench.measure(Output::new(Format::Json))
@@ -52,4 +57,15 @@ fn more_than_the_model_attends_to_is_refused() {
     let failure = measure(dir.path(), &["--prompt", "250", "--generate", "250"]).unwrap_err();
     assert_eq!(failure.exit(), Exit::Usage);
     assert!(failure.next_step().is_some());
+}
+
+#[test]
+fn a_model_of_the_tolerance_class_is_refused_with_what_can_be_done_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, synthetic) in Synthetic::tolerance_variants() {
+        let failure = measure_model(dir.path(), &synthetic, &["--quick"]).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage, "{name}");
+        assert!(failure.cause().contains("tolerance class"), "{name}: {failure:?}");
+        assert!(failure.next_step().unwrap().contains("`assay run`"), "{name}: {failure:?}");
+    }
 }

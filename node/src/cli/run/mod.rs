@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use assay_engine::{Engine, ExecuteError, Execution, Model};
+use assay_engine::{ExecuteError, Execution, Generator};
 use assay_manifest::{Digest32, ModelId};
 use assay_protocol::commitment::Finish;
 use assay_protocol::receipt::{Receipt, SelfReceipt, SelfStatement};
@@ -54,10 +54,12 @@ pub struct Run {
 
 #[derive(Serialize)]
 struct Answered<'a> {
+    class: Class,
     text: String,
     tokens: &'a [u32],
     usage: Usage,
-    trace_root: Digest32,
+    /// None in the tolerance class, which has no traces.
+    trace_root: Option<Digest32>,
     finish: Finish,
     receipt: &'a Path,
     model_id: ModelId,
@@ -73,27 +75,27 @@ impl Run {
     /// Loads the model, streams its answer, and writes a receipt that its owner signs.
     ///
     /// # Errors
-    /// [`Failure`] when the file is no model of the exact class, or it cannot answer this.
+    /// [`Failure`] when no engine runs the file, or it cannot answer this.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let engine = self.machine.engine()?;
         let key = signer(context)?;
         let output = context.output();
         let file = Arc::new(GgufFile::open(&self.model)?);
         let hashed = Arc::clone(&file);
         let model_id = spawn_blocking(move || hashed.model_id());
-        let model = spawn_blocking(move || file.load(output)).await??;
-        let request = self.request(&model)?;
+        let machine = self.machine.clone();
+        let model = spawn_blocking(move || file.generator(&machine, output)).await??;
+        let request = self.request(model.as_ref())?;
         let began = Instant::now();
-        let execution = execute(engine, Arc::clone(&model), request.clone(), output).await?;
+        let execution = execute(Arc::clone(&model), request.clone(), output).await?;
         let took = began.elapsed();
         let model_id = model_id.await??;
-        let statement = statement(&model, model_id, request, &execution, &key);
+        let statement = statement(model.as_ref(), model_id, request, &execution, &key);
         let path = self.receipt_path(context, &statement)?;
         write_json(&path, &sign(statement, &key))?;
-        self.report(output, (&model, model_id), &execution, (&path, took))
+        report(output, (model.as_ref(), model_id), &execution, (&path, took))
     }
 
-    fn request(&self, model: &Model) -> Result<Request, Failure> {
+    fn request(&self, model: &dyn Generator) -> Result<Request, Failure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut request = Request {
             version: REQUEST_VERSION,
@@ -114,7 +116,7 @@ impl Run {
         })?;
         request.prompt_hash = prompt_hash(&tokens);
         request.n_in = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-        let context_length = model.config().context_length;
+        let context_length = model.context_length();
         let room = context_length.saturating_sub(request.n_in);
         if room == 0 {
             let cause =
@@ -131,31 +133,41 @@ impl Run {
         }
         context.receipt_file(&format!("run-{}", statement.digest()))
     }
+}
 
-    fn report(
-        &self,
-        output: Output,
-        (model, model_id): (&Model, ModelId),
-        execution: &Execution,
-        (receipt, took): (&Path, Duration),
-    ) -> Result<(), Failure> {
-        let Execution { tokens, finish, trace_root, usage, .. } = execution;
-        if output.format() == Format::Text {
-            let speed = f64::from(usage.n_out) / took.as_secs_f64().max(1e-9);
-            let counts = format!("{} tokens in, {} out, {speed:.1} tokens/s", usage.n_in, usage.n_out);
-            eprintln!("\n{counts}\nreceipt {}", receipt.display());
-            return Ok(());
+fn report(
+    output: Output,
+    (model, model_id): (&dyn Generator, ModelId),
+    execution: &Execution,
+    (receipt, took): (&Path, Duration),
+) -> Result<(), Failure> {
+    let Execution { class, tokens, finish, trace_root, usage, .. } = execution;
+    if output.format() == Format::Text {
+        let speed = f64::from(usage.n_out) / took.as_secs_f64().max(1e-9);
+        let counts = format!("{} tokens in, {} out, {speed:.1} tokens/s", usage.n_in, usage.n_out);
+        eprintln!("\n{counts}\nclass {}\nreceipt {}", class_text(*class), receipt.display());
+        return Ok(());
+    }
+    let answered = Answered {
+        class: *class,
+        text: model.text().decode(tokens),
+        tokens,
+        usage: Usage { prompt_tokens: usage.n_in, completion_tokens: usage.n_out },
+        trace_root: (*class == Class::Exact).then_some(*trace_root),
+        finish: *finish,
+        receipt,
+        model_id,
+    };
+    Ok(output.result(&answered, |answered| answered.text.clone())?)
+}
+
+/// What a class means, in words.
+const fn class_text(class: Class) -> &'static str {
+    match class {
+        Class::Exact => "exact: every machine computes this answer to the bit",
+        Class::Tolerance => {
+            "tolerance: not exact; another machine may answer otherwise, and nobody can verify it"
         }
-        let answered = Answered {
-            text: model.text().decode(tokens),
-            tokens,
-            usage: Usage { prompt_tokens: usage.n_in, completion_tokens: usage.n_out },
-            trace_root: *trace_root,
-            finish: *finish,
-            receipt,
-            model_id,
-        };
-        Ok(output.result(&answered, |answered| answered.text.clone())?)
     }
 }
 
@@ -175,18 +187,13 @@ fn signer(context: &Context) -> Result<Key, Failure> {
 }
 
 /// Executes on a thread of its own; Ctrl-C ends it at the next token.
-async fn execute(
-    engine: Engine,
-    model: Arc<Model>,
-    request: Request,
-    output: Output,
-) -> Result<Execution, Failure> {
+async fn execute(model: Arc<dyn Generator>, request: Request, output: Output) -> Result<Execution, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let mut running = spawn_blocking(move || {
         let seed = request.seed.unwrap_or_default();
         let mut stream = Stream::new(model.text(), output, &stopped);
-        let execution = engine.execute(&model, &request, &seed, &mut stream);
+        let execution = model.execute(&request, &seed, &mut stream);
         stream.finish()?;
         execution.map_err(explain)
     });
@@ -199,8 +206,15 @@ async fn execute(
     };
     let execution = execution??;
     match execution.failure {
-        Some(failure) => Err(Failure::usage(format!("running the model: it fails with {failure:?}"))
-            .hint("every provider would find the same failure; change the prompt or the sampler")),
+        Some(failure) => {
+            let hint = match execution.class {
+                Class::Exact => {
+                    "every provider would find the same failure; change the prompt or the sampler"
+                }
+                Class::Tolerance => "change the prompt or the sampler",
+            };
+            Err(Failure::usage(format!("running the model: it fails with {failure:?}")).hint(hint))
+        }
         None => Ok(execution),
     }
 }
@@ -210,19 +224,21 @@ fn explain(error: ExecuteError) -> Failure {
         ExecuteError::Stopped => {
             Failure::new(Exit::Interrupted, "interrupted before the answer was complete")
         }
+        ExecuteError::Library(_) => Failure::new(Exit::Internal, error)
+            .hint("this is a bug of candle or of assay; models of the exact class run without candle"),
         other => Failure::new(Exit::Internal, other),
     }
 }
 
 fn statement(
-    model: &Model,
+    model: &dyn Generator,
     model_id: ModelId,
     request: Request,
     execution: &Execution,
     key: &Key,
 ) -> SelfStatement {
     SelfStatement {
-        class: Class::Exact,
+        class: execution.class,
         model_id,
         spec_id: model.spec_id(),
         seed: request.seed.unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use assay_engine::Model;
 use assay_engine::synthetic::Synthetic;
 use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::job::Verdict;
@@ -16,8 +17,13 @@ fn trust() -> Trust {
 
 /// Runs the model with these further arguments and reads the receipt.
 async fn run(dir: &Path, arguments: &[&str]) -> Result<SelfReceipt, Failure> {
+    run_model(dir, &Synthetic::default(), arguments).await
+}
+
+async fn run_model(dir: &Path, model: &Synthetic, arguments: &[&str]) -> Result<SelfReceipt, Failure> {
+    let file = model.gguf().unwrap();
     let model = dir.join("synthetic.gguf");
-    fs::write(&model, Synthetic::default().gguf().unwrap()).unwrap();
+    fs::write(&model, file).unwrap();
     let receipt = dir.join("receipt.json");
     let paths = ["--model", model.to_str().unwrap(), "--receipt", receipt.to_str().unwrap(), "--json"];
     let (context, run) = parse::<Run>(dir, &[&paths, arguments].concat());
@@ -77,4 +83,35 @@ async fn what_cannot_be_answered_is_refused_with_a_next_step() {
     assert!(failure.next_step().is_some());
     let endless = run(dir.path(), &["--prompt", "the", "--max-tokens", "100000"]).await.unwrap();
     assert!(endless.statement.request.max_tokens < 256, "as many as the context has room for");
+}
+
+#[tokio::test]
+async fn what_the_exact_engine_does_not_know_runs_in_the_tolerance_class_and_its_receipt_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--prompt", "the and", "--raw", "--max-tokens", "5", "--seed", "7"];
+    let exact = run(dir.path(), &arguments).await.unwrap().statement;
+    assert_eq!(exact.class, Class::Exact);
+    for (name, synthetic) in Synthetic::tolerance_variants() {
+        let receipt = run_model(dir.path(), &synthetic, &arguments).await.unwrap();
+        let again = run_model(dir.path(), &synthetic, &arguments).await.unwrap();
+        let statement = &receipt.statement;
+        assert_eq!((statement.class, statement.trace_root), (Class::Tolerance, Digest32::ZERO), "{name}");
+        assert!(statement.spec_id != exact.spec_id && statement.tokens.len() == 5, "{name}");
+        assert_eq!(again.statement.tokens, statement.tokens, "{name}");
+        let report = Receipt::Own(Box::new(receipt)).verify(&trust()).unwrap();
+        assert_eq!((report.class, report.verdict), (Class::Tolerance, Verdict::SelfSigned), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn settings_of_the_exact_engine_are_refused_where_they_would_do_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, phi2) = Synthetic::tolerance_variants().swap_remove(0);
+    for setting in [["--threads", "1"], ["--kernels", "scalar"]] {
+        let arguments = [&["--prompt", "the", "--raw"][..], &setting].concat();
+        let failure = run_model(dir.path(), &phi2, &arguments).await.unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage, "{failure:?}");
+        assert!(failure.next_step().unwrap().contains("RAYON_NUM_THREADS"), "{failure:?}");
+    }
+    run_model(dir.path(), &phi2, &["--prompt", "the", "--raw", "--prefill-chunk", "1"]).await.unwrap();
 }

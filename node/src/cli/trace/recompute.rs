@@ -7,6 +7,7 @@ use std::sync::Arc;
 use assay_engine::{Engine, ExecuteError, Inspected, Inspection, Model};
 use assay_protocol::commitment::Finish;
 use assay_protocol::receipt::{Receipt, SelfStatement};
+use assay_protocol::record::Class;
 use serde::Serialize;
 
 use super::file::{Trace, TracedPosition};
@@ -123,6 +124,11 @@ impl Stated {
 /// What somebody states of an execution of their own.
 fn own_statement(path: &Path) -> Result<SelfStatement, Failure> {
     match receipt::read(path)? {
+        Receipt::Own(receipt) if receipt.statement.class == Class::Tolerance => Err(Failure::usage(format!(
+            "reading {}: an execution of the tolerance class leaves no trace",
+            path.display()
+        ))
+        .hint("run a model of the exact class: its receipt has a trace that every machine finds again")),
         Receipt::Own(receipt) => Ok(receipt.statement),
         Receipt::Ledger(_) => Err(Failure::usage(format!(
             "reading {}: a receipt of the ledger holds no seed",

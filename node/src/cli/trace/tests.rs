@@ -25,8 +25,12 @@ struct Ran {
 
 impl Ran {
     async fn new() -> Self {
+        Self::with(&Synthetic::default()).await
+    }
+
+    async fn with(model: &Synthetic) -> Self {
         let ran = Self { dir: tempfile::tempdir().unwrap() };
-        fs::write(ran.path("m.gguf"), Synthetic::default().gguf().unwrap()).unwrap();
+        fs::write(ran.path("m.gguf"), model.gguf().unwrap()).unwrap();
         let arguments = ["--model", &ran.name("m.gguf"), "--receipt", &ran.name("r.json"), "--json"];
         let arguments = [&arguments[..], &["--prompt", "the and of", "--raw", "--max-tokens", "9"]].concat();
         let (context, run) = parse::<Run>(ran.dir.path(), &arguments);
@@ -315,6 +319,21 @@ fn a_range_has_two_ends_and_something_between() {
     for bad in ["", "3", "..", "3..", "..3", "3..3", "4..3", "-1..3", "0..4294967296", "0..=3", "a..b"] {
         assert!(!parses(&["--positions", bad]), "{bad}");
     }
+}
+
+#[tokio::test]
+async fn an_execution_of_the_tolerance_class_has_no_trace_to_look_into() {
+    let (_, phi2) = Synthetic::tolerance_variants().swap_remove(0);
+    let ran = Ran::with(&phi2).await;
+    for failed in [ran.show("r.json", &[]).await, ran.open(&["--position", "1"]).await] {
+        let failure = failed.unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage, "{failure:?}");
+        assert!(failure.cause().contains("leaves no trace") && failure.next_step().is_some(), "{failure:?}");
+    }
+    // Nor does it get one by saying that it is exact.
+    ran.alter("exact.json", |statement| statement["class"] = "exact".into());
+    let failure = ran.show("exact.json", &[]).await.unwrap_err();
+    assert!(failure.cause().contains("not of the exact class"), "{failure:?}");
 }
 
 #[test]

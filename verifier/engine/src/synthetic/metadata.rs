@@ -22,7 +22,12 @@ impl Synthetic {
     }
 
     fn shape(&self) -> Vec<(&'static str, Value)> {
-        let epsilon = if self.architecture == Architecture::Llama { 1e-5 } else { 1e-6 };
+        use Architecture::{Glm4, Llama, Phi2};
+        let epsilon = if matches!(self.architecture, Llama | Phi2 | Glm4) { 1e-5 } else { 1e-6 };
+        let epsilon_key = match self.architecture {
+            Phi2 => "attention.layer_norm_epsilon",
+            _ => "attention.layer_norm_rms_epsilon",
+        };
         let mut keys = vec![
             ("context_length", Value::U32(self.context_length)),
             ("embedding_length", size(self.hidden)),
@@ -30,9 +35,9 @@ impl Synthetic {
             ("feed_forward_length", size(self.feed_forward)),
             ("attention.head_count", size(self.heads)),
             ("attention.head_count_kv", size(self.kv_heads)),
-            ("attention.layer_norm_rms_epsilon", Value::F32(epsilon)),
+            (epsilon_key, Value::F32(epsilon)),
         ];
-        if self.architecture == Architecture::Llama {
+        if self.architecture == Llama {
             keys.push(("vocab_size", size(self.vocabulary.len())));
         }
         if let Some(head_size) = self.head_size {
@@ -49,8 +54,9 @@ impl Synthetic {
     }
 
     fn rope(&self) -> Vec<(&'static str, Value)> {
+        use Architecture::{Glm4, Llama, Phi2, Phi3};
         let mut keys = vec![("rope.freq_base", Value::F32(self.rope_base))];
-        if matches!(self.architecture, Architecture::Llama | Architecture::Phi3) {
+        if matches!(self.architecture, Llama | Phi3 | Phi2 | Glm4) {
             keys.push(("rope.dimension_count", size(self.rotated())));
         }
         let kind = |name| ("rope.scaling.type", text(name));
@@ -68,7 +74,7 @@ impl Synthetic {
                 keys.extend([before(original), ("rope.scaling.attn_factor", Value::F32(magnitude))]);
             }
         }
-        if self.architecture == Architecture::Phi3 && self.rope_scaling == RopeScaling::None {
+        if self.architecture == Phi3 && self.rope_scaling == RopeScaling::None {
             keys.push(before(self.context_length));
         }
         keys

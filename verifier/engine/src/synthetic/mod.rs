@@ -86,6 +86,11 @@ pub enum Architecture {
     Gemma3,
     /// Queries, keys and values in one matrix, gate and up in another; windows in every layer.
     Phi3,
+    /// Of the tolerance class: norms with biases, every matrix with one, attention beside the feed-forward layer,
+    /// which has no gate.
+    Phi2,
+    /// Of the tolerance class: half of each head rotated, gate and up in one matrix, norms of results.
+    Glm4,
 }
 
 /// Experts of a mixture.
@@ -119,6 +124,8 @@ impl Architecture {
             Self::Qwen3Moe => "qwen3moe",
             Self::Gemma3 => "gemma3",
             Self::Phi3 => "phi3",
+            Self::Phi2 => "phi2",
+            Self::Glm4 => "glm4",
         }
     }
 }

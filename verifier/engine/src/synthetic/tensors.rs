@@ -50,6 +50,10 @@ impl Synthetic {
             made.norms(layer);
         }
         made.norm("output_norm.weight", hidden);
+        if self.architecture == Architecture::Phi2 {
+            made.bias("output_norm", hidden);
+            made.bias("output", vocab);
+        }
         if self.head == Head::Own {
             made.matrix("output.weight", &[vocab, hidden]);
         }
@@ -107,7 +111,7 @@ impl Maker<'_> {
         let head_size = self.shape.head_size();
         let (queries, keys) = (heads * head_size, kv_heads * head_size);
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        if architecture == Architecture::Phi3 {
+        if matches!(architecture, Architecture::Phi3 | Architecture::Phi2) {
             self.matrix(&name("attn_qkv"), &[queries + 2 * keys, hidden]);
         } else {
             self.matrix(&name("attn_q"), &[queries, hidden]);
@@ -115,11 +119,15 @@ impl Maker<'_> {
             self.matrix(&name("attn_v"), &[keys, hidden]);
         }
         self.matrix(&name("attn_output"), &[hidden, queries]);
-        if architecture == Architecture::Qwen2 {
-            for (part, len) in [("attn_q", queries), ("attn_k", keys), ("attn_v", keys)] {
-                let values: Vec<f32> = (0..len).map(|_| self.random.symmetric()).collect();
-                self.vector(&format!("blk.{layer}.{part}.bias"), &values);
+        let biases = match architecture {
+            Architecture::Qwen2 | Architecture::Glm4 => {
+                vec![("attn_q", queries), ("attn_k", keys), ("attn_v", keys)]
             }
+            Architecture::Phi2 => vec![("attn_qkv", queries + 2 * keys), ("attn_output", hidden)],
+            _ => Vec::new(),
+        };
+        for (part, len) in biases {
+            self.bias(&format!("blk.{layer}.{part}"), len);
         }
     }
 
@@ -133,27 +141,39 @@ impl Maker<'_> {
             self.matrix(&name("ffn_down_exps"), &[count, hidden, feed_forward]);
             return;
         }
-        if self.shape.architecture == Architecture::Phi3 {
-            self.matrix(&name("ffn_up"), &[2 * feed_forward, hidden]);
-        } else {
-            self.matrix(&name("ffn_gate"), &[feed_forward, hidden]);
-            self.matrix(&name("ffn_up"), &[feed_forward, hidden]);
+        match self.shape.architecture {
+            Architecture::Phi3 | Architecture::Glm4 => {
+                self.matrix(&name("ffn_up"), &[2 * feed_forward, hidden]);
+            }
+            Architecture::Phi2 => self.matrix(&name("ffn_up"), &[feed_forward, hidden]),
+            _ => {
+                self.matrix(&name("ffn_gate"), &[feed_forward, hidden]);
+                self.matrix(&name("ffn_up"), &[feed_forward, hidden]);
+            }
         }
         self.matrix(&name("ffn_down"), &[hidden, feed_forward]);
+        if self.shape.architecture == Architecture::Phi2 {
+            self.bias(&format!("blk.{layer}.ffn_up"), feed_forward);
+            self.bias(&format!("blk.{layer}.ffn_down"), hidden);
+        }
     }
 
     fn norms(&mut self, layer: usize) {
-        use Architecture::{Gemma3, Qwen3, Qwen3Moe};
+        use Architecture::{Gemma3, Glm4, Phi2, Qwen3, Qwen3Moe};
         let Synthetic { hidden, architecture, .. } = *self.shape;
         let head_size = self.shape.head_size();
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
         self.norm(&name("attn_norm"), hidden);
+        if architecture == Phi2 {
+            self.bias(&format!("blk.{layer}.attn_norm"), hidden);
+            return;
+        }
         self.norm(&name("ffn_norm"), hidden);
         if matches!(architecture, Qwen3 | Qwen3Moe | Gemma3) {
             self.norm(&name("attn_q_norm"), head_size);
             self.norm(&name("attn_k_norm"), head_size);
         }
-        if architecture == Gemma3 {
+        if matches!(architecture, Gemma3 | Glm4) {
             self.norm(&name("post_attention_norm"), hidden);
             self.norm(&name("post_ffw_norm"), hidden);
         }
@@ -180,6 +200,11 @@ impl Maker<'_> {
     fn norm(&mut self, name: &str, len: usize) {
         let values: Vec<f32> = (0..len).map(|_| 1.0 + 0.25 * self.random.symmetric()).collect();
         self.vector(name, &values);
+    }
+
+    fn bias(&mut self, of: &str, len: usize) {
+        let values: Vec<f32> = (0..len).map(|_| self.random.symmetric()).collect();
+        self.vector(&format!("{of}.bias"), &values);
     }
 
     fn vector(&mut self, name: &str, values: &[f32]) {

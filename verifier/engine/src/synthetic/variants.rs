@@ -15,6 +15,21 @@ impl Synthetic {
     }
 }
 
+impl Synthetic {
+    /// Names and models of the tolerance class, with F32 weights.
+    pub fn tolerance_variants() -> Vec<(&'static str, Self)> {
+        let small = Self { weight_type: WeightType::F32, head: Head::Own, ..Self::default() };
+        let phi2 = Self { architecture: Architecture::Phi2, kv_heads: 4, rotated: Some(8), ..small };
+        let glm4 = Self { architecture: Architecture::Glm4, head_size: Some(32), rotated: Some(16), ..small };
+        vec![
+            ("phi2", phi2),
+            ("glm4", Self { rope_base: 50_000.0, ..glm4 }),
+            // Heads as wide as the residual, and no head of its own.
+            ("glm4-tied", Self { head_size: Some(16), rotated: Some(8), head: Head::Tied, ..glm4 }),
+        ]
+    }
+}
+
 fn llama() -> Synthetic {
     Synthetic { weight_type: WeightType::F16, ..Synthetic::default() }
 }

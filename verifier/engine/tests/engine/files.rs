@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use assay_engine::config::ConfigError;
 use assay_engine::synthetic::{Synthetic, Tensor};
-use assay_engine::{LoadError, LoadOptions, Model};
+use assay_engine::{LoadError, LoadOptions, Model, class_of};
 use assay_kernels::WeightType;
 use assay_manifest::formats::DType;
 use assay_manifest::formats::gguf::{self, Metadata, Value};
+use assay_protocol::record::Class;
 
 fn load(file: &[u8]) -> Result<Arc<Model>, LoadError> {
     Model::load(&file, &LoadOptions::default(), &mut |_, _| ())
@@ -90,6 +92,19 @@ fn other_architectures_and_unknown_settings_are_refused() {
         });
         assert!(matches!(load(&file), Err(LoadError::Config(_))), "{key} = {value:?}");
     }
+}
+
+#[test]
+fn models_of_the_tolerance_class_are_refused_by_its_name() {
+    for (name, synthetic) in Synthetic::tolerance_variants() {
+        let error = load(&synthetic.gguf().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("the tolerance class runs it"), "{name}: {error}");
+        let LoadError::Config(ConfigError::Tolerance(architecture)) = error else {
+            panic!("{name}: {error}")
+        };
+        assert_eq!(class_of(&architecture), Some(Class::Tolerance), "{name}");
+    }
+    assert_eq!((class_of("llama"), class_of("mamba")), (Some(Class::Exact), None));
 }
 
 #[test]

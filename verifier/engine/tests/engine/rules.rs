@@ -6,10 +6,12 @@ use std::ops::ControlFlow;
 
 use assay_engine::synthetic::Synthetic;
 use assay_engine::{
-    Claimed, Engine, ExecuteError, Execution, Inspection, Model, Observer, Settings, Usage, Verified,
+    Claimed, Engine, ExactGenerator, ExecuteError, Execution, Generator, Inspection, Model, Observer,
+    Settings, Usage, Verified,
 };
 use assay_manifest::Digest32;
 use assay_protocol::commitment::{FailCode, Finish};
+use assay_protocol::record::Class;
 use assay_protocol::request::{Message, Prompt, Request, prompt_hash};
 
 use crate::support::{SEED, engine, execute, model, request, sampled, verify};
@@ -130,6 +132,25 @@ fn a_prompt_that_is_not_the_stated_one_fails_for_everybody() {
         let verified = verify(&engine(2, 7), &model, &wrong, &[1], Finish::Eos);
         assert!(matches!(verified, Verified::Rejected { position: 0, .. }), "{reason}");
     }
+}
+
+#[test]
+fn a_generator_of_the_exact_class_answers_as_its_engine_and_says_its_class() {
+    let model = model(&Synthetic::default());
+    let engine = Arc::new(engine(1, 64));
+    let request = request(&model, "the hand", 9);
+    let generator: Box<dyn Generator> =
+        Box::new(ExactGenerator::new(Arc::clone(&engine), Arc::clone(&model)));
+    let execution = generator.execute(&request, &SEED, &mut ()).unwrap();
+    assert_eq!(execution, execute(&engine, &model, &request));
+    assert_eq!((generator.class(), execution.class), (Class::Exact, Class::Exact));
+    assert_eq!(generator.spec_id(), model.spec_id());
+    assert_eq!(generator.context_length(), model.config().context_length);
+    assert_eq!(generator.prompt(&request).unwrap(), model.prompt(&request).unwrap());
+    assert!(generator.check_memory(&request).is_ok());
+    let settings = Settings { cache_bytes_max: 1, ..Settings::for_this_machine() };
+    let small = ExactGenerator::new(Arc::new(Engine::new(settings).unwrap()), model);
+    assert!(matches!(small.check_memory(&request), Err(ExecuteError::Memory { max: 1, .. })));
 }
 
 /// Notes what it hears, and ends the execution after as many tokens.

@@ -1,0 +1,7 @@
+//! Models of the tolerance class, as files of random weights.
+
+mod files;
+mod numbers;
+mod reference;
+mod rules;
+mod support;
