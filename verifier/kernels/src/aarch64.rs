@@ -24,24 +24,16 @@ impl Neon {
 macro_rules! registers {
     (|$register:ident| $value:expr) => {
         [
-            {
-                let $register = 0;
-                $value
-            },
-            {
-                let $register = 1;
-                $value
-            },
-            {
-                let $register = 2;
-                $value
-            },
-            {
-                let $register = 3;
-                $value
-            },
+            registers!($register = 0, $value),
+            registers!($register = 1, $value),
+            registers!($register = 2, $value),
+            registers!($register = 3, $value),
         ]
     };
+    ($register:ident = $index:literal, $value:expr) => {{
+        let $register = $index;
+        $value
+    }};
 }
 
 /// Methods whose body is one expression of intrinsics.
