@@ -43,7 +43,7 @@ pub struct FloatEnvironmentError(&'static str);
 /// thread, and a library loaded into the process can change them.
 ///
 /// # Errors
-/// When subnormal inputs or results are taken as zero, or another rounding is set.
+/// When subnormal inputs or results are taken as zero, another rounding is set, or Arm's alternative to binary16.
 pub fn check_environment() -> Result<(), FloatEnvironmentError> {
     if black_box(f32::MIN_POSITIVE) * black_box(0.5) == 0.0 {
         return Err(FloatEnvironmentError("subnormal results are flushed to zero"));
