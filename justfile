@@ -15,6 +15,10 @@ test:
 one *ARGS:
     cargo test -p {{ARGS}}
 
+# The kernels' tests as 64-bit Arm code under qemu, or what cargo is told: `just arm test -p assay-engine --test vectors`
+arm *ARGS:
+    tests/arm/run {{ARGS}}
+
 # Format everything
 fmt:
     cargo fmt --all

@@ -33,6 +33,8 @@ enum Kernels {
     Avx2,
     /// AVX-512 with VNNI.
     Avx512,
+    /// NEON with the dot products of Armv8.2.
+    Neon,
 }
 
 impl Kernels {
@@ -43,6 +45,7 @@ impl Kernels {
             Self::Scalar => Some("scalar"),
             Self::Avx2 => Some("avx2"),
             Self::Avx512 => Some("avx512"),
+            Self::Neon => Some("neon"),
         }
     }
 }
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn an_instruction_set_is_had_or_refused_with_those_that_are() {
-        for name in ["scalar", "avx2", "avx512"] {
+        for name in ["scalar", "avx2", "avx512", "neon"] {
             match (Cpu::named(name), machine(&["--kernels", name]).cpu()) {
                 (Some(set), found) => assert_eq!(found.unwrap(), set),
                 (None, found) => {

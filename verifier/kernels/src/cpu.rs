@@ -16,6 +16,9 @@ pub(crate) enum Level {
     /// AVX-512 F, BW, DQ, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// NEON with the dot products of Armv8.2.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Cpu {
@@ -31,7 +34,7 @@ impl Cpu {
 
     /// Every set that this CPU has, slowest first.
     pub fn available() -> Vec<Self> {
-        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+        #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused_mut))]
         let mut sets = vec![Self(Level::Portable)];
         #[cfg(target_arch = "x86_64")]
         {
@@ -50,6 +53,12 @@ impl Cpu {
                 sets.push(Self(Level::Avx512));
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon")
+            && std::arch::is_aarch64_feature_detected!("dotprod")
+        {
+            sets.push(Self(Level::Neon));
+        }
         sets
     }
 
@@ -66,6 +75,8 @@ impl Cpu {
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
         }
     }
 
@@ -77,6 +88,8 @@ impl Cpu {
             Level::Avx2 => "avx2+fma",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512+vnni",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon+dotprod",
         }
     }
 
@@ -110,6 +123,16 @@ macro_rules! dispatched {
                         fn compiled($($arg: $type),*) {
                             // SAFETY: this function has the features.
                             $source(unsafe { $crate::x86_64::Avx512::new() }, $($arg),*)
+                        }
+                        // SAFETY: a token of this level exists only where `available` found the features.
+                        unsafe { compiled($($arg),*) }
+                    }
+                    #[cfg(target_arch = "aarch64")]
+                    Level::Neon => {
+                        #[target_feature(enable = "neon,dotprod")]
+                        fn compiled($($arg: $type),*) {
+                            // SAFETY: this function has the features.
+                            $source(unsafe { $crate::aarch64::Neon::new() }, $($arg),*)
                         }
                         // SAFETY: a token of this level exists only where `available` found the features.
                         unsafe { compiled($($arg),*) }

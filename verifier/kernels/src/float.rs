@@ -43,7 +43,7 @@ pub struct FloatEnvironmentError(&'static str);
 /// thread, and a library loaded into the process can change them.
 ///
 /// # Errors
-/// When subnormal inputs or results are taken as zero, or another rounding is set.
+/// When subnormal inputs or results are taken as zero, another rounding is set, or Arm's alternative to binary16.
 pub fn check_environment() -> Result<(), FloatEnvironmentError> {
     if black_box(f32::MIN_POSITIVE) * black_box(0.5) == 0.0 {
         return Err(FloatEnvironmentError("subnormal results are flushed to zero"));
@@ -56,6 +56,10 @@ pub fn check_environment() -> Result<(), FloatEnvironmentError> {
     let up = black_box(1.0) + half_ulp * 1.5 > 1.0 && black_box(-1.0) - half_ulp * 1.5 < -1.0;
     if !(down && up) {
         return Err(FloatEnvironmentError("results are not rounded to nearest"));
+    }
+    #[cfg(target_arch = "aarch64")]
+    if crate::aarch64::alternative_halves() {
+        return Err(FloatEnvironmentError("binary16 is converted as Arm's alternative to it"));
     }
     Ok(())
 }
@@ -78,24 +82,58 @@ mod tests {
         assert_eq!(check_environment(), Ok(()));
     }
 
+    /// The register of these settings.
     #[cfg(target_arch = "x86_64")]
-    #[test]
     #[expect(deprecated, reason = "the only way to set the control register is deprecated, for good reason")]
-    fn flushing_and_other_roundings_are_noticed() {
-        use std::arch::x86_64::{_mm_getcsr, _mm_setcsr};
+    mod control {
         const FLUSH_RESULTS: u32 = 1 << 15;
         const ZERO_OPERANDS: u32 = 1 << 6;
         const ROUND_DOWN: u32 = 1 << 13;
-        // SAFETY: SSE is part of x86-64, and the register is restored before anything else computes.
-        let checked = |bit: u32| unsafe {
-            let saved = _mm_getcsr();
-            _mm_setcsr(saved | bit);
+        pub const REFUSED: [u32; 3] = [FLUSH_RESULTS, ZERO_OPERANDS, ROUND_DOWN];
+
+        pub fn get() -> u32 {
+            // SAFETY: SSE is part of x86-64.
+            unsafe { std::arch::x86_64::_mm_getcsr() }
+        }
+
+        pub fn set(bits: u32) {
+            // SAFETY: as above, and the test restores the register before anything else computes.
+            unsafe { std::arch::x86_64::_mm_setcsr(bits) }
+        }
+    }
+
+    /// The register of these settings.
+    #[cfg(target_arch = "aarch64")]
+    mod control {
+        use std::arch::asm;
+
+        const FLUSH: u64 = 1 << 24;
+        const ROUND_DOWN: u64 = 2 << 22;
+        const ALTERNATIVE_HALVES: u64 = 1 << 26;
+        pub const REFUSED: [u64; 3] = [FLUSH, ROUND_DOWN, ALTERNATIVE_HALVES];
+
+        pub fn get() -> u64 {
+            let bits;
+            // SAFETY: every program may read the register.
+            unsafe { asm!("mrs {}, fpcr", out(reg) bits) };
+            bits
+        }
+
+        pub fn set(bits: u64) {
+            // SAFETY: every program may write it, and the test restores it before anything else computes.
+            unsafe { asm!("msr fpcr, {}", in(reg) bits) };
+        }
+    }
+
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[test]
+    fn settings_that_change_results_are_noticed() {
+        let saved = control::get();
+        for bit in control::REFUSED {
+            control::set(saved | bit);
             let checked = check_environment();
-            _mm_setcsr(saved);
-            checked
-        };
-        for bit in [FLUSH_RESULTS, ZERO_OPERANDS, ROUND_DOWN] {
-            assert!(checked(bit).is_err(), "{bit:#x}");
+            control::set(saved);
+            assert!(checked.is_err(), "{bit:#x}");
         }
         assert_eq!(check_environment(), Ok(()));
     }

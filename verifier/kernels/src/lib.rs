@@ -22,6 +22,8 @@ pub mod cache;
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod matmul;
 pub mod stream;
 
