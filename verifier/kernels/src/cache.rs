@@ -14,7 +14,7 @@ use crate::reference::LANES;
 pub const PAGE_POSITIONS: usize = 64;
 
 /// Queries that a call of [`Cpu::attend`](crate::Cpu::attend) takes at the most.
-pub const QUERIES_MAX: usize = 4;
+pub const QUERIES_MAX: usize = 8;
 
 const PAGE_TILES: usize = PAGE_POSITIONS / LANES;
 

@@ -10,7 +10,7 @@ use crate::memory::{Buffer, MemoryError, Zeroed};
 use crate::pool::Pool;
 
 /// A cache line.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Line([u64; 8]);
 
@@ -24,30 +24,43 @@ const PIECE_LINES: usize = (1 << 20) / size_of::<Line>();
 /// prefetching stops at the ends of pages, and decoding would be held against less than the machine can.
 const AHEAD: usize = 96;
 
-/// The shortest time in which all threads of a pool together read as many bytes, of several passes.
-///
-/// Every byte takes part in a result, so that none can be left out. A size much larger than the caches tells the
-/// speed of memory.
-///
-/// # Errors
-/// When the system has no memory for them.
-pub fn read_time(pool: &Pool, size_bytes: usize, passes: usize) -> Result<Duration, MemoryError> {
-    let mut lines = Buffer::<Line>::zeroed(size_bytes.div_ceil(size_of::<Line>()))?;
-    // A page that nobody has written is the system's one page of zeros, and stays in the cache.
-    let mut pieces: Vec<&mut [Line]> = lines.chunks_mut(PIECE_LINES).collect();
-    pool.for_each(&mut pieces, PIECE_LINES, |index, piece| piece.fill(Line([index as u64 + 1; 8])));
-    let pass = |_| {
+/// Memory to be read: much more than the caches hold tells the speed of memory.
+#[derive(Debug)]
+pub struct Stream {
+    lines: Buffer<Line>,
+}
+
+impl Stream {
+    /// Takes the memory, and writes it: a page that nobody has written is the system's one page of zeros, and stays
+    /// in the cache.
+    ///
+    /// # Errors
+    /// When the system has no memory for as many bytes.
+    pub fn new(pool: &Pool, size_bytes: usize) -> Result<Self, MemoryError> {
+        let mut lines = Buffer::<Line>::zeroed(size_bytes.div_ceil(size_of::<Line>()))?;
+        let mut pieces: Vec<&mut [Line]> = lines.chunks_mut(PIECE_LINES).collect();
+        pool.for_each(&mut pieces, PIECE_LINES, |index, piece| piece.fill(Line([index as u64 + 1; 8])));
+        Ok(Self { lines })
+    }
+
+    /// Bytes that a pass reads.
+    pub fn size_bytes(&self) -> usize {
+        size_of_val(&*self.lines)
+    }
+
+    /// The time in which all threads of a pool together read it once. Every byte takes part in a result, so that
+    /// none can be left out.
+    pub fn pass(&self, pool: &Pool) -> Duration {
         let began = Instant::now();
         let sum = AtomicU64::new(0);
-        pool.for_each_range(lines.len(), size_of::<Line>(), |range| {
+        pool.for_each_range(self.lines.len(), size_of::<Line>(), |range| {
             let mut found = 0;
-            pool.cpu().gather(&lines[range], &mut found);
+            pool.cpu().gather(&self.lines[range], &mut found);
             sum.fetch_xor(found, Ordering::Relaxed);
         });
         black_box(sum.into_inner());
         began.elapsed()
-    };
-    Ok((0..passes.max(1)).map(pass).min().unwrap_or_default())
+    }
 }
 
 dispatched! {
@@ -88,7 +101,9 @@ mod tests {
     #[test]
     fn reading_takes_time_and_impossible_sizes_are_refused() {
         let pool = Pool::new(NonZeroUsize::new(2).unwrap(), Cpu::detect()).unwrap();
-        assert!(read_time(&pool, 8 << 20, 2).unwrap() > Duration::ZERO);
-        assert!(read_time(&pool, isize::MAX as usize - 4096, 1).is_err());
+        let stream = Stream::new(&pool, (8 << 20) - 1).unwrap();
+        assert_eq!(stream.size_bytes(), 8 << 20);
+        assert!(stream.pass(&pool) > Duration::ZERO);
+        assert!(Stream::new(&pool, isize::MAX as usize - 4096).is_err());
     }
 }

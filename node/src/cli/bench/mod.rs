@@ -15,15 +15,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use assay_engine::{Engine, Model, Settings, WeightSource};
-use assay_kernels::{Pool, stream};
+use assay_engine::{Engine, Settings, WeightSource};
 use clap::Args;
 use tokio::task::spawn_blocking;
 
+use self::memory::Memory;
 use self::report::{Report, Whole};
 use self::workload::{Lengths, Workload};
 use super::context::Context;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::gguf_file::GgufFile;
 use super::machine::Machine;
 use super::output::Output;
@@ -48,7 +48,7 @@ pub struct Bench {
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(8).unwrap())]
     batch: NonZeroUsize,
     /// Size of the buffer whose reading tells the speed of memory; much larger than the caches, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = NonZeroUsize::new(1024).unwrap())]
+    #[arg(long, value_name = "MIB", default_value_t = NonZeroUsize::new(512).unwrap())]
     stream_mib: NonZeroUsize,
     /// Measure one sequence only: prompt and answer.
     #[arg(long, conflicts_with_all = ["batch", "stream_mib"])]
@@ -56,9 +56,6 @@ pub struct Bench {
     #[command(flatten)]
     machine: Machine,
 }
-
-/// Reads of the buffer, of which the best counts.
-const STREAM_PASSES: usize = 5;
 
 /// Positions whose tracing is timed at once, often enough that the clock does not matter.
 const TRACED_POSITIONS: u32 = 64;
@@ -88,47 +85,39 @@ impl Bench {
         let chunk = u32::try_from(self.settings().prefill_chunk.get()).unwrap_or(u32::MAX);
         let lengths = Lengths { prompt: self.prompt, generate: self.generate, chunk };
         let mut workload = Workload::new(engine, Arc::clone(&model), lengths)?;
-        let rounds = workload.rounds(self.rounds.get(), self.quick)?;
+        let sequence = workload.warm_up()?;
+        // Before there is more than one sequence needs.
+        let peak_memory_bytes = memory::peak_bytes();
+        let memory = (!self.quick).then(|| self.memory()).transpose()?;
+        let rounds = workload.rounds(&sequence, self.rounds.get(), memory.as_ref())?;
+        drop(memory);
         let mut report = Report::new(&self.model, &rounds);
         report.model_bytes = file.size_bytes();
         report.threads = self.settings().threads.get();
         report.kernels = cpu.short_name();
         report.prefill_chunk = self.settings().prefill_chunk.get();
-        if !self.quick {
-            let whole = Whole { load, file_read, ..self.rest(workload, model, &rounds)? };
-            report.set_whole(&whole, &rounds);
+        if let Some(compared) = rounds.compared {
+            let positions =
+                usize::try_from(rounds.prompt_tokens + rounds.answer_tokens).unwrap_or(usize::MAX);
+            report.set_whole(&Whole {
+                load,
+                file_read,
+                first_token: rounds.first_token,
+                peak_memory_bytes,
+                cache_bytes: model.cache_bytes(positions).unwrap_or(usize::MAX),
+                trace: workload.engine().trace_time(&model, TRACED_POSITIONS) / TRACED_POSITIONS,
+                batch: self.batch.get(),
+                batch_tps: workload.batch(self.batch.get())?,
+                weight_bytes: model.position_bytes(),
+                compared,
+            });
         }
         spinner.finish_and_clear();
         Ok(report)
     }
 
-    /// What is measured besides one sequence. The model is let go before the speed of memory is measured, so that
-    /// both need not fit.
-    fn rest(
-        &self,
-        mut workload: Workload,
-        model: Arc<Model>,
-        rounds: &workload::Rounds,
-    ) -> Result<Whole, Failure> {
-        // Before several sequences have their own keys and values.
-        let peak_memory_bytes = memory::peak_bytes();
-        let positions = usize::try_from(rounds.prompt_tokens + rounds.answer_tokens).unwrap_or(usize::MAX);
-        let cache_bytes = model.cache_bytes(positions).unwrap_or(usize::MAX);
-        let trace = workload.engine().trace_time(&model, TRACED_POSITIONS) / TRACED_POSITIONS;
-        let batch_tps = workload.batch(self.batch.get())?;
-        let weight_bytes = model.position_bytes();
-        drop((workload, model));
-        Ok(Whole {
-            peak_memory_bytes,
-            cache_bytes,
-            trace,
-            batch: self.batch.get(),
-            batch_tps,
-            weight_bytes,
-            stream_gbps: self.stream_gbps()?,
-            load: Duration::ZERO,
-            file_read: Duration::ZERO,
-        })
+    fn memory(&self) -> Result<Memory, Failure> {
+        Memory::new(&self.machine, self.stream_mib.get().saturating_mul(1 << 20))
     }
 
     fn settings(&self) -> Settings {
@@ -138,19 +127,6 @@ impl Bench {
             prefix_bytes_max: 0,
             ..self.machine.settings()
         }
-    }
-
-    /// Bytes a nanosecond that all threads read together.
-    fn stream_gbps(&self) -> Result<f64, Failure> {
-        let too_many = |cause: &dyn std::fmt::Display| {
-            Failure::new(Exit::Internal, format!("measuring the speed of memory: {cause}"))
-                .hint("choose a smaller buffer with --stream-mib")
-        };
-        let pool =
-            Pool::new(self.settings().threads, self.machine.cpu()?).map_err(|error| too_many(&error))?;
-        let size_bytes = self.stream_mib.get().saturating_mul(1 << 20);
-        let time = stream::read_time(&pool, size_bytes, STREAM_PASSES).map_err(|error| too_many(&error))?;
-        Ok(size_bytes as f64 / time.as_secs_f64() / 1e9)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::workload::Rounds;
+use super::workload::{Compared, Rounds};
 use crate::cli::table::{count, fields};
 
 /// Memory that is allowed beside weights, keys and values.
@@ -39,7 +39,7 @@ pub struct Rest {
     pub stream_gbps: f64,
     pub decode_gbps: f64,
     pub stream_share: f64,
-    pub verify_ratio: Option<f64>,
+    pub verify_ratio: f64,
     pub trace_overhead: f64,
     pub batch: usize,
     pub batch_tps: f64,
@@ -54,6 +54,7 @@ pub struct Rest {
 pub struct Whole {
     pub load: Duration,
     pub file_read: Duration,
+    pub first_token: Duration,
     pub peak_memory_bytes: Option<u64>,
     /// Of keys and values of one sequence.
     pub cache_bytes: usize,
@@ -63,7 +64,7 @@ pub struct Whole {
     pub batch_tps: f64,
     /// That a position reads.
     pub weight_bytes: usize,
-    pub stream_gbps: f64,
+    pub compared: Compared,
 }
 
 impl Report {
@@ -85,16 +86,16 @@ impl Report {
     }
 
     /// Adds what was measured besides.
-    pub fn set_whole(&mut self, whole: &Whole, rounds: &Rounds) {
-        let decode_gbps = whole.weight_bytes as f64 * self.decode_tps / 1e9;
+    pub fn set_whole(&mut self, whole: &Whole) {
+        let Compared { stream_gbps, stream_share, verify_ratio } = whole.compared;
         let bound = self.model_bytes as f64 * WEIGHTS_SHARE_MAX + whole.cache_bytes as f64 + OTHER_BYTES_MAX;
         self.rest = Some(Rest {
-            first_token_ms: milliseconds(rounds.first_token),
+            first_token_ms: milliseconds(whole.first_token),
             weight_bytes_per_token: whole.weight_bytes,
-            stream_gbps: whole.stream_gbps,
-            decode_gbps,
-            stream_share: decode_gbps / whole.stream_gbps,
-            verify_ratio: rounds.verify_ratio,
+            stream_gbps,
+            decode_gbps: whole.weight_bytes as f64 * self.decode_tps / 1e9,
+            stream_share,
+            verify_ratio,
             trace_overhead: whole.trace.as_secs_f64() * self.decode_tps,
             batch: whole.batch,
             batch_tps: whole.batch_tps,
@@ -140,7 +141,6 @@ impl Report {
 
 impl Rest {
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let ratio = self.verify_ratio.unwrap_or(f64::NAN);
         let peak = self.peak_memory_bytes.map_or_else(|| "unknown".to_owned(), megabytes);
         vec![
             (
@@ -150,7 +150,7 @@ impl Rest {
                     self.batch_tps, self.batch, self.batch_speedup
                 ),
             ),
-            ("verify", format!("{ratio:10.2} of the time to generate")),
+            ("verify", format!("{:10.2} of the time to generate", self.verify_ratio)),
             ("trace", format!("{:10.2} % of decoding", self.trace_overhead * 100.0)),
             (
                 "weights",

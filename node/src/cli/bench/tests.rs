@@ -5,6 +5,7 @@ use std::fs;
 use assay_engine::synthetic::Synthetic;
 
 use super::*;
+use crate::cli::failure::Exit;
 use crate::cli::output::Format;
 use crate::cli::testing::parse;
 

@@ -7,6 +7,7 @@ use assay_engine::{Claimed, Engine, Execution, Model, Verified};
 use assay_manifest::Digest32;
 use assay_protocol::request::{F32, Request};
 
+use super::memory::Memory;
 use super::stopwatch::Stopwatch;
 use super::text;
 use crate::cli::failure::{Exit, Failure};
@@ -34,6 +35,12 @@ pub struct Workload {
     ends: Ends,
 }
 
+/// What one sequence is asked and answered, in every round.
+pub struct Sequence {
+    request: Request,
+    execution: Execution,
+}
+
 /// Whether the model may end its answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ends {
@@ -52,14 +59,24 @@ pub struct Rounds {
     /// Medians.
     pub first_token: Duration,
     pub decode_tps: f64,
-    /// Time to verify by the time to generate; none where nothing was verified.
-    pub verify_ratio: Option<f64>,
+    pub compared: Option<Compared>,
+}
+
+/// How decoding compares; medians of rounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared {
+    /// What memory gave just after decoding.
+    pub stream_gbps: f64,
+    /// The share of it that decoding read.
+    pub stream_share: f64,
+    /// Time to verify by the time to generate.
+    pub verify_ratio: f64,
 }
 
 struct Round {
     first_token: Duration,
     decode_tps: f64,
-    verify_ratio: Option<f64>,
+    compared: Option<Compared>,
 }
 
 impl Workload {
@@ -85,58 +102,82 @@ impl Workload {
         &self.engine
     }
 
-    /// Measures one sequence `count` times, after one that only warms up; quickly, nothing is verified.
+    /// Answers once, and verifies; if the answer ends early, the model's ends are banned from then on.
     ///
     /// # Errors
     /// [`Failure`] when the model cannot answer.
-    pub fn rounds(&mut self, count: u32, quick: bool) -> Result<Rounds, Failure> {
-        let (request, execution) = self.warm_up()?;
-        let rounds = (0..count).map(|_| self.round(&request, &execution, quick));
-        let rounds = rounds.collect::<Result<Vec<_>, _>>()?;
-        let ratios: Vec<f64> = rounds.iter().filter_map(|round| round.verify_ratio).collect();
-        let seconds = median(rounds.iter().map(|round| round.first_token.as_secs_f64()).collect());
-        Ok(Rounds {
-            count,
-            prompt_tokens: execution.usage.n_in,
-            answer_tokens: execution.usage.n_out,
-            first_token: Duration::from_secs_f64(seconds),
-            decode_tps: median(rounds.iter().map(|round| round.decode_tps).collect()),
-            verify_ratio: (!ratios.is_empty()).then(|| median(ratios)),
-        })
-    }
-
-    /// Answers once; if the answer ends early, the model's ends are banned from then on.
-    fn warm_up(&mut self) -> Result<(Request, Execution), Failure> {
+    pub fn warm_up(&mut self) -> Result<Sequence, Failure> {
         let Lengths { prompt, generate, .. } = self.lengths;
         let request = self.request(prompt, generate, 0)?;
         let execution = self.answer(&request, &mut Stopwatch::start())?;
-        if execution.usage.n_out == generate || self.ends == Ends::Banned {
-            return Ok((request, execution));
+        if execution.usage.n_out < generate && self.ends == Ends::Allowed {
+            self.ends = Ends::Banned;
+            return self.warm_up();
         }
-        self.ends = Ends::Banned;
-        self.warm_up()
+        let sequence = Sequence { request, execution };
+        self.verify(&sequence)?;
+        Ok(sequence)
     }
 
-    fn round(&self, request: &Request, expected: &Execution, quick: bool) -> Result<Round, Failure> {
+    /// Measures a sequence `count` times; without memory to compare with, it is only answered.
+    ///
+    /// # Errors
+    /// [`Failure`] when the model cannot answer.
+    pub fn rounds(
+        &self,
+        sequence: &Sequence,
+        count: u32,
+        memory: Option<&Memory>,
+    ) -> Result<Rounds, Failure> {
+        let rounds = (0..count).map(|_| self.round(sequence, memory)).collect::<Result<Vec<_>, _>>()?;
+        let compared: Option<Vec<_>> = rounds.iter().map(|round| round.compared).collect();
+        let seconds = median(rounds.iter().map(|round| round.first_token.as_secs_f64()));
+        Ok(Rounds {
+            count,
+            prompt_tokens: sequence.execution.usage.n_in,
+            answer_tokens: sequence.execution.usage.n_out,
+            first_token: Duration::from_secs_f64(seconds),
+            decode_tps: median(rounds.iter().map(|round| round.decode_tps)),
+            compared: compared.map(|rounds| Compared {
+                stream_gbps: median(rounds.iter().map(|round| round.stream_gbps)),
+                stream_share: median(rounds.iter().map(|round| round.stream_share)),
+                verify_ratio: median(rounds.iter().map(|round| round.verify_ratio)),
+            }),
+        })
+    }
+
+    fn round(&self, sequence: &Sequence, memory: Option<&Memory>) -> Result<Round, Failure> {
         let mut stopwatch = Stopwatch::start();
         let began = Instant::now();
-        let execution = self.answer(request, &mut stopwatch)?;
+        self.answer(&sequence.request, &mut stopwatch)?;
         let generated = began.elapsed();
-        let claimed = Claimed { tokens: &execution.tokens, finish: execution.finish };
-        let verify = || {
-            let began = Instant::now();
-            match self.engine.verify(&self.model, request, &SEED, claimed, &mut ()) {
-                Ok(Verified::Accepted(again)) if again == *expected => {
-                    Ok(began.elapsed().as_secs_f64() / generated.as_secs_f64())
-                }
-                found => Err(Failure::new(Exit::Internal, format!("verifying the answer: {found:?}"))
-                    .hint("an answer must verify: this is a bug of assay")),
+        let (first_token, decode_tps) =
+            stopwatch.first_token().zip(stopwatch.tokens_per_second()).ok_or_else(too_short)?;
+        let compared = match memory {
+            None => None,
+            Some(memory) => {
+                // At once, as what memory gives changes from minute to minute where others share it.
+                let stream_gbps = memory.gbps();
+                let decode_gbps = decode_tps * self.model.position_bytes() as f64 / 1e9;
+                let verified = self.verify(sequence)?;
+                Some(Compared {
+                    stream_gbps,
+                    stream_share: decode_gbps / stream_gbps,
+                    verify_ratio: verified.as_secs_f64() / generated.as_secs_f64(),
+                })
             }
         };
-        let verify_ratio = if quick { None } else { Some(verify()?) };
-        match (stopwatch.first_token(), stopwatch.tokens_per_second()) {
-            (Some(first_token), Some(decode_tps)) => Ok(Round { first_token, decode_tps, verify_ratio }),
-            _ => Err(too_short()),
+        Ok(Round { first_token, decode_tps, compared })
+    }
+
+    /// How long it takes to verify the answer.
+    fn verify(&self, Sequence { request, execution }: &Sequence) -> Result<Duration, Failure> {
+        let claimed = Claimed { tokens: &execution.tokens, finish: execution.finish };
+        let began = Instant::now();
+        match self.engine.verify(&self.model, request, &SEED, claimed, &mut ()) {
+            Ok(Verified::Accepted(again)) if again == *execution => Ok(began.elapsed()),
+            found => Err(Failure::new(Exit::Internal, format!("verifying the answer: {found:?}"))
+                .hint("an answer must verify: this is a bug of assay")),
         }
     }
 
@@ -215,7 +256,8 @@ fn too_short() -> Failure {
 }
 
 /// The middle one; of an even number, the mean of both.
-fn median(mut values: Vec<f64>) -> f64 {
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {
@@ -231,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_median_does_not_depend_on_the_order() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
     }
 }

@@ -76,8 +76,8 @@ pub(crate) fn attend<I: Isa>(
             }
         )+};
     }
-    queries!(4 2 1);
-    const { assert!(QUERIES_MAX == 4) };
+    queries!(8 4 2 1);
+    const { assert!(QUERIES_MAX == 8) };
 }
 
 /// Attention of `Q` queries at once.
@@ -224,7 +224,10 @@ fn sum_values<I: Isa, const Q: usize>(
     let width = head.head_size().div_ceil(LANES);
     let mut line = 0;
     while line < width {
-        line += if width - line >= 4 {
+        // As many sums as there are registers for, beside what they are made of.
+        line += if Q == QUERIES_MAX && width - line >= 2 {
+            sum_lines::<I, Q, 2>(isa, head, first, line, weights, spans, out)
+        } else if width - line >= 4 {
             sum_lines::<I, Q, 4>(isa, head, first, line, weights, spans, out)
         } else {
             sum_lines::<I, Q, 1>(isa, head, first, line, weights, spans, out)
