@@ -140,16 +140,32 @@ impl GgufFile {
         read.map_err(|error| self.failed(error))
     }
 
-    /// Hashes the whole and each tensor. The parser has checked that tensors follow one another in the file.
+    /// Hashes the whole and each tensor. SHA-256 is as slow as all else together, so it has a thread of its own.
     fn hash(
         &self,
         path: RelativePath,
         tensors: Vec<TensorInfo>,
     ) -> io::Result<(FileEntry, Vec<TensorEntry>)> {
-        let (mut sha256, mut blake3) = (Sha256::new(), blake3::Hasher::new());
+        let (sha256, (blake3, entries)) = std::thread::scope(|scope| {
+            let sha256 = scope.spawn(|| self.sha256());
+            let blake3 = self.blake3(tensors);
+            let sha256 = sha256.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            io::Result::Ok((sha256?, blake3?))
+        })?;
+        Ok((FileEntry { path, size: self.size_bytes(), sha256, blake3 }, entries))
+    }
+
+    fn sha256(&self) -> io::Result<Digest32> {
+        let mut hasher = Sha256::new();
+        self.file.read(0..self.size_bytes(), |bytes| hasher.update(bytes))?;
+        Ok(Digest32::from_bytes(hasher.finalize().into()))
+    }
+
+    /// Of the whole, and each tensor's entry. The parser has checked that tensors follow one another in the file.
+    fn blake3(&self, tensors: Vec<TensorInfo>) -> io::Result<(Digest32, Vec<TensorEntry>)> {
+        let mut hasher = blake3::Hasher::new();
         let mut whole = |bytes: &[u8]| {
-            sha256.update(bytes);
-            blake3.update(bytes);
+            hasher.update(bytes);
         };
         let mut entries = Vec::with_capacity(tensors.len());
         let mut at = 0;
@@ -159,9 +175,7 @@ impl GgufFile {
             entries.push(self.file.entry(tensor, &mut whole)?);
         }
         self.file.read(at..self.size_bytes(), &mut whole)?;
-        let sha256 = Digest32::from_bytes(sha256.finalize().into());
-        let blake3 = Digest32::from_bytes(blake3.finalize().into());
-        Ok((FileEntry { path, size: self.size_bytes(), sha256, blake3 }, entries))
+        Ok((Digest32::from_bytes(hasher.finalize().into()), entries))
     }
 
     fn failed(&self, cause: impl std::fmt::Display) -> Failure {
