@@ -8,7 +8,8 @@
 Both read a prompt of the same length and then generate one by one, `--rounds` times in turn; medians are printed,
 with the ratio assay / llama.cpp. llama.cpp samples nothing (its logits are computed and left alone); assay chooses
 tokens and keeps its trace, which it always does. Each turn of assay is a process of its own, which warms up once
-before it measures once.
+before it measures once, and after decoding measures what memory gives: the last line says what share of that either
+decodes with. Decoding cannot be faster than memory.
 """
 import argparse
 import json
@@ -47,9 +48,12 @@ class Peer:
 
 def ours(binary, path, threads, prompt, generate):
     command = [binary, "bench", "--model", path, "--threads", str(threads)]
-    command += ["--prompt", str(prompt), "--generate", str(generate), "--rounds", "1", "--quick", "--json"]
+    command += ["--prompt", str(prompt), "--generate", str(generate)]
+    command += ["--rounds", "1", "--batch", "1", "--json"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return found["prefill_tps"], found["decode_tps"]
+    # Tokens a second that memory would allow, if decoding did nothing but read weights.
+    limit = found["stream_gbps"] * 1e9 / found["weight_bytes_per_token"]
+    return found["prefill_tps"], found["decode_tps"], limit
 
 
 def main():
@@ -67,11 +71,14 @@ def main():
     for _ in range(a.rounds):
         rounds["assay"].append(ours(a.binary, a.model, a.threads, a.prompt, a.generate))
         rounds["llama.cpp"].append(peer.round())
+    limit = statistics.median(limit for *_, limit in rounds["assay"])
     medians = {name: [statistics.median(column) for column in zip(*found)] for name, found in rounds.items()}
-    for name, (prefill, decode) in medians.items():
+    for name, (prefill, decode, *_) in medians.items():
         print(f"{name:10} prefill {prefill:8.1f} tokens/s  decode {decode:7.1f} tokens/s")
     ratios = [a / b for a, b in zip(medians["assay"], medians["llama.cpp"])]
+    shares = [found[1] / limit for found in medians.values()]
     print(f"{'ratio':10} prefill {ratios[0]:8.2f}           decode {ratios[1]:7.2f}")
+    print(f"{'memory':10} allows {limit:.1f} tokens/s; assay {shares[0]:.2f} of it, llama.cpp {shares[1]:.2f}")
 
 
 if __name__ == "__main__":
