@@ -159,10 +159,7 @@ fn a_benchmark_has_every_field_and_values_that_make_sense() {
     ] {
         assert!(number(name) > 0.0 && number(name).is_finite(), "{name} in {found}");
     }
-    assert!(
-        number("trace_overhead") < 1.0 && number("weight_bytes_per_token") < number("model_bytes"),
-        "{found}"
-    );
+    assert!(number("weight_bytes_per_token") < number("model_bytes"), "{found}");
     assert_eq!(
         (number("threads"), number("generate"), number("batch"), number("rounds")),
         (2.0, 24.0, 4.0, 2.0)
