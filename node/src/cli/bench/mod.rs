@@ -86,6 +86,9 @@ impl Bench {
         let lengths = Lengths { prompt: self.prompt, generate: self.generate, chunk };
         let mut workload = Workload::new(engine, Arc::clone(&model), lengths)?;
         let sequence = workload.warm_up()?;
+        if !self.quick {
+            workload.verify(&sequence)?;
+        }
         // Before there is more than one sequence needs.
         let peak_memory_bytes = memory::peak_bytes();
         let memory = (!self.quick).then(|| self.memory()).transpose()?;

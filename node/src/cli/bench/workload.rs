@@ -102,7 +102,7 @@ impl Workload {
         &self.engine
     }
 
-    /// Answers once, and verifies; if the answer ends early, the model's ends are banned from then on.
+    /// Answers once; if the answer ends early, the model's ends are banned from then on.
     ///
     /// # Errors
     /// [`Failure`] when the model cannot answer.
@@ -114,9 +114,7 @@ impl Workload {
             self.ends = Ends::Banned;
             return self.warm_up();
         }
-        let sequence = Sequence { request, execution };
-        self.verify(&sequence)?;
-        Ok(sequence)
+        Ok(Sequence { request, execution })
     }
 
     /// Measures a sequence `count` times; without memory to compare with, it is only answered.
@@ -171,7 +169,10 @@ impl Workload {
     }
 
     /// How long it takes to verify the answer.
-    fn verify(&self, Sequence { request, execution }: &Sequence) -> Result<Duration, Failure> {
+    ///
+    /// # Errors
+    /// [`Failure`] when it does not verify.
+    pub fn verify(&self, Sequence { request, execution }: &Sequence) -> Result<Duration, Failure> {
         let claimed = Claimed { tokens: &execution.tokens, finish: execution.finish };
         let began = Instant::now();
         match self.engine.verify(&self.model, request, &SEED, claimed, &mut ()) {
