@@ -20,7 +20,7 @@ use crate::float::{FloatEnvironmentError, check_environment};
 const SHARED_OPS_MIN: usize = 200_000;
 
 /// Tasks a thread gets of a split range: enough to even out a thread that is held up.
-const TASKS_PER_THREAD: usize = 4;
+const TASKS_PER_THREAD: usize = 16;
 
 /// Looks at a flag before letting others run; about 10 µs, the gap between two kernels of a forward pass.
 const SPINS: u32 = 300;
@@ -33,8 +33,8 @@ const YIELDS: u32 = 2_000;
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// Held by the caller whose job runs.
-    turn: Mutex<()>,
+    /// Where each thread is in its share of the tasks; held by the caller whose job runs.
+    turn: Mutex<Box<[Cursor]>>,
     cpu: Cpu,
 }
 
@@ -56,7 +56,8 @@ impl Pool {
     /// [`PoolError`] when the system gives no thread, or one with settings that would change results.
     pub fn new(threads: NonZeroUsize, cpu: Cpu) -> Result<Self, PoolError> {
         check_environment()?;
-        let mut pool = Self { shared: Arc::default(), workers: Vec::new(), turn: Mutex::new(()), cpu };
+        let cursors = (0..threads.get()).map(|_| Cursor::default()).collect();
+        let mut pool = Self { shared: Arc::default(), workers: Vec::new(), turn: Mutex::new(cursors), cpu };
         let (report, reports) = mpsc::sync_channel(threads.get());
         for index in 1..threads.get() {
             let (shared, report) = (Arc::clone(&pool.shared), report.clone());
@@ -64,7 +65,7 @@ impl Pool {
                 // The receiver lives until every thread has reported.
                 let _ = report.send(check_environment());
                 drop(report);
-                shared.serve();
+                shared.serve(index);
             };
             pool.workers.push(std::thread::Builder::new().name(format!("kernel-{index}")).spawn(body)?);
         }
@@ -123,11 +124,13 @@ impl Pool {
 
     /// Calls `f` with every number under `tasks`, on all threads, and returns when all calls have.
     fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
-        let _turn = lock(&self.turn);
-        let next = AtomicUsize::new(0);
-        let job = Job::new(f, &next, tasks);
+        let cursors = lock(&self.turn);
+        let job = Job::new(f, &cursors, tasks);
+        for (thread, cursor) in cursors.iter().enumerate() {
+            cursor.0.store(job.share(thread).start, Ordering::Relaxed);
+        }
         let published = self.shared.publish(job);
-        job.work();
+        job.work(0);
         drop(published);
         if let Some(panic) = lock(&self.shared.state).panic.take() {
             resume_unwind(panic);
@@ -188,15 +191,20 @@ impl<'a, T> Parts<'a, T> {
 #[derive(Clone, Copy)]
 struct Job {
     f: *const (dyn Fn(usize) + Sync),
-    next: *const AtomicUsize,
+    cursors: *const [Cursor],
     tasks: usize,
 }
+
+/// The next task of a thread's share, on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Cursor(AtomicUsize);
 
 // SAFETY: both pointees are `Sync`, and the caller keeps them alive while a worker has the job.
 unsafe impl Send for Job {}
 
 impl Job {
-    fn new<'a>(f: &'a (dyn Fn(usize) + Sync + 'a), next: &AtomicUsize, tasks: usize) -> Self {
+    fn new<'a>(f: &'a (dyn Fn(usize) + Sync + 'a), cursors: &[Cursor], tasks: usize) -> Self {
         let f: *const (dyn Fn(usize) + Sync + 'a) = f;
         // SAFETY: only the lifetime changes, and `Published` ends the job within it.
         let f = unsafe {
@@ -204,19 +212,28 @@ impl Job {
                 f,
             )
         };
-        Self { f, next, tasks }
+        Self { f, cursors, tasks }
     }
 
-    /// Takes tasks until none is left.
-    fn work(&self) {
+    /// The tasks of a thread: neighbours, so that what it reads of memory is in one piece.
+    fn share(&self, thread: usize) -> Range<usize> {
+        let threads = self.cursors.len();
+        self.tasks * thread / threads..self.tasks * (thread + 1) / threads
+    }
+
+    /// Does the tasks of a thread, then what others have left of theirs.
+    fn work(&self, thread: usize) {
         // SAFETY: the caller of `run` keeps both alive until every thread that has the job is done.
-        let (f, next) = unsafe { (&*self.f, &*self.next) };
-        loop {
-            let task = next.fetch_add(1, Ordering::Relaxed);
-            if task >= self.tasks {
-                return;
+        let (f, cursors) = unsafe { (&*self.f, &*self.cursors) };
+        for owner in (thread..cursors.len()).chain(0..thread) {
+            let end = self.share(owner).end;
+            loop {
+                let task = cursors[owner].0.fetch_add(1, Ordering::Relaxed);
+                if task >= end {
+                    break;
+                }
+                f(task);
             }
-            f(task);
         }
     }
 }
@@ -237,6 +254,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     job: Option<Job>,
+    /// Workers that wait to be told of a job.
+    asleep: usize,
     stop: bool,
     panic: Option<Box<dyn Any + Send>>,
 }
@@ -255,6 +274,9 @@ impl Drop for Published<'_> {
         let shared = self.0;
         lock(&shared.state).job = None;
         wait_awake(|| shared.running.load(Ordering::Acquire) == 0);
+        if shared.running.load(Ordering::Acquire) == 0 {
+            return;
+        }
         let mut state = lock(&shared.state);
         while shared.running.load(Ordering::Acquire) != 0 {
             state = shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -267,16 +289,19 @@ impl Shared {
         let mut state = lock(&self.state);
         state.job = Some(job);
         self.started.fetch_add(1, Ordering::Release);
+        let asleep = state.asleep;
         drop(state);
-        self.wake.notify_all();
+        if asleep > 0 {
+            self.wake.notify_all();
+        }
         Published(self)
     }
 
     /// A worker's life.
-    fn serve(&self) {
+    fn serve(&self, thread: usize) {
         let mut seen = 0;
         while let Some(job) = self.next_job(&mut seen) {
-            let outcome = catch_unwind(AssertUnwindSafe(|| job.work()));
+            let outcome = catch_unwind(AssertUnwindSafe(|| job.work(thread)));
             let mut state = lock(&self.state);
             if let Err(panic) = outcome {
                 state.panic = Some(panic);
@@ -302,7 +327,9 @@ impl Shared {
                 return Some(job);
             }
             *seen = started;
+            state.asleep += 1;
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.asleep -= 1;
         }
     }
 }
