@@ -49,6 +49,7 @@ macro_rules! intrinsics {
 
 impl Isa for Neon {
     const ROWS: usize = 4;
+    const PAIRS: bool = false;
     type Floats = [float32x4_t; 4];
     type Ints = [int32x4_t; 4];
     type Bytes = [uint8x16_t; 4];

@@ -48,6 +48,7 @@ macro_rules! intrinsics {
 
 impl Isa for Avx512 {
     const ROWS: usize = 8;
+    const PAIRS: bool = true;
     type Floats = __m512;
     type Ints = __m512i;
     type Bytes = __m512i;
@@ -101,6 +102,7 @@ impl Isa for Avx512 {
 
 impl Isa for Avx2 {
     const ROWS: usize = 4;
+    const PAIRS: bool = false;
     type Floats = [__m256; 2];
     type Ints = [__m256i; 2];
     type Bytes = [__m256i; 2];

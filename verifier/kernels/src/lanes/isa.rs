@@ -9,6 +9,8 @@ use crate::reference::LANES;
 pub(crate) trait Isa: Copy {
     /// Rows of activations that share a pass over weights: as many as the registers hold sums of.
     const ROWS: usize;
+    /// Whether the registers hold those of two tiles.
+    const PAIRS: bool;
 
     /// Sixteen `f32`.
     type Floats: Copy;
@@ -76,6 +78,7 @@ macro_rules! lanewise {
 
 impl Isa for Portable {
     const ROWS: usize = 4;
+    const PAIRS: bool = false;
     type Floats = [f32; LANES];
     type Ints = [i32; LANES];
     type Bytes = [[u8; 4]; LANES];
