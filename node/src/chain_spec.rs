@@ -11,7 +11,7 @@ use pallet_assay_validators::ValidatorInfo;
 use serde::{Deserialize, Serialize};
 use sp_core::{Pair, sr25519};
 
-use crate::consensus::AuthorityKeys;
+use crate::consensus::ValidatorKeys;
 use crate::keys::{Key, KeyError, Seller};
 
 /// A chain, as its nodes agree on it.
@@ -42,6 +42,8 @@ const BLOCK_TIME: Duration = Duration::from_secs(1);
 impl ChainSpec {
     /// The id of the development chain, which no other has.
     pub const DEVELOPMENT: &str = "dev";
+    /// The id of the development chain with several validators.
+    pub const LOCAL: &str = "local";
 
     /// The development chain: known keys, short windows, blocks every 200 ms.
     ///
@@ -67,8 +69,19 @@ impl ChainSpec {
         })
     }
 
+    /// A development chain with several validators, whose keys are [`development_validator`]'s.
+    ///
+    /// # Errors
+    /// [`KeyError`] when a development key cannot be derived.
+    pub fn local(validators: u32) -> Result<Self, KeyError> {
+        let development = Self::development()?;
+        let validators = (1..=validators).map(|number| validator(&development_validator(number)));
+        let genesis = GenesisSpec { validators: validators.collect(), ..development.genesis };
+        Ok(Self { name: "Local network".into(), id: Self::LOCAL.into(), genesis, ..development })
+    }
+
     /// A chain of one's own: one validator with `authority`'s keys, and all tokens with `endowments`.
-    pub fn single(id: &str, seed: String, authority: &AuthorityKeys, endowments: Vec<Endowment>) -> Self {
+    pub fn single(id: &str, seed: String, authority: &ValidatorKeys, endowments: Vec<Endowment>) -> Self {
         Self {
             name: id.into(),
             id: id.into(),
@@ -84,7 +97,7 @@ impl ChainSpec {
 
     /// Whether its keys are the public ones of development.
     pub fn is_development(&self) -> bool {
-        self.id == Self::DEVELOPMENT
+        self.id == Self::DEVELOPMENT || self.id == Self::LOCAL
     }
 
     /// From one block to the next.
@@ -113,17 +126,26 @@ fn development_provider(number: u32) -> String {
     format!("//Provider//{number}")
 }
 
-/// The authority of the development chain. Its keys are public: such a chain protects nothing.
-pub fn development_authority() -> AuthorityKeys {
-    let seed = |purpose: &str| *TaggedHash::new(purpose).finish().as_bytes();
-    AuthorityKeys {
+/// The validator of the development chain. Its keys are public: such a chain protects nothing.
+pub fn development_authority() -> ValidatorKeys {
+    validator_keys(|purpose| TaggedHash::new(purpose).finish())
+}
+
+/// A validator of [`ChainSpec::local`], counted from one. Its keys are public as well.
+pub fn development_validator(number: u32) -> ValidatorKeys {
+    validator_keys(|purpose| TaggedHash::new(purpose).u32(number).finish())
+}
+
+fn validator_keys(seed: impl Fn(&str) -> Digest32) -> ValidatorKeys {
+    let seed = |purpose: &str| *seed(purpose).as_bytes();
+    ValidatorKeys {
         consensus: SigningKey::from_bytes(&seed("assay/development/consensus")),
         vrf: sr25519::Pair::from_seed(&seed("assay/development/vrf")),
         encryption: SealingSecret::from_bytes(seed("assay/development/encryption")),
     }
 }
 
-fn validator(keys: &AuthorityKeys) -> ValidatorInfo {
+fn validator(keys: &ValidatorKeys) -> ValidatorInfo {
     ValidatorInfo {
         key: keys.public(),
         vrf_key: Digest32::from_bytes(keys.vrf.public().0),

@@ -5,6 +5,8 @@
 //! chain-spec.json    the chain
 //! trust.json         its genesis hash and validators: the trust root of receipts
 //! ledger.redb        state, blocks, certificates, events, log; or the directory ledger.sled
+//! candidates.redb    proposed blocks that are not decided
+//! consensus.wal      what consensus said and heard of the present height
 //! jobs.redb          sealed inputs and answers of open jobs; nothing in it can be read without the keys
 //! keystore/          accounts' keys, encrypted; below it, roles/ has the keys that the machine works with
 //! sealing/           keys that open what is sealed to this node, mode 0600
@@ -270,6 +272,16 @@ impl DataDir {
     /// The journal's file.
     pub fn journal(&self) -> PathBuf {
         self.root.join("jobs.redb")
+    }
+
+    /// The file of proposed blocks.
+    pub fn candidates(&self) -> PathBuf {
+        self.root.join("candidates.redb")
+    }
+
+    /// The file that consensus writes what it says to before it says it.
+    pub fn write_ahead_log(&self) -> PathBuf {
+        self.root.join("consensus.wal")
     }
 
     /// The directory of the keys that open what is sealed to this node.

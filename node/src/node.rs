@@ -15,9 +15,9 @@ use assay_store::{Store, StoreError};
 use tokio::sync::{broadcast, oneshot, watch};
 use tracing::{info, warn};
 
-use crate::adapters::{Board, Journal, JournalError, Models, Orders, PoolSource, open_ledger};
+use crate::adapters::{Board, CandidateFile, Journal, JournalError, Models, Orders, PoolSource, open_ledger};
 use crate::chain_spec::ChainSpec;
-use crate::consensus::{self, Authority, AuthorityKeys};
+use crate::consensus::{self, CandidatesError, Consensus, Proposer, ValidatorKeys};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::keys::Seller;
 use crate::ledger::{self, LedgerError, LedgerHandle};
@@ -38,8 +38,10 @@ pub struct Config {
     pub spec: ChainSpec,
     /// Whether the chain is one that anybody knows the keys of.
     pub kind: ChainKind,
-    /// The keys with which it makes blocks and referees, if it is the authority.
-    pub authority: Option<AuthorityKeys>,
+    /// The keys with which it makes blocks and referees, if it is a validator; it follows the chain without.
+    pub validator: Option<ValidatorKeys>,
+    /// How it meets the nodes that agree on blocks.
+    pub network: consensus::Network,
     /// The accounts as which it sells compute.
     pub identities: Vec<Seller>,
     /// How JSON-RPC is served.
@@ -75,6 +77,14 @@ pub enum StartError {
         /// What went wrong.
         source: JournalError,
     },
+    /// Its proposed blocks.
+    #[error("opening {}: {source}", path.display())]
+    Candidates {
+        /// Their file.
+        path: PathBuf,
+        /// What went wrong.
+        source: CandidatesError,
+    },
     /// Its encryption keys.
     #[error(transparent)]
     Keys(#[from] RingError),
@@ -101,6 +111,7 @@ pub struct Node {
 struct Kept {
     store: Arc<Store>,
     journal: Journal,
+    candidates: CandidateFile,
     ring: KeyRing,
     ledger: LedgerHandle,
     ended: oneshot::Receiver<Result<(), ChainError>>,
@@ -117,10 +128,13 @@ impl Kept {
         let kv = open_ledger(data.store(), &data.ledger()).map_err(|error| chain(error.into()))?;
         let journal = Journal::open(&data.journal());
         let journal = journal.map_err(|source| StartError::Journal { path: data.journal(), source })?;
+        let candidates = CandidateFile::open(&data.candidates());
+        let candidates =
+            candidates.map_err(|source| StartError::Candidates { path: data.candidates(), source })?;
         let ring = KeyRing::open(data.sealing(), derived)?;
         let store = Arc::new(Store::open(&data.models())?);
         let ledger::Ledger { handle, ended } = ledger::open(kv, &spec.genesis, config).map_err(chain)?;
-        Ok(Self { store, journal, ring, ledger: handle, ended })
+        Ok(Self { store, journal, candidates, ring, ledger: handle, ended })
     }
 }
 
@@ -142,13 +156,14 @@ impl Node {
     /// # Errors
     /// [`StartError`] naming what could not be started; whatever was started before it has ended again.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { data, spec, kind, authority, identities, rpc, ledger, engine } = config;
+        let Config { data, spec, kind, validator, network, identities, rpc, ledger, engine } = config;
         let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
         data.check_whole()?;
-        let kept = Kept::open(&data, &spec, ledger, first_keys(&identities, authority.as_ref()))?;
+        let kept = Kept::open(&data, &spec, ledger, first_keys(&identities, validator.as_ref()))?;
         let trust = trust_root(&kept.ledger).await?;
         data.keep_trust(&trust)?;
         let mut supervisor = Supervisor::new();
+        let candidates = kept.candidates.clone();
         let parts = start_ledger(&mut supervisor, kept, engine);
         let ledger = parts.ledger.clone();
         let identity = rpc::Identity {
@@ -156,19 +171,23 @@ impl Node {
             kind,
             block_time_ms: spec.block_time_ms,
             data_dir: Some(data.root().into()),
-            authority: authority.is_some(),
+            validator: validator.is_some(),
         };
         let rpc = start_rpc(&parts, rpc, identity).await?;
-        let consensus = authority.clone().map(|keys| {
-            let source = PoolSource { pool: parts.pool.clone(), ledger: ledger.reserved() };
-            let config = consensus::Config { block_time: spec.block_time() };
-            Authority::new(config, keys, ledger.reserved(), source)
-        });
-        start_selling(&mut supervisor, parts, &identities, authority.as_ref()).await;
+        let source = PoolSource { pool: parts.pool.clone(), ledger: ledger.reserved() };
+        let consensus = Consensus {
+            config: consensus::Config {
+                block_time: spec.block_time(),
+                network,
+                write_ahead_log: data.write_ahead_log(),
+            },
+            ledger: ledger.reserved(),
+            proposer: validator.clone().map(|keys| Proposer::new(keys, ledger.reserved(), source)),
+            candidates,
+        };
+        start_selling(&mut supervisor, parts, &identities, validator.as_ref()).await;
         // Blocks last, so that no deadline passes while models are loaded.
-        if let Some(consensus) = consensus {
-            supervisor.spawn("consensus", consensus.run(supervisor.stopping()));
-        }
+        supervisor.spawn("consensus", consensus.run(supervisor.stopping()));
         info!(chain = %spec.id, genesis = %ledger.genesis(), height = ledger.head().number, "node started");
         Ok(Self { ledger, rpc, supervisor, trust })
     }
@@ -205,7 +224,7 @@ impl Node {
 
 /// Ledger, pool and journal, and the tasks that keep them in step.
 fn start_ledger(supervisor: &mut Supervisor, kept: Kept, engine: Engine) -> Parts {
-    let Kept { store, journal, ring, ledger, ended } = kept;
+    let Kept { store, journal, ring, ledger, ended, .. } = kept;
     let height = ledger.head().number;
     supervisor.spawn("ledger", ledger_end(ended, supervisor.stopping()));
     let (service, pool) = Mempool::new(mempool::Config::default(), ledger.checking(), height);
@@ -235,20 +254,19 @@ async fn start_rpc(
     rpc::start(config, backend, services).await
 }
 
-/// Loads what is offered, then works for the seats of `identities`, and as the referee if this node is the
-/// authority.
+/// Loads what is offered, then works for the seats of `identities`, and as a referee if this node is a validator.
 async fn start_selling(
     supervisor: &mut Supervisor,
     parts: Parts,
     identities: &[Seller],
-    authority: Option<&AuthorityKeys>,
+    validator: Option<&ValidatorKeys>,
 ) {
     let Parts { ledger, pool, journal, ring, models, heights, .. } = parts;
     let accounts = identities.iter().map(|seller| seller.account.clone()).collect();
     let mut serving = Serving::new(ledger.reserved(), Arc::clone(&models), accounts);
     serving.prepare().await;
     supervisor.spawn("serving", infallible(serving.run(supervisor.stopping())));
-    let referee = authority.map(|keys| Referee { key: keys.consensus.clone() });
+    let referee = validator.map(|keys| Referee { key: keys.consensus.clone() });
     let sellers: Vec<_> = identities.iter().map(identity).collect();
     let (ring, board) = (Arc::new(ring), Board { ledger: ledger.reserved(), pool, heights });
     let rotation = sealing::rotate(board.clone(), Arc::clone(&ring), sellers.clone(), supervisor.stopping());
@@ -259,9 +277,9 @@ async fn start_selling(
 }
 
 /// The keys of this node that are on the ledger before any is rotated.
-fn first_keys(identities: &[Seller], authority: Option<&AuthorityKeys>) -> Vec<SealingSecret> {
+fn first_keys(identities: &[Seller], validator: Option<&ValidatorKeys>) -> Vec<SealingSecret> {
     let sellers = identities.iter().map(Seller::first_sealing_secret);
-    sellers.chain(authority.map(|keys| keys.encryption.clone())).collect()
+    sellers.chain(validator.map(|keys| keys.encryption.clone())).collect()
 }
 
 async fn trust_root(ledger: &LedgerHandle) -> Result<Trust, LedgerError> {

@@ -24,6 +24,14 @@ pub type Header = generic::Header<BlockNumber, BlakeTwo256>;
 /// A block.
 pub type Block = generic::Block<Header, UncheckedExtrinsic>;
 
+/// The time that a block states, in milliseconds since 1970; none where it states none.
+pub fn stated_time_ms(block: &Block) -> Option<u64> {
+    block.extrinsics.first().and_then(|extrinsic| match &extrinsic.function {
+        crate::RuntimeCall::Timestamp(pallet_timestamp::Call::set { now }) => Some(*now),
+        _ => None,
+    })
+}
+
 /// One token: 10¹² base units.
 pub const UNIT: Balance = 1_000_000_000_000;
 /// The smallest balance that an account may have: a thousandth of a token.

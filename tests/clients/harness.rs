@@ -6,6 +6,7 @@ use std::time::Duration;
 use assay_engine::Settings;
 use assay_node::chain_spec::{ChainSpec, development_authority};
 use assay_node::client::{Client, signed};
+use assay_node::consensus::Network;
 use assay_node::data_dir::DataDir;
 use assay_node::keys::Key;
 use assay_node::node::{Config, Node, StartError};
@@ -42,7 +43,8 @@ impl TestNode {
             data: DataDir::create(data.path(), &spec, None).unwrap(),
             spec,
             kind: rpc::ChainKind::Development,
-            authority: Some(development_authority()),
+            validator: Some(development_authority()),
+            network: Network::alone(),
             identities: Vec::new(),
             rpc,
             ledger: ledger::Config::default(),

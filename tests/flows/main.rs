@@ -31,3 +31,4 @@ mod disk;
 mod damage;
 mod traces;
 mod tolerance;
+mod validators;

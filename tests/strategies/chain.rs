@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use assay_manifest::{Digest32, JobId};
-use assay_node::consensus::{Authority, AuthorityKeys, Config, TransactionSource};
+use assay_node::consensus::{Solo, TransactionSource, ValidatorKeys};
 use assay_node::ledger::{self, FinalizedBlock, LedgerHandle};
 use assay_node::receipts::{IndexError, Receipts, SettlementIndex};
 use assay_node::worker::Judge;
@@ -53,7 +52,7 @@ pub const PARAMS: Params = Params {
 pub struct Net {
     tokio: Tokio,
     pub ledger: LedgerHandle,
-    authority: Authority<Pending>,
+    validator: Solo<Pending>,
     pending: Pending,
     blocks: broadcast::Receiver<Arc<FinalizedBlock>>,
     receipts: Receipts,
@@ -115,15 +114,14 @@ impl Net {
         let config = ledger::Config { retention: Retention::Archive, readers: 1, ..Default::default() };
         let ledger = ledger::open(MemoryKv::default(), &spec, config).expect("a ledger").handle;
         let pending = Pending::default();
-        let keys = AuthorityKeys { consensus: consensus_key.clone(), vrf, encryption: judge_secret.clone() };
-        let config = Config { block_time: Duration::from_secs(1) };
-        let authority = Authority::new(config, keys, ledger.clone(), pending.clone());
+        let keys = ValidatorKeys { consensus: consensus_key.clone(), vrf, encryption: judge_secret.clone() };
+        let validator = Solo::new(keys, ledger.clone(), pending.clone());
         let receipts = Receipts::new(ledger.clone(), Arc::new(Index::default()));
         let blocks = ledger.subscribe();
         Self {
             tokio,
             ledger,
-            authority,
+            validator,
             pending,
             blocks,
             receipts,
@@ -144,7 +142,7 @@ impl Net {
     /// Makes a block of these transactions, in order, or of those that fit.
     pub fn block(&mut self, transactions: Vec<UncheckedExtrinsic>) -> Made {
         *self.pending.0.lock().expect("a lock") = (transactions, Vec::new());
-        self.tokio.block_on(self.authority.make_block()).expect("a block");
+        self.tokio.block_on(self.validator.make_block()).expect("a block");
         let refused = std::mem::take(&mut self.pending.0.lock().expect("a lock").1);
         Made { block: self.blocks.try_recv().expect("the block that was made"), refused }
     }

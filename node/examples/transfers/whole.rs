@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assay_node::adapters::{PoolSource, RedbKv};
+use assay_node::adapters::{CandidateFile, PoolSource, RedbKv};
 use assay_node::chain_spec::development_authority;
-use assay_node::consensus::{self, Authority};
+use assay_node::consensus::{self, Consensus, Network, Proposer};
 use assay_node::ledger::{self, LedgerHandle};
 use assay_node::mempool::{self, Mempool, MempoolHandle};
 use codec::Encode;
@@ -30,22 +30,34 @@ pub fn measure(crowd: &Crowd, dir: &Path) -> Result<Whole, Box<dyn std::error::E
         ledger::open(RedbKv::open(&dir.join("whole"))?, &crowd.genesis(), ledger::Config::default())?;
     let transfers = crowd.transfers(ledger.genesis(), 0..crowd.len());
     let bytes: Vec<Vec<u8>> = transfers.iter().map(Encode::encode).collect();
-    tokio::runtime::Runtime::new()?.block_on(run(ledger, bytes))
+    tokio::runtime::Runtime::new()?.block_on(run(ledger, dir, bytes))
 }
 
-async fn run(ledger: LedgerHandle, transfers: Vec<Vec<u8>>) -> Result<Whole, Box<dyn std::error::Error>> {
+async fn run(
+    ledger: LedgerHandle,
+    dir: &Path,
+    transfers: Vec<Vec<u8>>,
+) -> Result<Whole, Box<dyn std::error::Error>> {
     let (stop, stopped) = watch::channel(false);
     let (service, pool) = Mempool::new(mempool::Config::default(), ledger.checking(), 0);
     tokio::spawn(service.run(stopped.clone()));
     let source = PoolSource { pool: pool.clone(), ledger: ledger.reserved() };
-    // As fast as they can be made.
-    let config = consensus::Config { block_time: Duration::from_millis(1) };
-    let authority = Authority::new(config, development_authority(), ledger.reserved(), source);
+    let consensus = Consensus {
+        config: consensus::Config {
+            // As fast as they can be made.
+            block_time: Duration::from_millis(1),
+            network: Network::alone(),
+            write_ahead_log: dir.join("consensus.wal"),
+        },
+        ledger: ledger.reserved(),
+        proposer: Some(Proposer::new(development_authority(), ledger.reserved(), source)),
+        candidates: CandidateFile::open(&dir.join("candidates.redb"))?,
+    };
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     let (count, mut blocks) = (transfers.len(), ledger.subscribe());
     let start = Start::now();
     tokio::spawn(submit(pool.clone(), transfers, Arc::clone(&in_flight)));
-    let making = tokio::spawn(authority.run(stopped));
+    let making = tokio::spawn(consensus.run(stopped));
     let (mut done, mut filled) = (0, 0);
     while done < count {
         let block = blocks.recv().await?;

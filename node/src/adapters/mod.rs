@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod board;
+mod candidates;
 mod jobs;
 mod journal;
 mod ledger;
@@ -13,6 +14,7 @@ mod redb;
 mod sled;
 
 pub use board::{Board, step_call};
+pub use candidates::CandidateFile;
 pub use jobs::Orders;
 pub use journal::{Journal, JournalError};
 pub use ledger::open_ledger;

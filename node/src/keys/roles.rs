@@ -34,6 +34,8 @@ pub enum Role {
     Encryption,
     /// Signs receipts of models that are run here.
     Receipts,
+    /// By which nodes know this one on the network.
+    Network,
 }
 
 impl Role {
@@ -44,13 +46,14 @@ impl Role {
             Self::Vrf => "vrf",
             Self::Encryption => "encryption",
             Self::Receipts => "receipts",
+            Self::Network => "network",
         }
     }
 
     fn address(&self) -> Option<String> {
         match self {
             Self::Work(account) => Some(account.to_ss58check()),
-            Self::Consensus | Self::Vrf | Self::Encryption | Self::Receipts => None,
+            Self::Consensus | Self::Vrf | Self::Encryption | Self::Receipts | Self::Network => None,
         }
     }
 
@@ -63,7 +66,9 @@ impl Role {
 
     fn public(&self, seed: &Seed) -> Digest32 {
         match self {
-            Self::Consensus => Digest32::from_bytes(seed.ed25519().verifying_key().to_bytes()),
+            Self::Consensus | Self::Network => {
+                Digest32::from_bytes(seed.ed25519().verifying_key().to_bytes())
+            }
             Self::Encryption => seed.sealing().public(),
             Self::Work(_) | Self::Vrf | Self::Receipts => Digest32::from_bytes(seed.sr25519().public().0),
         }
@@ -91,7 +96,7 @@ impl Seed {
         SealingSecret::from_bytes(*self.0)
     }
 
-    /// As a key of the curve of validators' signatures.
+    /// As a key of the curve of validators' signatures and of nodes' names.
     pub fn ed25519(&self) -> SigningKey {
         SigningKey::from_bytes(&self.0)
     }
@@ -283,8 +288,8 @@ mod tests {
         Key::development("//Alice").unwrap().account()
     }
 
-    fn all() -> [Role; 5] {
-        [Role::Work(account()), Role::Consensus, Role::Vrf, Role::Encryption, Role::Receipts]
+    fn all() -> [Role; 6] {
+        [Role::Work(account()), Role::Consensus, Role::Vrf, Role::Encryption, Role::Receipts, Role::Network]
     }
 
     #[test]
@@ -303,7 +308,7 @@ mod tests {
         }
         seeds.sort_unstable();
         seeds.dedup();
-        assert_eq!(seeds.len(), 5, "no two roles share a key");
+        assert_eq!(seeds.len(), 6, "no two roles share a key");
         let other = Key::development("//Bob").unwrap().account();
         assert!(keys.seller(&other).unwrap().is_none());
         assert_ne!(

@@ -73,6 +73,10 @@ pub(super) enum Command {
         extrinsics: Vec<UncheckedExtrinsic>,
         reply: Reply<Proposed>,
     },
+    Verify {
+        block: Box<Block>,
+        reply: Reply<()>,
+    },
     Import {
         block: Box<Block>,
         certificate: CommitCertificate,
@@ -142,7 +146,15 @@ impl LedgerHandle {
         self.command(|reply| Command::Propose { now_ms, pre_runtime, extrinsics, reply }).await
     }
 
-    /// Verifies a block by execution and makes it the head.
+    /// Verifies a block that would follow the head by executing it, and keeps the result for [`Self::import`].
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the block is invalid, or the store fails.
+    pub async fn verify(&self, block: Block) -> Result<(), LedgerError> {
+        self.command(|reply| Command::Verify { block: Box::new(block), reply }).await
+    }
+
+    /// Verifies a block by execution, unless [`Self::verify`] just did, and makes it the head.
     ///
     /// # Errors
     /// [`LedgerError`] when the block or its certificate is invalid, or the store fails.

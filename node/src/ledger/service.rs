@@ -1,5 +1,6 @@
 //! The ledger's threads.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -7,8 +8,8 @@ use std::sync::atomic::AtomicUsize;
 use assay_manifest::Digest32;
 use assay_protocol::certificate::{CommitCertificate, ValidatorSet};
 use assay_protocol::units::Height;
-use assay_runtime::executor::{Chain, ChainError, Kv, Reader, Retention, STACK_BYTES};
-use assay_runtime::{Block, GenesisSpec};
+use assay_runtime::executor::{Chain, ChainError, Executed, Kv, Reader, Retention, STACK_BYTES};
+use assay_runtime::{Block, GenesisSpec, Hash};
 use codec::{Decode, Encode};
 use sp_runtime::traits::{BlakeTwo256, Hash as _};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -74,7 +75,7 @@ pub fn open(kv: impl Kv, genesis: &GenesisSpec, config: Config) -> Result<Ledger
         genesis: chain.genesis(),
     };
     let (report, ended) = oneshot::channel();
-    let writer = Writer { chain, head, blocks };
+    let writer = Writer { chain, verified: VecDeque::new(), head, blocks };
     // The receiver may be gone already; the writer's end then concerns nobody.
     spawn("ledger", move || drop(report.send(writer.run(inbox))))?;
     Ok(Ledger { handle, ended })
@@ -102,8 +103,13 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), ChainErr
         .map_err(|error| ChainError::Panicked(format!("starting the thread {name}: {error}")))
 }
 
+/// Blocks of one height whose execution is kept until one of them is decided: one a round of consensus.
+const VERIFIED_MAX: usize = 4;
+
 struct Writer {
     chain: Chain<AnyKv>,
+    /// What executing the candidates for the next block changed.
+    verified: VecDeque<(Hash, Executed)>,
     head: watch::Sender<assay_runtime::Header>,
     blocks: broadcast::Sender<Arc<FinalizedBlock>>,
 }
@@ -118,6 +124,10 @@ impl Writer {
                     let proposed = proposed.map(|p| Proposed { block: p.block, rejected: p.rejected });
                     answer(reply, proposed)
                 }
+                Command::Verify { block, reply } => {
+                    let verified = self.verify(&block);
+                    answer(reply, verified)
+                }
                 Command::Import { block, certificate, reply } => {
                     let imported = self.import(&block, certificate);
                     answer(reply, imported)
@@ -130,22 +140,33 @@ impl Writer {
         Ok(())
     }
 
+    fn verify(&mut self, block: &Block) -> Result<(), ChainError> {
+        let hash = block.header.hash();
+        if !self.verified.iter().any(|(verified, _)| *verified == hash) {
+            let executed = self.chain.verify(block)?;
+            if self.verified.len() == VERIFIED_MAX {
+                self.verified.pop_front();
+            }
+            self.verified.push_back((hash, executed));
+        }
+        Ok(())
+    }
+
     fn import(&mut self, block: &Block, certificate: CommitCertificate) -> Result<(), ChainError> {
         self.check_certificate(block, &certificate)?;
-        let executed = self.chain.verify(block)?;
+        self.verify(block)?;
+        let hash = block.header.hash();
+        let candidates = std::mem::take(&mut self.verified);
+        let executed = candidates.into_iter().find(|(verified, _)| *verified == hash);
+        let (_, executed) =
+            executed.ok_or_else(|| ChainError::Panicked("a verified block is gone".into()))?;
         let changes = executed.storage_changes();
         let events = decode_events(&executed.events())?;
         self.chain.commit(block, executed, &certificate)?;
         let extrinsics = block.extrinsics.iter().map(BlakeTwo256::hash_of).collect();
         let header = block.header.clone();
-        let finalized = FinalizedBlock {
-            hash: header.hash(),
-            header: header.clone(),
-            extrinsics,
-            events,
-            changes,
-            certificate,
-        };
+        let finalized =
+            FinalizedBlock { hash, header: header.clone(), extrinsics, events, changes, certificate };
         self.head.send_replace(header);
         // Without subscribers there is nobody to tell.
         drop(self.blocks.send(Arc::new(finalized)));

@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
     use crate::chain_spec::{ChainSpec, development_authority};
-    use crate::consensus::{self, Authority, TransactionSource};
+    use crate::consensus::{Solo, TransactionSource};
     use crate::ledger;
     use assay_runtime::executor::MemoryKv;
     use assay_runtime::{Hash, UncheckedExtrinsic};
@@ -201,10 +201,9 @@ mod tests {
         let methods = registry.into_methods();
         // One message waits for the connection, and two blocks wait for the subscription.
         let mut events = methods.subscribe(names[0], EmptyServerParams::new(), 1).await.unwrap();
-        let consensus = consensus::Config { block_time: spec.block_time() };
-        let authority = Authority::new(consensus, development_authority(), ledger, Nothing);
+        let validator = Solo::new(development_authority(), ledger, Nothing);
         for _ in 0..8 {
-            authority.make_block().await.unwrap();
+            validator.make_block().await.unwrap();
         }
         let mut seen = Vec::new();
         while let Some(event) = events.next::<Value>().await {

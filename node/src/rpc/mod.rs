@@ -131,5 +131,5 @@ pub struct Identity {
     /// Where the node keeps its data; told only where unsafe methods are served.
     pub data_dir: Option<PathBuf>,
     /// Whether the node makes blocks.
-    pub authority: bool,
+    pub validator: bool,
 }

@@ -39,7 +39,7 @@ pub fn register(methods: &mut Registry<Backend>) -> Result<(), RegisterMethodErr
         })?
         .method("system_nodeRoles", |backend, args| async move {
             args.finish()?;
-            Ok(json!([if backend.identity.authority { "Authority" } else { "Full" }]))
+            Ok(json!([if backend.identity.validator { "Authority" } else { "Full" }]))
         })?;
     Ok(())
 }

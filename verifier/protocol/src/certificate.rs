@@ -183,7 +183,8 @@ impl CommitCertificate {
     }
 }
 
-fn verify_ed25519(key: &Digest32, message: &Digest32, signature: &Signature) -> bool {
+/// Whether a signature of an ed25519 key over `message` is right; strict, so that nobody else can alter it.
+pub(crate) fn verify_ed25519(key: &Digest32, message: &Digest32, signature: &Signature) -> bool {
     let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(key.as_bytes()) else { return false };
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
     key.verify_strict(message.as_bytes(), &signature).is_ok()

@@ -23,6 +23,7 @@ pub mod draw;
 pub mod fees;
 pub mod job;
 pub mod certificate;
+pub mod vote;
 pub mod header;
 pub mod receipt;
 mod hex_bytes;

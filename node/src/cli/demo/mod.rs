@@ -24,6 +24,7 @@ use crate::chain_spec::{
     ChainSpec, DEVELOPMENT_ACCOUNTS, development_authority, development_providers, development_sellers,
 };
 use crate::client::{Client, Order, Wish};
+use crate::consensus::Network;
 use crate::data_dir::{DataDir, read_json, write_json};
 use crate::development::{self, Published};
 use crate::keys::Key;
@@ -117,7 +118,8 @@ async fn start_node(dir: &Path) -> Result<Node, Failure> {
         data: DataDir::create(dir, &spec, None)?,
         spec,
         kind: ChainKind::Development,
-        authority: Some(development_authority()),
+        validator: Some(development_authority()),
+        network: Network::alone(),
         identities: development_sellers()?,
         rpc: rpc::Config { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..rpc::Config::default() },
         ledger: ledger::Config::default(),

@@ -139,6 +139,7 @@ impl From<StartError> for Failure {
             StartError::DataDir(_) => None,
             StartError::Ledger { source, .. } => chain_trouble(source),
             StartError::Journal { source, .. } => store_trouble(source.fault()),
+            StartError::Candidates { source, .. } => store_trouble(source.fault),
             StartError::Keys(_) => Some((
                 Exit::Store,
                 "put a copy of the file back, or move it away: what was sealed to it is lost then",

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::chain_spec::ChainSpec;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::consensus::AuthorityKeys;
+use crate::consensus::ValidatorKeys;
 use crate::data_dir::{DataDir, LedgerStore};
 use crate::keys::{KeyError, Keystore, Role};
 
@@ -18,10 +18,10 @@ use crate::keys::{KeyError, Keystore, Role};
 ///
 /// # Errors
 /// [`KeyError`] when a file is damaged, or others may read it.
-pub fn load_authority(keystore: &Keystore) -> Result<Option<AuthorityKeys>, KeyError> {
+pub fn load_authority(keystore: &Keystore) -> Result<Option<ValidatorKeys>, KeyError> {
     let roles = keystore.roles();
     let [consensus, vrf, encryption] = AUTHORITY_ROLES.map(|role| roles.load(&role));
-    Ok(consensus?.zip(vrf?).zip(encryption?).map(|((consensus, vrf), encryption)| AuthorityKeys {
+    Ok(consensus?.zip(vrf?).zip(encryption?).map(|((consensus, vrf), encryption)| ValidatorKeys {
         consensus: consensus.ed25519(),
         vrf: vrf.sr25519(),
         encryption: encryption.sealing(),
@@ -30,10 +30,10 @@ pub fn load_authority(keystore: &Keystore) -> Result<Option<AuthorityKeys>, KeyE
 
 /// The keys of an authority to be, on disk before the chain is: a chain without them can never go on. Those that
 /// an attempt before has left are used.
-fn create_authority(keystore: &Keystore) -> Result<AuthorityKeys, KeyError> {
+fn create_authority(keystore: &Keystore) -> Result<ValidatorKeys, KeyError> {
     let roles = keystore.roles();
     let [consensus, vrf, encryption] = AUTHORITY_ROLES.map(|role| roles.load_or_create(&role));
-    Ok(AuthorityKeys {
+    Ok(ValidatorKeys {
         consensus: consensus?.ed25519(),
         vrf: vrf?.sr25519(),
         encryption: encryption?.sealing(),

@@ -21,10 +21,10 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use crate::chain_spec::{self, ChainSpec, development_authority, development_providers, development_sellers};
 use crate::client::Client;
-use crate::consensus::AuthorityKeys;
+use crate::consensus::{Network, ValidatorKeys};
 use crate::data_dir::{DataDir, LedgerStore};
 use crate::development;
-use crate::keys::{Key, Seller};
+use crate::keys::{Key, Role, Seller};
 use crate::ledger;
 use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind, Methods};
@@ -85,6 +85,12 @@ struct Run {
     /// Time from one block to the next, in milliseconds, instead of the chain's.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(20..=60_000))]
     block_time: Option<u64>,
+    /// Where this node takes part in consensus, as a multiaddress; port 0 takes a free one.
+    #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/127.0.0.1/tcp/0")]
+    consensus_listen: String,
+    /// Where another node of the chain takes part in it, as a multiaddress; may be given several times.
+    #[arg(long, value_name = "MULTIADDR")]
+    consensus_peer: Vec<String>,
     /// Keep every state instead of the last 256.
     #[arg(long)]
     archive: bool,
@@ -116,8 +122,10 @@ impl From<MethodsArg> for Methods {
 /// Keys and values of one execution: 32,000 positions of an 8 B model. A request that needs more is refused.
 const CACHE_BYTES_MAX: usize = 8 << 30;
 
-/// Events of the log that are printed unless `RUST_LOG` says otherwise. FRAME logs every extrinsic in hex.
-const DEFAULT_LOG: &str = "info,frame_executive=warn,runtime=warn,jsonrpsee=warn";
+/// Events of the log that are printed unless `RUST_LOG` says otherwise. FRAME logs every extrinsic in hex, and a node
+/// that has no peers is told by its network of every message that nobody takes.
+const DEFAULT_LOG: &str = "info,frame_executive=warn,runtime=warn,jsonrpsee=warn,libp2p=warn,\
+    arc_malachitebft=warn,arc_malachitebft_network=off";
 
 impl Run {
     async fn run(self, context: &Context) -> Result<(), Failure> {
@@ -159,7 +167,13 @@ impl Run {
         if let Some(millis) = self.block_time {
             spec.block_time_ms = millis;
         }
-        let authority = if self.dev { development_authority() } else { authority(&data)? };
+        let validator = self.validator(&data)?;
+        let network = Network {
+            listen: self.consensus_listen,
+            discovery: !self.consensus_peer.is_empty(),
+            peers: self.consensus_peer,
+            key: data.keystore().roles().load_or_create(&Role::Network)?.ed25519().to_bytes().into(),
+        };
         let mut identities = if self.dev { development_sellers()? } else { Vec::new() };
         for account in &self.provider {
             identities.push(seller(context, account)?);
@@ -172,7 +186,8 @@ impl Run {
             data,
             spec,
             kind,
-            authority: Some(authority),
+            validator,
+            network,
             identities,
             rpc: rpc::Config {
                 listen: SocketAddr::new(self.rpc_address, self.rpc_port),
@@ -183,6 +198,20 @@ impl Run {
             ledger: ledger::Config { retention, ..ledger::Config::default() },
             engine,
         })
+    }
+}
+
+impl Run {
+    /// The keys of the validator that this node is. Without them it follows a chain, if it is told where that is.
+    fn validator(&self, data: &DataDir) -> Result<Option<ValidatorKeys>, Failure> {
+        if self.dev {
+            return Ok(Some(development_authority()));
+        }
+        if self.consensus_peer.is_empty() {
+            authority(data).map(Some)
+        } else {
+            Ok(load_authority(&data.keystore())?)
+        }
     }
 }
 
@@ -249,7 +278,7 @@ fn seller(context: &Context, text: &str) -> Result<Seller, Failure> {
 ///
 /// # Errors
 /// [`Failure`] when they are not in this directory, or their files cannot be used.
-pub fn authority(data: &DataDir) -> Result<AuthorityKeys, Failure> {
+pub fn authority(data: &DataDir) -> Result<ValidatorKeys, Failure> {
     load_authority(&data.keystore())?.ok_or_else(|| {
         let cause = format!("acting for {}: the keys of its authority are not here", data.root().display());
         Failure::usage(cause).hint(

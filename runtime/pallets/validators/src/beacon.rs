@@ -37,6 +37,20 @@ pub fn vrf_input(genesis: &Digest32, height: u32, previous: &Digest32) -> VrfInp
     )
 }
 
+/// Position in the validator set of who evaluated the beacon of a block; none where that is malformed.
+pub fn evaluator(digest: &sp_runtime::Digest) -> Option<u32> {
+    claim(digest).ok().map(|claim| claim.validator)
+}
+
+fn claim(digest: &sp_runtime::Digest) -> Result<VrfClaim, &'static str> {
+    let data = digest.logs().iter().find_map(|item| match item {
+        DigestItem::PreRuntime(VRF_ENGINE, data) => Some(data),
+        _ => None,
+    });
+    let data = data.ok_or("the block carries no VRF")?;
+    VrfClaim::decode_all(&mut data.as_slice()).map_err(|_| "the block's VRF is malformed")
+}
+
 /// The digest item with which a proposer begins its block.
 pub fn vrf_sign(key: &Pair, validator: u32, input: VrfInput) -> DigestItem {
     let signature = key.vrf_sign(&input.into());
@@ -60,16 +74,7 @@ impl<T: Config> Pallet<T> {
     fn next_randomness(height: u32) -> Result<Digest32, &'static str> {
         let before = height.checked_sub(1).ok_or("the genesis block is not executed")?;
         let previous = Randomness::<T>::get(before).ok_or("the previous randomness is missing")?;
-        let digest = frame_system::Pallet::<T>::digest();
-        let data = digest
-            .logs()
-            .iter()
-            .find_map(|item| match item {
-                DigestItem::PreRuntime(VRF_ENGINE, data) => Some(data),
-                _ => None,
-            })
-            .ok_or("the block carries no VRF")?;
-        let claim = VrfClaim::decode_all(&mut data.as_slice()).map_err(|_| "the block's VRF is malformed")?;
+        let claim = claim(&frame_system::Pallet::<T>::digest())?;
         let validators = Validators::<T>::get();
         let index = usize::try_from(claim.validator).map_err(|_| "the VRF's validator is unknown")?;
         let validator = validators.get(index).ok_or("the VRF's validator is unknown")?;

@@ -12,7 +12,7 @@
 mod beacon;
 mod set;
 
-pub use beacon::{VrfClaim, vrf_input, vrf_sign};
+pub use beacon::{VrfClaim, evaluator, vrf_input, vrf_sign};
 pub use pallet::*;
 pub use set::ValidatorInfo;
 

@@ -349,19 +349,20 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
                     dots[n][row] = start;
                 }
             }
-            for quad in half * group / 4..(half + 1) * group / 4 {
-                let mut weights = [tiles[0].quad(isa, block, quad); N];
-                for n in 1..N {
-                    weights[n] = tiles[n].quad(isa, block, quad);
-                }
-                for row in 0..R {
-                    let x = &blocks.quants[first + row].as_chunks::<4>().0[quad];
-                    for n in 0..N {
-                        dots[n][row] = if Self::INTEGERS.bits == 8 {
-                            isa.dot_wide(dots[n][row], weights[n], x)
-                        } else {
-                            isa.dot(dots[n][row], weights[n], x)
-                        };
+            macro_rules! meet {
+                ($($quad:expr),+) => {{
+                    $(Self::meet(tiles, isa, (block, $quad), (&blocks.quants, first), &mut dots);)+
+                }};
+            }
+            // Of one row the quads are written out, so that their shifts and masks are constants: the compiler does not
+            // see to it in every case (Q4_K lost a third). With more rows that is more code than stays decoded.
+            match (R, group) {
+                (1, BLOCK) => meet!(0, 1, 2, 3, 4, 5, 6, 7),
+                (1, _) if half == 0 => meet!(0, 1, 2, 3),
+                (1, _) => meet!(4, 5, 6, 7),
+                _ => {
+                    for quad in half * group / 4..(half + 1) * group / 4 {
+                        meet!(quad);
                     }
                 }
             }
@@ -374,6 +375,31 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
                         sums[n][row] = isa.fma(scales[n].minima[half], offset, sums[n][row]);
                     }
                 }
+            }
+        }
+    }
+
+    /// Adds a quad of a block of each tile to the dots of rows.
+    #[inline(always)]
+    fn meet<I: Isa, const N: usize, const R: usize>(
+        tiles: &[Self; N],
+        isa: I,
+        (block, quad): (usize, usize),
+        (x, first): (&[[i8; BLOCK]; GROUP_ROWS], usize),
+        dots: &mut [[I::Ints; R]; N],
+    ) {
+        let mut weights = [tiles[0].quad(isa, block, quad); N];
+        for n in 1..N {
+            weights[n] = tiles[n].quad(isa, block, quad);
+        }
+        for row in 0..R {
+            let x = &x[first + row].as_chunks::<4>().0[quad];
+            for n in 0..N {
+                dots[n][row] = if Self::INTEGERS.bits == 8 {
+                    isa.dot_wide(dots[n][row], weights[n], x)
+                } else {
+                    isa.dot(dots[n][row], weights[n], x)
+                };
             }
         }
     }

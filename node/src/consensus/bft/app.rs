@@ -1,0 +1,496 @@
+//! What the engine asks of a chain: blocks to propose, verdicts on those of others, and their commitment.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay_manifest::Digest32;
+use assay_protocol::certificate::{self, ValidatorSet, ValidatorSignature};
+use assay_protocol::signature::Signature;
+use assay_protocol::units;
+use assay_runtime::Block;
+use assay_runtime::executor::decode_block;
+use bytes::Bytes;
+use codec::Encode;
+use malachite_app_channel::{AppMsg, Channels, NetworkMsg};
+use malachite_core_consensus::{LocallyProposedValue, MisbehaviorEvidence, ProposedValue};
+use malachite_core_types::{
+    CommitCertificate, CommitSignature, HeightParams, LinearTimeouts, Round, Validator as _,
+    ValidatorSet as _, Validity,
+};
+use malachite_engine::host::{Next, SyncedValueOutcome};
+use malachite_engine::util::streaming::StreamMessage;
+use malachite_sync::{PeerId, RawDecidedValue};
+use rand::RngCore;
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use super::context::{BlockHash, Chain, Height, ValidatorKey, Validators, VoteSignature};
+use super::engine::{Consensus, SYNC_BYTES_MAX};
+use super::parts::{Assembly, Opening, Part, split};
+use super::signing::{Signatures, Signing, verify};
+use super::wire::extended;
+use crate::consensus::ports::{Candidate, Candidates, CandidatesError, TransactionSource};
+use crate::consensus::proposer::{clock_ms, last_timestamp_ms};
+use crate::consensus::{ConsensusError, Proposer};
+use crate::ledger::{LedgerError, LedgerHandle};
+
+/// Blocks of the height after the next that wait until they can be executed: those of two rounds.
+const EARLY_MAX: usize = 2;
+
+/// How far ahead of this node's clock a block's time may be. Nothing on the ledger depends on it; it keeps one
+/// proposer's wrong clock from becoming everyone's.
+const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
+
+/// How long a round waits for each of its steps. The propagation of a full block takes a good part of a second.
+const TIMEOUTS: LinearTimeouts = LinearTimeouts {
+    propose: Duration::from_millis(1_500),
+    propose_delta: Duration::from_millis(500),
+    prevote: Duration::from_millis(750),
+    prevote_delta: Duration::from_millis(250),
+    precommit: Duration::from_millis(750),
+    precommit_delta: Duration::from_millis(250),
+    rebroadcast: Duration::from_secs(2),
+    max_timeout: Duration::from_secs(10),
+};
+
+/// The application of the engine.
+pub struct App<S, C> {
+    ledger: LedgerHandle,
+    proposer: Option<Proposer<S>>,
+    candidates: Arc<C>,
+    block_time: Duration,
+    signatures: Signatures,
+    signing: Option<Signing>,
+    assembly: Assembly<PeerId>,
+    /// Blocks whose parent is not decided here yet.
+    early: VecDeque<(Opening, Vec<u8>)>,
+    /// The height that is being decided.
+    height: Height,
+    /// Its validators.
+    validators: Validators,
+}
+
+/// A block that came from another node, judged.
+enum Judged {
+    Valid,
+    Invalid(String),
+}
+
+impl<S: TransactionSource, C: Candidates> App<S, C> {
+    pub fn new(consensus: Consensus<S, C>, signatures: Signatures, signing: Option<Signing>) -> Self {
+        let Consensus { config, ledger, proposer, candidates, .. } = consensus;
+        Self {
+            height: Height(0),
+            validators: Validators::from(&ValidatorSet::new(Vec::new())),
+            ledger,
+            proposer,
+            candidates: Arc::new(candidates),
+            block_time: config.block_time,
+            signatures,
+            signing,
+            assembly: Assembly::default(),
+            early: VecDeque::new(),
+        }
+    }
+
+    /// Answers the engine until it ends.
+    ///
+    /// # Errors
+    /// [`ConsensusError`] when this node can no longer keep its word.
+    pub async fn run(mut self, mut channels: Channels<Chain>) -> Result<(), ConsensusError> {
+        while let Some(message) = channels.consensus.recv().await {
+            self.answer(message, &channels.network).await?;
+        }
+        Err(ConsensusError::Stopped("its engine ended".into()))
+    }
+
+    /// Answers one message. Who asked may have gone: its channel is then closed, which is its affair.
+    async fn answer(
+        &mut self,
+        message: AppMsg<Chain>,
+        network: &mpsc::Sender<NetworkMsg<Chain>>,
+    ) -> Result<(), ConsensusError> {
+        match message {
+            AppMsg::ConsensusReady { reply } => {
+                let start = self.next_height().await?;
+                let _ = reply.send(start);
+            }
+            AppMsg::StartedRound { height, round, proposer, reply_value, .. } => {
+                if round > Round::new(0) {
+                    info!(%height, %round, %proposer, "another round");
+                }
+                let kept = self.of_round(height, round).await?;
+                let _ = reply_value
+                    .send(kept.iter().map(|candidate| proposed(candidate, Validity::Valid)).collect());
+            }
+            AppMsg::GetValue { height, round, reply, .. } => {
+                if let Some(candidate) = self.propose(height, round).await? {
+                    let value = BlockHash(*candidate.value.as_bytes());
+                    let _ = reply.send(LocallyProposedValue::new(height, round, value));
+                    self.publish(&candidate, network).await;
+                }
+            }
+            AppMsg::RestreamProposal { height, value_id, .. } => {
+                if let Some(candidate) = self.find(height, value_id).await? {
+                    self.publish(&candidate, network).await;
+                }
+            }
+            AppMsg::ReceivedProposalPart { from, published_by, part, reply } => {
+                let whole = self.receive(published_by.unwrap_or(from), part);
+                let value = match whole {
+                    Some((opening, block)) => self.proposal(opening, block).await?,
+                    None => None,
+                };
+                let _ = reply.send(value);
+            }
+            AppMsg::ProcessSyncedValue { height, round, proposer, value_bytes, reply } => {
+                let outcome = self.synced(height, round, proposer, &value_bytes).await?;
+                let _ = reply.send(outcome);
+            }
+            AppMsg::Decided { certificate, reply, .. } => {
+                self.commit(certificate).await?;
+                let _ = reply.send(());
+            }
+            AppMsg::Finalized { evidence, reply, .. } => {
+                report(&evidence);
+                let (height, params) = self.next_height().await?;
+                let _ = reply.send(Next::Start(height, params));
+            }
+            AppMsg::GetDecidedValues { range, reply } => {
+                let _ = reply.send(self.decided(*range.start(), *range.end()).await?);
+            }
+            // Every block is kept.
+            AppMsg::GetHistoryMinHeight { reply } => {
+                let _ = reply.send(Height(1));
+            }
+            // Votes have no extensions.
+            AppMsg::ExtendVote { reply, .. } => {
+                let _ = reply.send(None);
+            }
+            AppMsg::VerifyVoteExtensions { extensions, reply, .. } => {
+                let _ = reply.send(extensions.into_iter().map(|(voter, _)| (voter, Ok(()))).collect());
+            }
+        }
+        Ok(())
+    }
+
+    /// The height after the head, with the validators that the head names for it.
+    async fn next_height(&mut self) -> Result<(Height, HeightParams<Chain>), ConsensusError> {
+        let head = self.ledger.head();
+        let set: ValidatorSet = self.ledger.query(Some(head.hash()), "LedgerApi_validators", ()).await?;
+        self.height = Height::from(head.number.saturating_add(1));
+        self.validators = Validators::from(&set);
+        let params = HeightParams::new(self.validators.clone(), TIMEOUTS, Some(self.block_time));
+        Ok((self.height, params))
+    }
+
+    /// A block of this validator for a round: the same again, if it has proposed one before a crash. None when it
+    /// cannot build one, and the round goes on without.
+    async fn propose(&self, height: Height, round: Round) -> Result<Option<Candidate>, ConsensusError> {
+        let (Some(proposer), Some(signing)) = (&self.proposer, &self.signing) else { return Ok(None) };
+        let own = proposer.keys().public();
+        let kept = self.of_round(height, round).await?;
+        if let Some(candidate) = kept.into_iter().find(|candidate| candidate.proposer == own) {
+            return Ok(Some(candidate));
+        }
+        let block = match proposer.propose().await {
+            Ok(block) => block,
+            Err(ConsensusError::Ledger(LedgerError::Busy)) => {
+                warn!(%height, %round, "no proposal: the ledger is busy");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let value = BlockHash(block.header.hash().0);
+        // Also this node's own blocks are executed as those of others before it votes for them.
+        self.ledger.verify(block.clone()).await?;
+        let block = block.encode();
+        let size_bytes = u32::try_from(block.len()).unwrap_or(u32::MAX);
+        let message = self.signatures.parts(height, round, &value, size_bytes);
+        let candidate = Candidate {
+            height: height.number(),
+            round: round.as_u32().unwrap_or(0),
+            value: value.into(),
+            proposer: own,
+            signature: Some(signing.sign(message.as_bytes()).0),
+            block,
+        };
+        self.keep(candidate.clone()).await?;
+        Ok(Some(candidate))
+    }
+
+    /// Sends a block to the other validators.
+    async fn publish(&self, candidate: &Candidate, network: &mpsc::Sender<NetworkMsg<Chain>>) {
+        let Some(signature) = candidate.signature else {
+            // It came by catching up, whose senders have it.
+            return debug!(height = candidate.height, "a block without its proposer's signature is not sent");
+        };
+        if self.validators.count() == 1 {
+            return;
+        }
+        let opening = Opening {
+            height: Height::from(candidate.height),
+            round: Round::new(candidate.round),
+            proposer: candidate.proposer.into(),
+            value: BlockHash(*candidate.value.as_bytes()),
+            size_bytes: u32::try_from(candidate.block.len()).unwrap_or(u32::MAX),
+            signature: VoteSignature(signature),
+        };
+        let mut stream = [0; 16];
+        rand::thread_rng().fill_bytes(&mut stream);
+        for part in split(Bytes::copy_from_slice(&stream), opening, &candidate.block) {
+            if network.send(NetworkMsg::PublishProposalPart(part)).await.is_err() {
+                // The engine is ending; its end is reported where it is waited for.
+                return;
+            }
+        }
+    }
+
+    /// Takes a part of a block; gives the block when it is whole.
+    fn receive(&mut self, publisher: PeerId, part: StreamMessage<Part>) -> Option<(Opening, Vec<u8>)> {
+        let (height, validators, signatures) = (self.height, &self.validators, self.signatures);
+        let accepts = |opening: &Opening| {
+            let Opening { height: of, round, proposer, value, size_bytes, signature } = opening;
+            // The set changes between heights, but the next one is checked again when its turn comes.
+            (of.0 == height.0 || of.0 == height.0.saturating_add(1))
+                && validators.count() > 0
+                && validators.proposer(*of, *round).address() == proposer
+                && verify(proposer, signatures.parts(*of, *round, value, *size_bytes).as_bytes(), signature)
+        };
+        self.assembly.receive(publisher, part, accepts).unwrap_or_else(|fault| {
+            debug!(%publisher, %fault, "a proposal's part is refused");
+            None
+        })
+    }
+
+    /// A whole block from a proposer: for the engine, if its height is being decided, and kept, if it is valid.
+    async fn proposal(
+        &mut self,
+        opening: Opening,
+        block: Vec<u8>,
+    ) -> Result<Option<ProposedValue<Chain>>, ConsensusError> {
+        // The head may be ahead of the engine, which waits for the pace of blocks.
+        let next = Height::from(self.ledger.head().number.saturating_add(1));
+        if opening.height > next {
+            if self.early.len() == EARLY_MAX {
+                self.early.pop_front();
+            }
+            self.early.push_back((opening, block));
+            return Ok(None);
+        }
+        if opening.height < next {
+            return Ok(None);
+        }
+        let candidate = Candidate {
+            height: opening.height.number(),
+            round: opening.round.as_u32().unwrap_or(0),
+            value: opening.value.into(),
+            proposer: Digest32::from_bytes(opening.proposer.0),
+            signature: Some(opening.signature.0),
+            block,
+        };
+        let validity = match self.judge(&candidate, true).await? {
+            Judged::Valid => {
+                self.keep(candidate.clone()).await?;
+                Validity::Valid
+            }
+            Judged::Invalid(cause) => {
+                warn!(height = candidate.height, proposer = %candidate.proposer, cause, "an invalid proposal");
+                Validity::Invalid
+            }
+        };
+        let current = opening.height == self.height;
+        Ok(current.then(|| proposed(&candidate, validity)))
+    }
+
+    /// A decided block from a node that is ahead.
+    async fn synced(
+        &self,
+        height: Height,
+        round: Round,
+        proposer: ValidatorKey,
+        bytes: &[u8],
+    ) -> Result<SyncedValueOutcome<Chain>, ConsensusError> {
+        if height.number() != self.ledger.head().number.saturating_add(1) {
+            return Ok(SyncedValueOutcome::LocalTransientError);
+        }
+        let Ok(block) = self.decode(bytes.to_vec()).await else { return Ok(SyncedValueOutcome::PeerFault) };
+        let candidate = Candidate {
+            height: height.number(),
+            round: round.as_u32().unwrap_or(0),
+            value: Digest32::from_bytes(block.header.hash().0),
+            proposer: Digest32::from_bytes(proposer.0),
+            signature: None,
+            block: bytes.to_vec(),
+        };
+        // More than two thirds have judged its time and its beacon's evaluation.
+        Ok(match self.judge(&candidate, false).await? {
+            Judged::Valid => {
+                self.keep(candidate.clone()).await?;
+                SyncedValueOutcome::Verdict(proposed(&candidate, Validity::Valid))
+            }
+            Judged::Invalid(cause) => {
+                warn!(%height, cause, "a block from a node that is ahead is invalid");
+                SyncedValueOutcome::Verdict(proposed(&candidate, Validity::Invalid))
+            }
+        })
+    }
+
+    /// Executes a block, and checks what execution cannot know, where it is `fresh`: that its time is not far in the
+    /// future, and that its proposer evaluated the beacon itself (clause J17).
+    async fn judge(&self, candidate: &Candidate, fresh: bool) -> Result<Judged, ConsensusError> {
+        let block = match self.decode(candidate.block.clone()).await {
+            Ok(block) => block,
+            Err(LedgerError::Chain(error)) if !error.is_fatal() => {
+                return Ok(Judged::Invalid(error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if block.header.hash().0 != *candidate.value.as_bytes() {
+            return Ok(Judged::Invalid("it has another hash than was announced".into()));
+        }
+        if fresh && let Err(cause) = self.check_proposer(candidate, &block).await? {
+            return Ok(Judged::Invalid(cause.into()));
+        }
+        match self.ledger.verify(block).await {
+            Ok(()) => Ok(Judged::Valid),
+            Err(LedgerError::Chain(error)) if !error.is_fatal() => Ok(Judged::Invalid(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn check_proposer(
+        &self,
+        candidate: &Candidate,
+        block: &Block,
+    ) -> Result<Result<(), &'static str>, ConsensusError> {
+        let evaluator = pallet_assay_validators::evaluator(&block.header.digest);
+        let position = evaluator.and_then(|position| usize::try_from(position).ok());
+        let evaluator = position.and_then(|position| self.validators.get_by_index(position));
+        if evaluator.is_none_or(|evaluator| evaluator.address().0 != *candidate.proposer.as_bytes()) {
+            return Ok(Err("its beacon was not evaluated by its proposer"));
+        }
+        let Some(stated) = assay_runtime::stated_time_ms(block) else { return Ok(Err("it states no time")) };
+        let soonest = last_timestamp_ms(&self.ledger).await?.saturating_add(1);
+        if stated > clock_ms().saturating_add(CLOCK_AHEAD_MS_MAX).max(soonest) {
+            return Ok(Err("its time is in the future"));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Makes a decided block the head.
+    async fn commit(&mut self, certificate: CommitCertificate<Chain>) -> Result<(), ConsensusError> {
+        let height = certificate.height;
+        if height.number() <= self.ledger.head().number {
+            // Decided before a crash, and decided again by the log of messages.
+            return Ok(());
+        }
+        let missing = || ConsensusError::Incomplete("a decided block is not here");
+        let candidate = self.find(height, certificate.value_id).await?.ok_or_else(missing)?;
+        let block = self.decode(candidate.block).await?;
+        let (hash, count) = (block.header.hash(), block.extrinsics.len().saturating_sub(1));
+        let round = certificate.round;
+        self.ledger.import(block, protocol_certificate(&certificate)).await?;
+        info!(%height, %round, transactions = count, %hash, "finalized");
+        self.assembly.decided(height);
+        self.blocking(move |candidates| candidates.forget_until(height.number())).await?;
+        for (opening, block) in std::mem::take(&mut self.early) {
+            // The engine asks for it when the round starts.
+            self.proposal(opening, block).await?;
+        }
+        Ok(())
+    }
+
+    /// Decided blocks with their certificates, as many as one answer holds.
+    async fn decided(&self, from: Height, to: Height) -> Result<Vec<RawDecidedValue<Chain>>, ConsensusError> {
+        let (mut found, mut size_bytes) = (Vec::new(), 0);
+        for height in from.number()..=to.number().min(self.ledger.head().number) {
+            let Some(hash) = self.ledger.hash_of(height).await? else { break };
+            let block = self.ledger.block(hash).await?;
+            let Some((block, certificate)) = block.zip(self.ledger.certificate(hash).await?) else { break };
+            let block = block.encode();
+            size_bytes += block.len();
+            if size_bytes > SYNC_BYTES_MAX && !found.is_empty() {
+                break;
+            }
+            found.push(RawDecidedValue::new(block.into(), extended(engine_certificate(&certificate))));
+        }
+        Ok(found)
+    }
+
+    /// Decoding takes a large stack, which the ledger's threads have.
+    async fn decode(&self, bytes: Vec<u8>) -> Result<Block, LedgerError> {
+        self.ledger.read(move |_| decode_block(&bytes)).await
+    }
+
+    async fn of_round(&self, height: Height, round: Round) -> Result<Vec<Candidate>, ConsensusError> {
+        let round = round.as_u32().unwrap_or(0);
+        self.blocking(move |candidates| candidates.of_round(height.number(), round)).await
+    }
+
+    async fn find(&self, height: Height, value: BlockHash) -> Result<Option<Candidate>, ConsensusError> {
+        self.blocking(move |candidates| candidates.find(height.number(), &value.into())).await
+    }
+
+    async fn keep(&self, candidate: Candidate) -> Result<(), ConsensusError> {
+        self.blocking(move |candidates| candidates.keep(&candidate)).await
+    }
+
+    /// Reads or writes candidates, which may wait for the disk.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&C) -> Result<T, CandidatesError> + Send + 'static,
+    ) -> Result<T, ConsensusError> {
+        let candidates = Arc::clone(&self.candidates);
+        let done = tokio::task::spawn_blocking(move || work(&candidates)).await;
+        Ok(done.map_err(|error| ConsensusError::Stopped(error.to_string()))??)
+    }
+}
+
+/// A candidate as the engine knows it.
+fn proposed(candidate: &Candidate, validity: Validity) -> ProposedValue<Chain> {
+    ProposedValue {
+        height: Height::from(candidate.height),
+        round: Round::new(candidate.round),
+        valid_round: Round::Nil,
+        proposer: candidate.proposer.into(),
+        value: BlockHash(*candidate.value.as_bytes()),
+        validity,
+    }
+}
+
+fn protocol_certificate(certificate: &CommitCertificate<Chain>) -> certificate::CommitCertificate {
+    let signature = |signed: &CommitSignature<Chain>| ValidatorSignature {
+        validator: Digest32::from_bytes(signed.address.0),
+        signature: Signature(signed.signature.0),
+    };
+    certificate::CommitCertificate {
+        height: units::Height::new(certificate.height.number()),
+        round: certificate.round.as_u32().unwrap_or(u32::MAX),
+        value: certificate.value_id.into(),
+        signatures: certificate.commit_signatures.iter().map(signature).collect(),
+    }
+}
+
+fn engine_certificate(certificate: &certificate::CommitCertificate) -> CommitCertificate<Chain> {
+    let signature = |signed: &ValidatorSignature| {
+        CommitSignature::new(signed.validator.into(), VoteSignature(signed.signature.0))
+    };
+    CommitCertificate {
+        height: Height::from(certificate.height.get()),
+        round: Round::new(certificate.round),
+        value_id: BlockHash(*certificate.value.as_bytes()),
+        commit_signatures: certificate.signatures.iter().map(signature).collect(),
+    }
+}
+
+/// Says what validators did that nobody does who follows the protocol.
+fn report(evidence: &MisbehaviorEvidence<Chain>) {
+    for (validator, pairs) in evidence.votes.iter() {
+        error!(%validator, votes = ?pairs, "a validator voted for two things in one round");
+    }
+    for (validator, pairs) in evidence.proposals.iter() {
+        error!(%validator, proposals = ?pairs, "a validator proposed two things in one round");
+    }
+}

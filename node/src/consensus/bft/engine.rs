@@ -1,0 +1,188 @@
+//! Starts the engine, serves it, and ends with it.
+
+use assay_manifest::Digest32;
+use bytesize::ByteSize;
+use malachite_app::config::NodeConfig;
+use malachite_app::types::Keypair;
+use malachite_app_channel::{
+    Channels, ConsensusContext, EngineBuilder, EngineHandle, NetworkContext, NetworkIdentity, RequestContext,
+    SyncContext, WalContext,
+};
+use malachite_codec::Codec;
+use malachite_config::{
+    ConsensusConfig, DiscoveryConfig, P2pConfig, ProtocolNames, ValuePayload, ValueSyncConfig,
+};
+use malachite_signing::Signer;
+use std::time::Duration;
+use tokio::sync::watch;
+
+use super::app::App;
+use super::context::{Chain, ValidatorKey};
+use super::parts::BLOCK_BYTES_MAX;
+use super::signing::{Signatures, Signing};
+use super::wire::Wire;
+use crate::consensus::ports::{Candidates, TransactionSource};
+use crate::consensus::{Config, ConsensusError, Proposer};
+use crate::ledger::LedgerHandle;
+use crate::supervisor::told_to_stop;
+
+/// Bytes of a gossip message: a piece of a block, and what is around it.
+const MESSAGE_BYTES_MAX: u64 = 192 << 10;
+/// Bytes of an answer to a node that catches up: a few of the largest blocks.
+pub(super) const SYNC_BYTES_MAX: usize = 4 * BLOCK_BYTES_MAX;
+/// Connections from one address: validators of a test share theirs, and so do those behind one router.
+const CONNECTIONS_PER_IP_MAX: usize = 64;
+/// How often nodes tell one another how far they are.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// Decided blocks that one request asks for.
+const SYNC_BATCH: usize = 16;
+/// Requests that may wait for the engine.
+const REQUESTS_WAITING_MAX: usize = 64;
+
+/// What takes part in consensus: as a validator, or following it.
+pub struct Consensus<S, C> {
+    /// How.
+    pub config: Config,
+    /// The ledger that it extends.
+    pub ledger: LedgerHandle,
+    /// Builds this validator's blocks; none follows only.
+    pub proposer: Option<Proposer<S>>,
+    /// Where proposed blocks are kept.
+    pub candidates: C,
+}
+
+/// The engine's settings, in the shape that it asks for.
+#[derive(Clone)]
+struct EngineConfig {
+    moniker: String,
+    consensus: ConsensusConfig,
+    sync: ValueSyncConfig,
+}
+
+impl NodeConfig for EngineConfig {
+    fn moniker(&self) -> &str {
+        &self.moniker
+    }
+
+    fn consensus(&self) -> &ConsensusConfig {
+        &self.consensus
+    }
+
+    fn consensus_mut(&mut self) -> &mut ConsensusConfig {
+        &mut self.consensus
+    }
+
+    fn value_sync(&self) -> &ValueSyncConfig {
+        &self.sync
+    }
+
+    fn value_sync_mut(&mut self) -> &mut ValueSyncConfig {
+        &mut self.sync
+    }
+}
+
+impl<S: TransactionSource, C: Candidates> Consensus<S, C> {
+    /// Takes part until `stop` turns true.
+    ///
+    /// # Errors
+    /// [`ConsensusError`] when the engine cannot be started, or stops by itself: the node must then stop.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), ConsensusError> {
+        let genesis = Digest32::from_bytes(self.ledger.genesis().0);
+        let signatures = Signatures { genesis };
+        let signing = self
+            .proposer
+            .as_ref()
+            .map(|proposer| Signing { signatures, key: proposer.keys().consensus.clone() });
+        let (channels, mut engine) = self.start(signatures, signing.clone()).await?;
+        let app = App::new(self, signatures, signing);
+        let ended = tokio::select! {
+            ended = app.run(channels) => ended,
+            _ = &mut engine.handle => return Err(ConsensusError::Stopped("its engine ended".into())),
+            () = told_to_stop(&mut stop) => Ok(()),
+        };
+        engine.actor.stop(None);
+        // It lets go of its files. That it panicked while it did is nobody's concern any more.
+        let _ = engine.handle.await;
+        ended
+    }
+
+    async fn start(
+        &self,
+        signatures: Signatures,
+        signing: Option<Signing>,
+    ) -> Result<(Channels<Chain>, EngineHandle), ConsensusError> {
+        let failed = |error: &dyn std::fmt::Display| ConsensusError::Start(error.to_string());
+        let config = self.engine_config(&signatures.genesis)?;
+        let keypair =
+            Keypair::ed25519_from_bytes(*self.config.network.key).map_err(|error| failed(&error))?;
+        let moniker = config.moniker.clone();
+        let (identity, context) = match signing {
+            Some(signing) => {
+                let key = ValidatorKey(signing.key.verifying_key().to_bytes());
+                let peer = keypair.public().to_peer_id().to_bytes();
+                let proof = signing.sign_validator_proof(key.0.to_vec(), peer).await;
+                let proof = Wire.encode(&proof.map_err(|error| failed(&error))?);
+                let proof = proof.map_err(|error| failed(&error))?;
+                (
+                    NetworkIdentity::new_validator(moniker, keypair, key.to_string(), proof),
+                    ConsensusContext::new_validator(key, Box::new(signatures), Box::new(signing)),
+                )
+            }
+            None => (
+                NetworkIdentity::new(moniker, keypair, None),
+                // The key of nobody: who follows has no vote.
+                ConsensusContext::new_full_node(ValidatorKey([0; 32]), Box::new(signatures)),
+            ),
+        };
+        EngineBuilder::new(Chain, config)
+            .with_default_wal(WalContext::new(self.config.write_ahead_log.clone(), Wire))
+            .with_default_network(NetworkContext::new(identity, Wire))
+            .with_default_sync(SyncContext::new(Wire))
+            .with_default_consensus(context)
+            .with_default_request(RequestContext::new(REQUESTS_WAITING_MAX))
+            .build()
+            .await
+            .map_err(|error| failed(&error))
+    }
+
+    fn engine_config(&self, genesis: &Digest32) -> Result<EngineConfig, ConsensusError> {
+        let address = |text: &String| {
+            text.parse().map_err(|error| ConsensusError::Start(format!("the address {text}: {error}")))
+        };
+        let chain = hex::encode(&genesis.as_bytes()[..8]);
+        let protocol = |name: &str| format!("/assay/{chain}/{name}/1");
+        let p2p = P2pConfig {
+            listen_addr: address(&self.config.network.listen)?,
+            persistent_peers: self.config.network.peers.iter().map(address).collect::<Result<_, _>>()?,
+            discovery: DiscoveryConfig {
+                enabled: self.config.network.discovery,
+                max_connections_per_ip: CONNECTIONS_PER_IP_MAX,
+                ip_throttle_duration: Duration::ZERO,
+                ..DiscoveryConfig::default()
+            },
+            pubsub_max_size: ByteSize::b(MESSAGE_BYTES_MAX),
+            rpc_max_size: ByteSize::b(2 * SYNC_BYTES_MAX as u64),
+            // Nodes of different chains do not even speak.
+            protocol_names: ProtocolNames {
+                consensus: protocol("consensus"),
+                discovery_kad: protocol("discovery-kad"),
+                discovery_regres: protocol("discovery"),
+                sync: protocol("sync"),
+                validator_proof: protocol("validator-proof"),
+            },
+            ..P2pConfig::default()
+        };
+        let consensus = ConsensusConfig {
+            p2p,
+            value_payload: ValuePayload::ProposalAndParts,
+            ..ConsensusConfig::default()
+        };
+        let sync = ValueSyncConfig {
+            status_update_interval: STATUS_INTERVAL,
+            max_response_size: ByteSize::b(2 * SYNC_BYTES_MAX as u64),
+            batch_size: SYNC_BATCH,
+            ..ValueSyncConfig::default()
+        };
+        Ok(EngineConfig { moniker: format!("assay-{chain}"), consensus, sync })
+    }
+}

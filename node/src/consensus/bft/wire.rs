@@ -1,0 +1,119 @@
+//! The bytes of Malachite's messages, on the network and in its write-ahead log: Borsh, where it has that.
+
+use std::io;
+
+use borsh::{BorshDeserialize, BorshSerialize, from_slice, to_vec};
+use bytes::Bytes;
+use malachite_codec::{Codec, HasEncodedLen};
+use malachite_core_consensus::{LivenessMsg, ProposedValue, SignedConsensusMsg};
+use malachite_core_types::{
+    CommitCertificate, ExtendedCommitCertificate, PolkaCertificate, ValidatorProof, VoteExtensions,
+};
+use malachite_engine::util::streaming::StreamMessage;
+use malachite_sync::{RawDecidedValue, Request, Response, Status, ValueResponse};
+
+use super::context::{Chain, Height, VoteSignature};
+use super::parts::Part;
+
+/// The codec.
+#[derive(Clone, Copy, Debug)]
+pub struct Wire;
+
+macro_rules! borsh {
+    ($($message:ty),+ $(,)?) => {$(
+        impl Codec<$message> for Wire {
+            type Error = io::Error;
+
+            fn decode(&self, bytes: Bytes) -> io::Result<$message> {
+                from_slice(&bytes)
+            }
+
+            fn encode(&self, message: &$message) -> io::Result<Bytes> {
+                to_vec(message).map(Bytes::from)
+            }
+        }
+    )+};
+}
+
+borsh! {
+    Part,
+    SignedConsensusMsg<Chain>,
+    LivenessMsg<Chain>,
+    StreamMessage<Part>,
+    ProposedValue<Chain>,
+    PolkaCertificate<Chain>,
+    Status<Chain>,
+    Request<Chain>,
+}
+
+/// A [`ValidatorProof`].
+#[derive(BorshSerialize, BorshDeserialize)]
+struct Proof {
+    public_key: Vec<u8>,
+    peer_id: Vec<u8>,
+    signature: VoteSignature,
+}
+
+impl Codec<ValidatorProof<Chain>> for Wire {
+    type Error = io::Error;
+
+    fn decode(&self, bytes: Bytes) -> io::Result<ValidatorProof<Chain>> {
+        let Proof { public_key, peer_id, signature } = from_slice(&bytes)?;
+        Ok(ValidatorProof::new(public_key, peer_id, signature))
+    }
+
+    fn encode(&self, proof: &ValidatorProof<Chain>) -> io::Result<Bytes> {
+        let proof = Proof {
+            public_key: proof.public_key.clone(),
+            peer_id: proof.peer_id.clone(),
+            signature: proof.signature,
+        };
+        to_vec(&proof).map(Bytes::from)
+    }
+}
+
+/// A [`RawDecidedValue`], without extensions, as votes have none.
+#[derive(BorshSerialize, BorshDeserialize)]
+struct Decided {
+    block: Vec<u8>,
+    certificate: CommitCertificate<Chain>,
+}
+
+/// A [`ValueResponse`].
+#[derive(BorshSerialize, BorshDeserialize)]
+struct DecidedFrom {
+    start: Height,
+    values: Vec<Decided>,
+}
+
+/// A certificate in the form in which it is passed on.
+pub fn extended(certificate: CommitCertificate<Chain>) -> ExtendedCommitCertificate<Chain> {
+    ExtendedCommitCertificate::from_commit_certificate_and_extensions(certificate, VoteExtensions::default())
+}
+
+impl Codec<Response<Chain>> for Wire {
+    type Error = io::Error;
+
+    fn decode(&self, bytes: Bytes) -> io::Result<Response<Chain>> {
+        let DecidedFrom { start, values } = from_slice(&bytes)?;
+        let values = values
+            .into_iter()
+            .map(|decided| RawDecidedValue::new(decided.block.into(), extended(decided.certificate)));
+        Ok(Response::ValueResponse(ValueResponse::new(start, values.collect())))
+    }
+
+    fn encode(&self, response: &Response<Chain>) -> io::Result<Bytes> {
+        let Response::ValueResponse(response) = response;
+        let values = response.values.iter().map(|value| Decided {
+            block: value.value_bytes.to_vec(),
+            certificate: value.certificate.trim_vote_extensions(),
+        });
+        to_vec(&DecidedFrom { start: response.start_height, values: values.collect() }).map(Bytes::from)
+    }
+}
+
+impl HasEncodedLen<Response<Chain>> for Wire {
+    fn encoded_len(&self, response: &Response<Chain>) -> io::Result<usize> {
+        self.encode(response).map(|bytes| bytes.len())
+    }
+}
