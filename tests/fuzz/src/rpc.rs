@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use assay_engine::Settings;
+use assay_node::consensus::Network;
 use assay_node::data_dir::DataDir;
 use assay_node::ledger;
 use assay_node::node::{Config, Node};
@@ -164,7 +165,8 @@ fn address() -> SocketAddr {
             data: DataDir::create(data.path(), chain::spec(), None).expect("a data directory"),
             spec: chain::spec().clone(),
             kind: ChainKind::Development,
-            authority: None,
+            validator: None,
+            network: Network::alone(),
             identities: Vec::new(),
             rpc: rpc::Config {
                 listen: ([127, 0, 0, 1], 0).into(),
