@@ -93,6 +93,8 @@ pub struct LedgerHandle {
     pub(super) reserved: mpsc::Sender<Read>,
     /// A reader that only [`Self::checking`] handles use.
     pub(super) checking: mpsc::Sender<Read>,
+    /// Whether a read waits until its reader has room, instead of being refused.
+    pub(super) waits: bool,
     pub(super) turn: Arc<AtomicUsize>,
     pub(super) head: watch::Receiver<Header>,
     pub(super) blocks: broadcast::Sender<Arc<FinalizedBlock>>,
@@ -100,11 +102,11 @@ pub struct LedgerHandle {
 }
 
 impl LedgerHandle {
-    /// The same ledger through a reader of its own: however many reads others ask for, consensus and worker
-    /// are answered.
+    /// The same ledger through a reader of its own, which refuses nothing: however many reads others ask for,
+    /// consensus and worker are answered.
     #[must_use]
     pub fn reserved(&self) -> Self {
-        Self { readers: vec![self.reserved.clone()], ..self.clone() }
+        Self { readers: vec![self.reserved.clone()], waits: true, ..self.clone() }
     }
 
     /// The same ledger through the reader that checks transactions: however many come in, nobody else waits.
@@ -171,7 +173,8 @@ impl LedgerHandle {
     /// Runs a read on a reader's thread.
     ///
     /// # Errors
-    /// [`LedgerError::Busy`] when too many reads are waiting; whatever the read answers.
+    /// [`LedgerError::Busy`] when too many reads are waiting, unless the handle is a [`Self::reserved`] one; whatever
+    /// the read answers.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reader<AnyKv>) -> Result<T, ChainError> + Send + 'static,
@@ -180,10 +183,14 @@ impl LedgerHandle {
         let job: Read = Box::new(move |reader| drop(reply.send(read(reader))));
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.readers.len().max(1);
         let reader = self.readers.get(turn).ok_or(LedgerError::Stopped)?;
-        reader.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
-            mpsc::error::TrySendError::Closed(_) => LedgerError::Stopped,
-        })?;
+        if self.waits {
+            reader.send(job).await.map_err(|_| LedgerError::Stopped)?;
+        } else {
+            reader.try_send(job).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
+                mpsc::error::TrySendError::Closed(_) => LedgerError::Stopped,
+            })?;
+        }
         Ok(answer.await.map_err(|_| LedgerError::Stopped)??)
     }
 

@@ -69,6 +69,7 @@ pub fn open(kv: impl Kv, genesis: &GenesisSpec, config: Config) -> Result<Ledger
         readers,
         reserved,
         checking,
+        waits: false,
         turn: Arc::new(AtomicUsize::new(0)),
         head: heads,
         blocks: blocks.clone(),

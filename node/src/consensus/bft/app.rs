@@ -1,6 +1,6 @@
 //! What the engine asks of a chain: blocks to propose, verdicts on those of others, and their commitment.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ use crate::ledger::{LedgerError, LedgerHandle};
 /// Blocks of the height after the next that wait until they can be executed: those of two rounds.
 const EARLY_MAX: usize = 2;
 
+/// Blocks of one round that are executed: an honest proposer sends one, and a second one proves that it is not.
+const JUDGED_MAX: u32 = 2;
+
 /// How far ahead of this node's clock a block's time may be. Nothing on the ledger depends on it; it keeps one
 /// proposer's wrong clock from becoming everyone's.
 const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
@@ -65,10 +68,12 @@ pub struct App<S, C> {
     assembly: Assembly<PeerId>,
     /// Blocks whose parent is not decided here yet.
     early: VecDeque<(Opening, Vec<u8>)>,
-    /// The height that is being decided.
+    /// The height at which the engine is: the one after the head, or the head's, until its time has come.
     height: Height,
-    /// Its validators.
+    /// The validators of the height after the head.
     validators: Validators,
+    /// Blocks of a round of the height after the head that were judged.
+    judged: BTreeMap<(Height, Round), u32>,
 }
 
 /// A block that came from another node, judged.
@@ -91,6 +96,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
             signing,
             assembly: Assembly::default(),
             early: VecDeque::new(),
+            judged: BTreeMap::new(),
         }
     }
 
@@ -177,16 +183,26 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
 
     /// The height after the head, with the validators that the head names for it.
     async fn next_height(&mut self) -> Result<(Height, HeightParams<Chain>), ConsensusError> {
-        let head = self.ledger.head();
-        let set: ValidatorSet = self.ledger.query(Some(head.hash()), "LedgerApi_validators", ()).await?;
-        self.height = Height::from(head.number.saturating_add(1));
-        self.validators = Validators::from(&set);
+        self.read_validators().await?;
+        self.height = self.undecided();
         let params = HeightParams::new(self.validators.clone(), TIMEOUTS, Some(self.block_time));
         Ok((self.height, params))
     }
 
-    /// A block of this validator for a round: the same again, if it has proposed one before a crash. None when it
-    /// cannot build one, and the round goes on without.
+    /// The height after the head.
+    fn undecided(&self) -> Height {
+        Height::from(self.ledger.head().number.saturating_add(1))
+    }
+
+    async fn read_validators(&mut self) -> Result<(), ConsensusError> {
+        let head = self.ledger.head().hash();
+        let set: ValidatorSet = self.ledger.query(Some(head), "LedgerApi_validators", ()).await?;
+        self.validators = Validators::from(&set);
+        Ok(())
+    }
+
+    /// A block of this validator for a round: the same again, if it has proposed one before a crash. None for a height
+    /// that is decided, and for who only follows.
     async fn propose(&self, height: Height, round: Round) -> Result<Option<Candidate>, ConsensusError> {
         let (Some(proposer), Some(signing)) = (&self.proposer, &self.signing) else { return Ok(None) };
         let own = proposer.keys().public();
@@ -194,14 +210,10 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         if let Some(candidate) = kept.into_iter().find(|candidate| candidate.proposer == own) {
             return Ok(Some(candidate));
         }
-        let block = match proposer.propose().await {
-            Ok(block) => block,
-            Err(ConsensusError::Ledger(LedgerError::Busy)) => {
-                warn!(%height, %round, "no proposal: the ledger is busy");
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
+        if height != self.undecided() {
+            return Ok(None);
+        }
+        let block = proposer.propose().await?;
         let value = BlockHash(block.header.hash().0);
         // Also this node's own blocks are executed as those of others before it votes for them.
         self.ledger.verify(block.clone()).await?;
@@ -249,11 +261,12 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
 
     /// Takes a part of a block; gives the block when it is whole.
     fn receive(&mut self, publisher: PeerId, part: StreamMessage<Part>) -> Option<(Opening, Vec<u8>)> {
-        let (height, validators, signatures) = (self.height, &self.validators, self.signatures);
+        let (next, validators, signatures) = (self.undecided(), &self.validators, self.signatures);
         let accepts = |opening: &Opening| {
             let Opening { height: of, round, proposer, value, size_bytes, signature } = opening;
-            // The set changes between heights, but the next one is checked again when its turn comes.
-            (of.0 == height.0 || of.0 == height.0.saturating_add(1))
+            // Of the height after the next, whose validators may be others, one that theirs refuse is refused later.
+            (of.0 == next.0 || of.0 == next.0.saturating_add(1))
+                && round.is_defined()
                 && validators.count() > 0
                 && validators.proposer(*of, *round).address() == proposer
                 && verify(proposer, signatures.parts(*of, *round, value, *size_bytes).as_bytes(), signature)
@@ -270,8 +283,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         opening: Opening,
         block: Vec<u8>,
     ) -> Result<Option<ProposedValue<Chain>>, ConsensusError> {
-        // The head may be ahead of the engine, which waits for the pace of blocks.
-        let next = Height::from(self.ledger.head().number.saturating_add(1));
+        let next = self.undecided();
         if opening.height > next {
             if self.early.len() == EARLY_MAX {
                 self.early.pop_front();
@@ -279,9 +291,15 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
             self.early.push_back((opening, block));
             return Ok(None);
         }
-        if opening.height < next {
+        let current = opening.height == self.height;
+        if let Some(kept) = self.find(opening.height, opening.value).await? {
+            return Ok(current.then(|| proposed(&kept, Validity::Valid)));
+        }
+        let judged = self.judged.entry((opening.height, opening.round)).or_default();
+        if opening.height < next || *judged == JUDGED_MAX {
             return Ok(None);
         }
+        *judged += 1;
         let candidate = Candidate {
             height: opening.height.number(),
             round: opening.round.as_u32().unwrap_or(0),
@@ -300,7 +318,6 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
                 Validity::Invalid
             }
         };
-        let current = opening.height == self.height;
         Ok(current.then(|| proposed(&candidate, validity)))
     }
 
@@ -312,7 +329,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         proposer: ValidatorKey,
         bytes: &[u8],
     ) -> Result<SyncedValueOutcome<Chain>, ConsensusError> {
-        if height.number() != self.ledger.head().number.saturating_add(1) {
+        if height != self.undecided() {
             return Ok(SyncedValueOutcome::LocalTransientError);
         }
         let Ok(block) = self.decode(bytes.to_vec()).await else { return Ok(SyncedValueOutcome::PeerFault) };
@@ -393,7 +410,9 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         let round = certificate.round;
         self.ledger.import(block, protocol_certificate(&certificate)).await?;
         info!(%height, %round, transactions = count, %hash, "finalized");
+        self.read_validators().await?;
         self.assembly.decided(height);
+        self.judged.clear();
         self.blocking(move |candidates| candidates.forget_until(height.number())).await?;
         for (opening, block) in std::mem::take(&mut self.early) {
             // The engine asks for it when the round starts.
@@ -494,3 +513,6 @@ fn report(evidence: &MisbehaviorEvidence<Chain>) {
         error!(%validator, proposals = ?pairs, "a validator proposed two things in one round");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,6 +150,12 @@ impl<P: Ord + Clone> Assembly<P> {
         outcome
     }
 
+    /// Whether there is no stream.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
     /// Forgets the streams of heights that are decided.
     pub fn decided(&mut self, height: Height) {
         let over = |stream: &Stream| stream.opening.as_ref().is_some_and(|opening| opening.height <= height);

@@ -1,0 +1,235 @@
+//! Two validators, whose messages the tests carry.
+
+use assay_runtime::executor::MemoryKv;
+use assay_runtime::{Hash, UncheckedExtrinsic};
+use malachite_core_types::{NilOrVal, Round, VoteType};
+use tempfile::TempDir;
+
+use super::*;
+use crate::adapters::CandidateFile;
+use crate::chain_spec::{ChainSpec, development_validator};
+use crate::consensus::bft::context::Vote;
+use crate::consensus::{Config, Network};
+use crate::ledger;
+
+struct Nothing;
+
+impl TransactionSource for Nothing {
+    async fn ready(&self) -> Vec<UncheckedExtrinsic> {
+        Vec::new()
+    }
+
+    async fn rejected(&self, _hashes: Vec<Hash>) {}
+}
+
+type TestApp = App<Nothing, CandidateFile>;
+
+struct Town {
+    dir: TempDir,
+    ledgers: Vec<LedgerHandle>,
+}
+
+impl Town {
+    fn new() -> Self {
+        let spec = ChainSpec::local(2).unwrap();
+        let ledger =
+            |_| ledger::open(MemoryKv::default(), &spec.genesis, ledger::Config::default()).unwrap().handle;
+        Self { dir: tempfile::tempdir().unwrap(), ledgers: (0..2).map(ledger).collect() }
+    }
+
+    /// A validator's application, at the height after its ledger's head. Only one of it may be there at a time.
+    async fn app(&self, number: u32) -> TestApp {
+        let (keys, ledger) = (development_validator(number + 1), self.ledgers[number as usize].reserved());
+        let signatures = Signatures { genesis: Digest32::from_bytes(ledger.genesis().0) };
+        let signing = Signing { signatures, key: keys.consensus.clone() };
+        let consensus = Consensus {
+            config: Config {
+                block_time: Duration::from_secs(1),
+                network: Network::alone(),
+                write_ahead_log: self.dir.path().join("wal"),
+            },
+            proposer: Some(Proposer::new(keys, ledger.clone(), Nothing)),
+            candidates: CandidateFile::open(&self.dir.path().join(number.to_string())).unwrap(),
+            ledger,
+        };
+        let mut app = App::new(consensus, signatures, Some(signing));
+        app.next_height().await.unwrap();
+        app
+    }
+}
+
+fn key(number: u32) -> ValidatorKey {
+    development_validator(number + 1).public().into()
+}
+
+fn peer() -> PeerId {
+    let keypair = malachite_app::types::Keypair::ed25519_from_bytes([7; 32]).unwrap();
+    PeerId::from_bytes(&keypair.public().to_peer_id().to_bytes()).unwrap()
+}
+
+/// A round of the application's height that a validator proposes in, from one on.
+fn round_of(app: &TestApp, number: u32, from: u32) -> Round {
+    let rounds = (from..).map(Round::new);
+    let mut own =
+        rounds.filter(|round| *app.validators.proposer(app.height, *round).address() == key(number));
+    own.next().unwrap()
+}
+
+fn opening(candidate: &Candidate) -> Opening {
+    Opening {
+        height: Height::from(candidate.height),
+        round: Round::new(candidate.round),
+        proposer: candidate.proposer.into(),
+        value: BlockHash(*candidate.value.as_bytes()),
+        size_bytes: candidate.block.len() as u32,
+        signature: VoteSignature(candidate.signature.unwrap()),
+    }
+}
+
+async fn validity(app: &mut TestApp, candidate: &Candidate) -> Option<Validity> {
+    let value = app.proposal(opening(candidate), candidate.block.clone()).await.unwrap();
+    value.map(|value| value.validity)
+}
+
+/// What both validators precommit to.
+fn certificate(app: &TestApp, candidate: &Candidate) -> CommitCertificate<Chain> {
+    let signature = |number: u32| {
+        let vote = Vote {
+            kind: VoteType::Precommit,
+            height: Height::from(candidate.height),
+            round: Round::new(candidate.round),
+            value: NilOrVal::Val(BlockHash(*candidate.value.as_bytes())),
+            voter: key(number),
+        };
+        let message = super::super::signing::vote_of(&vote).sign_bytes(&app.signatures.genesis);
+        let signing =
+            Signing { signatures: app.signatures, key: development_validator(number + 1).consensus };
+        CommitSignature::new(key(number), signing.sign(message.as_bytes()))
+    };
+    CommitCertificate {
+        height: Height::from(candidate.height),
+        round: Round::new(candidate.round),
+        value_id: BlockHash(*candidate.value.as_bytes()),
+        commit_signatures: (0..2).map(signature).collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_validator_proposes_the_same_again_after_a_crash() {
+    let town = Town::new();
+    let (first, round) = {
+        let app = town.app(0).await;
+        let round = round_of(&app, 0, 0);
+        (app.propose(app.height, round).await.unwrap().unwrap(), round)
+    };
+    let app = town.app(0).await;
+    assert_eq!(app.propose(app.height, round).await.unwrap().as_ref(), Some(&first));
+    let later = round_of(&app, 0, round.as_u32().unwrap() + 1);
+    assert_ne!(app.propose(app.height, later).await.unwrap().unwrap().round, first.round);
+    assert_eq!(app.propose(Height(9), round).await.unwrap(), None, "not the height that is being decided");
+}
+
+#[tokio::test]
+async fn a_block_travels_is_judged_decided_and_passed_on() {
+    let town = Town::new();
+    let (mut from, mut to) = (town.app(0).await, town.app(1).await);
+    let round = round_of(&from, 0, 0);
+    let candidate = from.propose(from.height, round).await.unwrap().unwrap();
+    let parts = split(Bytes::from_static(b"stream"), opening(&candidate), &candidate.block);
+    let publisher = peer();
+    let mut whole = None;
+    for part in parts {
+        whole = to.receive(publisher, part);
+    }
+    let (opening, block) = whole.unwrap();
+    let value = to.proposal(opening, block).await.unwrap().unwrap();
+    assert_eq!((value.validity, value.value.0), (Validity::Valid, *candidate.value.as_bytes()));
+    assert_eq!(
+        to.of_round(to.height, round).await.unwrap(),
+        std::slice::from_ref(&candidate),
+        "it is on disk before a vote"
+    );
+    let certificate = certificate(&to, &candidate);
+    for app in [&mut from, &mut to] {
+        app.commit(certificate.clone()).await.unwrap();
+        // As the log of messages says it again after a crash.
+        app.commit(certificate.clone()).await.unwrap();
+        assert_eq!(app.ledger.head().hash().0, *candidate.value.as_bytes());
+        assert_eq!(app.of_round(Height(1), round).await.unwrap(), []);
+    }
+    let passed_on = from.decided(Height(1), Height(7)).await.unwrap();
+    assert_eq!(passed_on.len(), 1);
+    assert_eq!(passed_on[0].value_bytes, candidate.block);
+    assert_eq!(passed_on[0].certificate.trim_vote_extensions(), certificate);
+}
+
+#[tokio::test]
+async fn blocks_that_only_their_proposer_wants_get_no_vote() {
+    let town = Town::new();
+    let (from, mut to) = (town.app(0).await, town.app(1).await);
+    let round = round_of(&from, 0, 0);
+    let honest = from.propose(from.height, round).await.unwrap().unwrap();
+    let garbage = Candidate { block: b"no block".to_vec(), ..honest.clone() };
+    assert_eq!(validity(&mut to, &garbage).await, Some(Validity::Invalid));
+    let renamed = Candidate { value: Digest32::from_bytes([9; 32]), ..honest.clone() };
+    assert_eq!(validity(&mut to, &renamed).await, Some(Validity::Invalid));
+    // No more of this round are executed.
+    assert_eq!(validity(&mut to, &honest).await, None);
+
+    // A proposer whose clock is an hour ahead.
+    let ahead = from.proposer.as_ref().unwrap().propose_at(clock_ms() + 3_600_000).await.unwrap();
+    let later = round_of(&from, 0, round.as_u32().unwrap() + 1);
+    let value = Digest32::from_bytes(ahead.header.hash().0);
+    let ahead = Candidate { round: later.as_u32().unwrap(), value, block: ahead.encode(), ..honest.clone() };
+    assert_eq!(validity(&mut to, &ahead).await, Some(Validity::Invalid));
+
+    // Another's evaluation of the beacon, which its proposer may have chosen for what it gives.
+    let others = to.proposer.as_ref().unwrap().propose().await.unwrap();
+    let value = Digest32::from_bytes(others.header.hash().0);
+    let chosen =
+        Candidate { round: later.as_u32().unwrap(), value, block: others.encode(), ..honest.clone() };
+    assert_eq!(validity(&mut to, &chosen).await, Some(Validity::Invalid));
+    assert_eq!(to.of_round(to.height, later).await.unwrap(), [], "nothing of it is kept");
+}
+
+#[tokio::test]
+async fn parts_that_the_rounds_proposer_did_not_sign_are_refused() {
+    let town = Town::new();
+    let (from, mut to) = (town.app(0).await, town.app(1).await);
+    let round = round_of(&from, 0, 0);
+    let candidate = from.propose(from.height, round).await.unwrap().unwrap();
+    let publisher = peer();
+    let mut taken = |opening: Opening| {
+        let mut parts = split(Bytes::from_static(b"stream"), opening, &candidate.block);
+        parts.truncate(1);
+        to.receive(publisher, parts.remove(0));
+        let taken = !to.assembly.is_empty();
+        to.assembly = Assembly::default();
+        taken
+    };
+    let good = opening(&candidate);
+    assert!(taken(good.clone()));
+    assert!(!taken(Opening { round: round_of(&from, 1, 0), ..good.clone() }), "another's turn");
+    assert!(!taken(Opening { proposer: key(1), ..good.clone() }), "another's name");
+    assert!(!taken(Opening { value: BlockHash([1; 32]), ..good.clone() }), "another block");
+    assert!(!taken(Opening { size_bytes: good.size_bytes + 1, ..good.clone() }), "another size");
+    assert!(!taken(Opening { round: Round::Nil, ..good.clone() }), "no round");
+    assert!(!taken(Opening { height: Height(3), ..good }), "a height far ahead");
+}
+
+#[tokio::test]
+async fn a_node_that_catches_up_blames_a_peer_for_garbage_and_nobody_for_being_early() {
+    let town = Town::new();
+    let (from, to) = (town.app(0).await, town.app(1).await);
+    let round = round_of(&from, 0, 0);
+    let candidate = from.propose(from.height, round).await.unwrap().unwrap();
+    let outcome = |height: u64, bytes: &[u8]| {
+        let bytes = bytes.to_vec();
+        let to = &to;
+        async move { to.synced(Height(height), round, key(0), &bytes).await.unwrap() }
+    };
+    assert!(matches!(outcome(1, b"no block").await, SyncedValueOutcome::PeerFault));
+    assert!(matches!(outcome(2, &candidate.block).await, SyncedValueOutcome::LocalTransientError));
+    let SyncedValueOutcome::Verdict(value) = outcome(1, &candidate.block).await else { panic!("a verdict") };
+    assert_eq!((value.validity, value.value.0), (Validity::Valid, *candidate.value.as_bytes()));
+}
