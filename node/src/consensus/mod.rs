@@ -1,7 +1,7 @@
 //! Consensus: decides the next block, by the votes of more than two thirds of the validators' power.
 //!
-//! The engine is Malachite, a Tendermint; the module `bft` alone knows it. What it decides on is the hash of a header: blocks
-//! are built by the [`Proposer`], travel in parts beside the votes, are executed by the ledger before this node
+//! The engine is Malachite, a Tendermint; the module `bft` alone knows it. What it decides on is the hash of a header:
+//! blocks are built by the [`Proposer`], travel in parts beside the votes, are executed by the ledger before this node
 //! votes for them, and are durable before that. A chain with one validator runs the same engine.
 
 mod bft;

@@ -30,11 +30,6 @@ impl<S: TransactionSource> Proposer<S> {
         &self.keys
     }
 
-    /// Where its transactions come from.
-    pub const fn source(&self) -> &S {
-        &self.source
-    }
-
     /// Builds the next block.
     ///
     /// # Errors

@@ -199,9 +199,7 @@ impl Run {
             engine,
         })
     }
-}
 
-impl Run {
     /// The keys of the validator that this node is. Without them it follows a chain, if it is told where that is.
     fn validator(&self, data: &DataDir) -> Result<Option<ValidatorKeys>, Failure> {
         if self.dev {

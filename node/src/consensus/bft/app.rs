@@ -295,6 +295,10 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         if let Some(kept) = self.find(opening.height, opening.value).await? {
             return Ok(current.then(|| proposed(&kept, Validity::Valid)));
         }
+        // It may have come when the head named other validators.
+        if self.validators.proposer(opening.height, opening.round).address() != &opening.proposer {
+            return Ok(None);
+        }
         let judged = self.judged.entry((opening.height, opening.round)).or_default();
         if opening.height < next || *judged == JUDGED_MAX {
             return Ok(None);
@@ -308,7 +312,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
             signature: Some(opening.signature.0),
             block,
         };
-        let validity = match self.judge(&candidate, true).await? {
+        let validity = match self.judge(&candidate).await? {
             Judged::Valid => {
                 self.keep(candidate.clone()).await?;
                 Validity::Valid
@@ -332,7 +336,11 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         if height != self.undecided() {
             return Ok(SyncedValueOutcome::LocalTransientError);
         }
-        let Ok(block) = self.decode(bytes.to_vec()).await else { return Ok(SyncedValueOutcome::PeerFault) };
+        let block = match self.decode(bytes.to_vec()).await {
+            Ok(block) => block,
+            Err(LedgerError::Chain(error)) if !error.is_fatal() => return Ok(SyncedValueOutcome::PeerFault),
+            Err(error) => return Err(error.into()),
+        };
         let candidate = Candidate {
             height: height.number(),
             round: round.as_u32().unwrap_or(0),
@@ -342,7 +350,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
             block: bytes.to_vec(),
         };
         // More than two thirds have judged its time and its beacon's evaluation.
-        Ok(match self.judge(&candidate, false).await? {
+        Ok(match self.execute(block).await? {
             Judged::Valid => {
                 self.keep(candidate.clone()).await?;
                 SyncedValueOutcome::Verdict(proposed(&candidate, Validity::Valid))
@@ -354,9 +362,9 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         })
     }
 
-    /// Executes a block, and checks what execution cannot know, where it is `fresh`: that its time is not far in the
-    /// future, and that its proposer evaluated the beacon itself (clause J17).
-    async fn judge(&self, candidate: &Candidate, fresh: bool) -> Result<Judged, ConsensusError> {
+    /// Executes a proposed block, and checks before what execution cannot know: that its time is not far in the future,
+    /// and that its proposer evaluated the beacon itself (clause J17).
+    async fn judge(&self, candidate: &Candidate) -> Result<Judged, ConsensusError> {
         let block = match self.decode(candidate.block.clone()).await {
             Ok(block) => block,
             Err(LedgerError::Chain(error)) if !error.is_fatal() => {
@@ -367,9 +375,13 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         if block.header.hash().0 != *candidate.value.as_bytes() {
             return Ok(Judged::Invalid("it has another hash than was announced".into()));
         }
-        if fresh && let Err(cause) = self.check_proposer(candidate, &block).await? {
+        if let Err(cause) = self.check_proposer(candidate, &block).await? {
             return Ok(Judged::Invalid(cause.into()));
         }
+        self.execute(block).await
+    }
+
+    async fn execute(&self, block: Block) -> Result<Judged, ConsensusError> {
         match self.ledger.verify(block).await {
             Ok(()) => Ok(Judged::Valid),
             Err(LedgerError::Chain(error)) if !error.is_fatal() => Ok(Judged::Invalid(error.to_string())),

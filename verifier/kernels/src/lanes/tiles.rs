@@ -355,7 +355,7 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
                 }};
             }
             // Of one row the quads are written out, so that their shifts and masks are constants: the compiler does not
-            // see to it in every case (Q4_K lost a third). With more rows that is more code than stays decoded.
+            // see to it in every case (Q4_1 lost a third). With more rows that is more code than stays decoded.
             match (R, group) {
                 (1, BLOCK) => meet!(0, 1, 2, 3, 4, 5, 6, 7),
                 (1, _) if half == 0 => meet!(0, 1, 2, 3),
