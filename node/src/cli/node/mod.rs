@@ -21,7 +21,7 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use crate::chain_spec::{self, ChainSpec, development_authority, development_providers, development_sellers};
 use crate::client::Client;
-use crate::consensus::{Network, ValidatorKeys};
+use crate::consensus::{Network, ValidatorKeys, check_address};
 use crate::data_dir::{DataDir, LedgerStore};
 use crate::development;
 use crate::keys::{Key, Role, Seller};
@@ -86,10 +86,15 @@ struct Run {
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(20..=60_000))]
     block_time: Option<u64>,
     /// Where this node takes part in consensus, as a multiaddress; port 0 takes a free one.
-    #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/127.0.0.1/tcp/0")]
+    #[arg(
+        long,
+        value_name = "MULTIADDR",
+        default_value = "/ip4/127.0.0.1/tcp/0",
+        value_parser = check_address
+    )]
     consensus_listen: String,
     /// Where another node of the chain takes part in it, as a multiaddress; may be given several times.
-    #[arg(long, value_name = "MULTIADDR")]
+    #[arg(long, value_name = "MULTIADDR", value_parser = check_address)]
     consensus_peer: Vec<String>,
     /// Keep every state instead of the last 256.
     #[arg(long)]
@@ -369,6 +374,12 @@ mod tests {
         let failure = run.run(&context).await.unwrap_err();
         assert_eq!(failure.exit(), Exit::Usage, "{}", failure.cause());
         assert!(failure.next_step().unwrap().contains("assay node --dev"));
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_before_anything_starts() {
+        assert_eq!(check_address("/ip4/10.0.0.1/tcp/1").unwrap(), "/ip4/10.0.0.1/tcp/1");
+        assert!(check_address("10.0.0.1:1").unwrap_err().contains("write one like /ip4/"));
     }
 
     #[tokio::test]

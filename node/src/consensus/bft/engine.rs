@@ -12,6 +12,7 @@ use malachite_codec::Codec;
 use malachite_config::{
     ConsensusConfig, DiscoveryConfig, P2pConfig, ProtocolNames, ValuePayload, ValueSyncConfig,
 };
+use malachite_engine::network::Multiaddr;
 use malachite_signing::Signer;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -79,6 +80,17 @@ impl NodeConfig for EngineConfig {
     fn value_sync_mut(&mut self) -> &mut ValueSyncConfig {
         &mut self.sync
     }
+}
+
+/// Where a node is reached, as it was written.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_address(text: &str) -> Result<String, String> {
+    let parsed: Result<Multiaddr, _> = text.parse();
+    parsed
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("{error}; write one like /ip4/127.0.0.1/tcp/30333"))
 }
 
 impl<S: TransactionSource, C: Candidates> Consensus<S, C> {

@@ -8,4 +8,4 @@ mod parts;
 mod signing;
 mod wire;
 
-pub use engine::Consensus;
+pub use engine::{Consensus, check_address};
