@@ -5,7 +5,7 @@ use std::time::Duration;
 use assay_manifest::{Digest32, TaggedHash};
 use assay_protocol::params::Params;
 use assay_protocol::seal::SealingSecret;
-use assay_runtime::{Endowment, GenesisSpec, UNIT};
+use assay_runtime::{AccountId, Endowment, GenesisSpec, UNIT};
 use ed25519_dalek::SigningKey;
 use pallet_assay_validators::ValidatorInfo;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub struct ChainSpec {
 pub const DEVELOPMENT_ACCOUNTS: [&str; 2] = ["//Alice", "//Bob"];
 /// Providers in the one process of a development node: seats for an executor, two verifiers, and standby.
 pub const DEVELOPMENT_PROVIDERS: u32 = 6;
+/// Votes of every validator of the first block, a staked token each.
+const FOUNDING_VOTES: u64 = 1_000;
 /// Tokens of every development account.
 const DEVELOPMENT_TOKENS: u128 = 1_000_000 * UNIT;
 /// Blocks of a development chain: short, so that a person sees a whole job within seconds.
@@ -60,7 +62,7 @@ impl ChainSpec {
             block_time_ms: millis(DEVELOPMENT_BLOCK_TIME),
             genesis: GenesisSpec {
                 seed: "assay development".into(),
-                validators: vec![validator(&development_authority())],
+                validators: vec![validator(&development_authority(), founder(1)?)],
                 endowments: endowed
                     .map(|key| Endowment { account: key.account(), amount: DEVELOPMENT_TOKENS })
                     .collect(),
@@ -75,20 +77,28 @@ impl ChainSpec {
     /// [`KeyError`] when a development key cannot be derived.
     pub fn local(validators: u32) -> Result<Self, KeyError> {
         let development = Self::development()?;
-        let validators = (1..=validators).map(|number| validator(&development_validator(number)));
-        let genesis = GenesisSpec { validators: validators.collect(), ..development.genesis };
+        let validators =
+            (1..=validators).map(|number| Ok(validator(&development_validator(number), founder(number)?)));
+        let validators = validators.collect::<Result<_, KeyError>>()?;
+        let genesis = GenesisSpec { validators, ..development.genesis };
         Ok(Self { name: "Local network".into(), id: Self::LOCAL.into(), genesis, ..development })
     }
 
-    /// A chain of one's own: one validator with `authority`'s keys, and all tokens with `endowments`.
-    pub fn single(id: &str, seed: String, authority: &ValidatorKeys, endowments: Vec<Endowment>) -> Self {
+    /// A chain of one's own: one validator with `authority`'s keys, for which `founder` has a stake, and all other
+    /// tokens with `endowments`.
+    pub fn single(
+        id: &str,
+        seed: String,
+        (authority, founder): (&ValidatorKeys, AccountId),
+        endowments: Vec<Endowment>,
+    ) -> Self {
         Self {
             name: id.into(),
             id: id.into(),
             block_time_ms: millis(BLOCK_TIME),
             genesis: GenesisSpec {
                 seed,
-                validators: vec![validator(authority)],
+                validators: vec![validator(authority, founder)],
                 endowments,
                 params: Params::MAIN,
             },
@@ -145,12 +155,18 @@ fn validator_keys(seed: impl Fn(&str) -> Digest32) -> ValidatorKeys {
     }
 }
 
-fn validator(keys: &ValidatorKeys) -> ValidatorInfo {
+/// The account that stakes for a development validator, counted from one.
+fn founder(number: u32) -> Result<AccountId, KeyError> {
+    Ok(Key::development(&format!("//Validator//{number}"))?.account())
+}
+
+fn validator(keys: &ValidatorKeys, account: AccountId) -> ValidatorInfo {
     ValidatorInfo {
+        account,
         key: keys.public(),
         vrf_key: Digest32::from_bytes(keys.vrf.public().0),
         encryption_key: keys.encryption.public(),
-        power: 1,
+        power: FOUNDING_VOTES,
     }
 }
 

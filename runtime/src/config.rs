@@ -200,7 +200,14 @@ impl pallet_proxy::Config for Runtime {
     type BlockNumberProvider = System;
 }
 
-impl pallet_assay_validators::Config for Runtime {}
+impl pallet_assay_validators::Config for Runtime {
+    type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type Params = ChainParams;
+    type Genesis = ChainGenesis;
+    type StakePerVote = ConstU128<UNIT>;
+    type WeightInfo = Measured;
+}
 
 impl pallet_assay_transparency::Config for Runtime {}
 

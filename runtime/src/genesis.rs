@@ -1,6 +1,6 @@
 //! The first state of a chain.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_manifest::{Digest32, sha256};
 use assay_protocol::params::Params;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sp_runtime::BuildStorage;
 use sp_runtime::Storage;
 
-use crate::{AccountId, Balance, EXISTENTIAL_DEPOSIT, RuntimeGenesisConfig, config, version};
+use crate::{AccountId, Balance, EXISTENTIAL_DEPOSIT, RuntimeGenesisConfig, UNIT, config, version};
 
 /// Tokens of an account at the beginning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,10 +44,16 @@ impl GenesisSpec {
     /// another.
     pub fn storage(&self) -> Result<Storage, String> {
         self.check()?;
-        let mut balances: Vec<(AccountId, Balance)> =
+        let mut balances: BTreeMap<AccountId, Balance> =
             self.endowments.iter().map(|entry| (entry.account.clone(), entry.amount)).collect();
         // The pot must exist, or the first payment to it would fail as dust.
-        balances.push((config::Pot::get(), EXISTENTIAL_DEPOSIT));
+        balances.insert(config::Pot::get(), EXISTENTIAL_DEPOSIT);
+        for validator in &self.validators {
+            // What is held, and what an account must have besides.
+            let balance = balances.entry(validator.account.clone()).or_insert(EXISTENTIAL_DEPOSIT);
+            *balance = balance.saturating_add(stake(validator));
+        }
+        let balances = balances.into_iter().collect();
         let genesis = RuntimeGenesisConfig {
             balances: pallet_balances::GenesisConfig { balances, ..Default::default() },
             validators: pallet_assay_validators::GenesisConfig {
@@ -70,6 +76,11 @@ impl GenesisSpec {
     fn check(&self) -> Result<(), String> {
         let mut accounts = BTreeSet::from([config::Pot::get()]);
         let mut total = EXISTENTIAL_DEPOSIT;
+        for validator in &self.validators {
+            total = total
+                .checked_add(stake(validator).saturating_add(EXISTENTIAL_DEPOSIT))
+                .ok_or("the validators' stakes do not sum to an amount")?;
+        }
         for Endowment { account, amount } in &self.endowments {
             if !accounts.insert(account.clone()) {
                 return Err(format!("the account {account} is endowed twice, or is the pot"));
@@ -103,11 +114,14 @@ impl GenesisSpec {
         if self.validators.is_empty() || self.validators.len() > VALIDATORS_MAX as usize {
             return Err(format!("{} validators, of 1 to {VALIDATORS_MAX}", self.validators.len()));
         }
-        let mut keys = BTreeSet::new();
+        let (mut keys, mut accounts) = (BTreeSet::new(), BTreeSet::new());
         let mut power = 0u64;
         for validator in &self.validators {
             if !keys.insert(validator.key) {
                 return Err(format!("the validator {} is named twice", validator.key));
+            }
+            if !accounts.insert(&validator.account) || validator.account == config::Pot::get() {
+                return Err(format!("the account {} stakes for two validators, or is the pot", validator.account));
             }
             power =
                 power.checked_add(validator.power).ok_or("the validators' votes do not sum to a number")?;
@@ -118,6 +132,11 @@ impl GenesisSpec {
     fn first_randomness(&self) -> Digest32 {
         sha256(self.seed.as_bytes())
     }
+}
+
+/// What a validator of the first block has staked: its votes, a token each.
+fn stake(validator: &ValidatorInfo) -> Balance {
+    Balance::from(validator.power).saturating_mul(UNIT)
 }
 
 mod decimal {

@@ -40,7 +40,8 @@ fn tokens_are_accounted_for() -> Result<(), &'static str> {
     if balances != pallet_balances::TotalIssuance::<Runtime>::get() {
         return Err("the balances do not sum to the issuance");
     }
-    let known = [Jobs::escrow(), Jobs::deposits(), Providers::held(), Artifacts::deposits()];
+    let known =
+        [Jobs::escrow(), Jobs::deposits(), Providers::held(), Artifacts::deposits(), Validators::held()];
     let known = known.into_iter().fold(0u128, u128::saturating_add);
     if held == known { Ok(()) } else { Err("the holds are not the sum of escrows, stakes and deposits") }
 }

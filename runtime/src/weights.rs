@@ -44,6 +44,27 @@ impl pallet_assay_artifacts::WeightInfo for Measured {
     }
 }
 
+impl pallet_assay_validators::WeightInfo for Measured {
+    fn bond() -> Weight {
+        us(420)
+    }
+    fn unbond() -> Weight {
+        us(180)
+    }
+    fn withdraw() -> Weight {
+        us(430)
+    }
+    fn convict() -> Weight {
+        us(560)
+    }
+    fn authorize_conviction() -> Weight {
+        us(110)
+    }
+    fn on_initialize(bonds: u32) -> Weight {
+        us(280).saturating_add(us(14).saturating_mul(bonds.into()))
+    }
+}
+
 impl pallet_assay_providers::WeightInfo for Measured {
     fn stake() -> Weight {
         us(340)

@@ -98,6 +98,7 @@ impl Net {
         let vrf = sr25519::Pair::from_seed(&bytes(seed, "vrf", 0));
         let judge_secret = SealingSecret::from_bytes(bytes(seed, "judge", 0));
         let info = |key: &SigningKey, vrf_key: &sr25519::Pair, power| ValidatorInfo {
+            account: AccountId::new(key.verifying_key().to_bytes()),
             encryption_key: judge_secret.public(),
             key: Digest32::from_bytes(key.verifying_key().to_bytes()),
             vrf_key: Digest32::from_bytes(vrf_key.public().0),

@@ -51,6 +51,7 @@ pub fn genesis() -> GenesisSpec {
     GenesisSpec {
         seed: "tests".into(),
         validators: vec![ValidatorInfo {
+            account: founder().public().into(),
             key: Digest32::from_bytes(authority().verifying_key().to_bytes()),
             vrf_key: Digest32::from_bytes(vrf_key().public().0),
             encryption_key: referee_secret().public(),
@@ -62,6 +63,11 @@ pub fn genesis() -> GenesisSpec {
             .collect(),
         params: Params { offer_delay: 1, ..Params::DEVELOPMENT },
     }
+}
+
+/// The account of the only validator.
+pub fn founder() -> sr25519::Pair {
+    sr25519::Pair::from_string("//Founder", None).unwrap()
 }
 
 pub fn accounts() -> Vec<AccountId> {

@@ -100,6 +100,14 @@ pub struct Params {
     pub job_fee_min: Amount,
     /// Smallest stake of a provider.
     pub stake_min: Amount,
+    /// Blocks from one choice of validators to the next. Who stakes is chosen after two whole ones at the earliest, so
+    /// that no beacon key is chosen for randomness that is known.
+    pub session_length: u32,
+    /// Smallest stake that a validator adds or leaves.
+    pub validator_stake_min: Amount,
+    /// From unbonding a validator's stake to its release; for as long its votes are answered for, and receipts are
+    /// judged without an older anchor.
+    pub validator_unbonding_window: u32,
 }
 
 /// Parameters that contradict one another, or with which no job could be done. Each names what to change.
@@ -120,6 +128,9 @@ pub enum ParamsError {
     /// No computing deadline would follow from it.
     #[error("prefillTokensPerBlock and decodeTokensPerBlock must be at least 1")]
     Speed,
+    /// Nobody would ever be chosen, or a validator could be gone before what it did is known.
+    #[error("sessionLength must be at least 1 block, and validatorUnbondingWindow at least three sessions")]
+    Session,
     /// It is a share of a hundred.
     #[error("recheckPercent must be at most 100")]
     Recheck,
@@ -130,7 +141,7 @@ pub enum ParamsError {
     )]
     NewcomerScore,
     /// Nothing would stand for an answer, an offer or a step.
-    #[error("stepFee, jobFeeMin and stakeMin must be more than 0")]
+    #[error("stepFee, jobFeeMin, stakeMin and validatorStakeMin must be more than 0")]
     Nothing,
 }
 
@@ -159,6 +170,9 @@ impl Params {
         step_fee: Amount::new(1_000_000_000),
         job_fee_min: Amount::new(20_000_000_000),
         stake_min: Amount::new(100_000_000_000_000),
+        session_length: 600,
+        validator_stake_min: Amount::new(1_000_000_000_000_000),
+        validator_unbonding_window: 28 * 86_400,
     };
 
     /// Short windows for a development chain, so that a person sees every phase within seconds.
@@ -170,6 +184,9 @@ impl Params {
         rotation_window: 600,
         offer_delay: 4,
         unbonding_window: 60,
+        session_length: 10,
+        validator_stake_min: Amount::new(1_000_000_000_000),
+        validator_unbonding_window: 120,
         ..Self::MAIN
     };
 
@@ -191,6 +208,11 @@ impl Params {
         if self.prefill_tokens_per_block == 0 || self.decode_tokens_per_block == 0 {
             return Err(ParamsError::Speed);
         }
+        if self.session_length == 0
+            || self.validator_unbonding_window / 3 < self.session_length
+        {
+            return Err(ParamsError::Session);
+        }
         if self.recheck_percent > 100 {
             return Err(ParamsError::Recheck);
         }
@@ -208,7 +230,8 @@ impl Params {
     }
 
     const fn check_money(&self) -> Result<(), ParamsError> {
-        if self.step_fee.get() == 0 || self.job_fee_min.get() == 0 || self.stake_min.get() == 0 {
+        let amounts = [self.step_fee, self.job_fee_min, self.stake_min, self.validator_stake_min];
+        if amounts[0].get() == 0 || amounts[1].get() == 0 || amounts[2].get() == 0 || amounts[3].get() == 0 {
             return Err(ParamsError::Nothing);
         }
         let score = self.newcomer_score.get();

@@ -6,6 +6,7 @@ use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::{CommitCertificate, verify_ed25519};
+use crate::party::AccountBytes;
 use crate::signature::Signature;
 use crate::units::Height;
 
@@ -74,6 +75,21 @@ impl Vote {
         let hash = TaggedHash::new(tag).digest(genesis).u64(height.get().into()).u32(*round);
         value.iter().fold(hash, TaggedHash::digest).finish()
     }
+}
+
+/// What a consensus key signs to stand for an account, so that nobody stakes on another's key.
+pub fn key_claim(genesis: &Digest32, account: &AccountBytes) -> Digest32 {
+    TaggedHash::new("assay/validator-key/1").digest(genesis).fixed(account).finish()
+}
+
+/// Whether `signature` is `key`'s under [`key_claim`].
+pub fn verify_key_claim(
+    genesis: &Digest32,
+    account: &AccountBytes,
+    key: &Digest32,
+    signature: &Signature,
+) -> bool {
+    verify_ed25519(key, &key_claim(genesis, account), signature)
 }
 
 /// Proof that a validator voted for two things in one round. Nobody who follows the protocol does.

@@ -78,7 +78,7 @@ impl Init {
         let seed = Digest32::from_bytes(rand::random()).to_string();
         let amount = u128::from(self.tokens).saturating_mul(UNIT);
         let endowments = vec![Endowment { account: endowed.clone(), amount }];
-        let spec = ChainSpec::single(&self.id, seed, &authority, endowments);
+        let spec = ChainSpec::single(&self.id, seed, (&authority, endowed.clone()), endowments);
         let data = DataDir::create(&base, &spec, Some(self.store))?;
         let done = Initialised { id: self.id, directory: data.root().to_owned(), endowed };
         context.output().result(&done, |done| {

@@ -1,4 +1,8 @@
-//! The validator set, the randomness beacon and the hand-over hash in every header.
+//! The validators: their stake, their choice, the randomness beacon and the hand-over hash in every header.
+//!
+//! Whoever stakes may be chosen: every session those of most stake, with a vote a whole token. A bond can be chosen
+//! two whole sessions after it was made, so that its beacon key is not made for randomness that is known. Whoever
+//! votes for two things in one round loses half of its stake and its place, for good.
 //!
 //! Clause J17: the proposer evaluates its sr25519 VRF over chain, height and the previous randomness, and
 //! nothing else; `R_h = H(R_{h-1} ‖ output)`. A block without a valid evaluation is invalid.
@@ -10,19 +14,30 @@
 )]
 
 mod beacon;
+mod bonds;
 mod set;
+mod types;
+pub mod weights;
 
 pub use beacon::{VrfClaim, evaluator, vrf_input, vrf_sign};
+pub use bonds::{BONDS_MAX, EQUIVOCATION_BURNED_PERCENT};
 pub use pallet::*;
 pub use set::ValidatorInfo;
+pub use types::{Bond, UNBONDING_MAX, Unbonding, ValidatorKeys};
+pub use weights::WeightInfo;
 
-/// Storage and hooks; there are no calls while one authority makes all blocks.
+/// Calls, storage and events.
 #[frame_support::pallet]
 #[allow(clippy::expect_used, missing_docs)] // inside the macro's own code
 pub mod pallet {
-    use super::ValidatorInfo;
+    use super::{Bond, ValidatorInfo, ValidatorKeys, WeightInfo};
     use assay_manifest::Digest32;
+    use assay_protocol::params::Params;
+    use assay_protocol::signature::Signature;
+    use assay_protocol::units::Height;
+    use assay_protocol::vote::Equivocation;
     use frame_support::pallet_prelude::*;
+    use frame_support::traits::fungible::{InspectHold, Mutate, MutateHold};
     use frame_system::pallet_prelude::*;
 
     /// Most validators; bounds the work of checking certificates and verdicts.
@@ -31,24 +46,103 @@ pub mod pallet {
     pub const RANDOMNESS_HISTORY_BLOCKS: u32 = 256;
 
     #[pallet::config]
-    pub trait Config: frame_system::Config<Hash = sp_core::H256> {}
+    pub trait Config:
+        frame_system::Config<
+            Hash = sp_core::H256,
+            AccountId = sp_runtime::AccountId32,
+            RuntimeEvent: From<Event<Self>>,
+        >
+    {
+        /// The token in which stake is held.
+        type Currency: MutateHold<Self::AccountId, Reason = Self::RuntimeHoldReason, Balance = u128>
+            + InspectHold<Self::AccountId>
+            + Mutate<Self::AccountId>;
+        /// The composed hold reason.
+        type RuntimeHoldReason: From<HoldReason>;
+        /// The chain's protocol parameters.
+        type Params: Get<Params>;
+        /// The hash of block 0, which every signature of the protocol covers.
+        type Genesis: Get<Digest32>;
+        /// Base units of stake for a vote.
+        type StakePerVote: Get<u128>;
+        /// Measured weights.
+        type WeightInfo: WeightInfo;
+    }
 
     #[pallet::pallet]
     pub struct Pallet<T>(_);
 
-    /// The validators of the present height.
+    #[pallet::composite_enum]
+    pub enum HoldReason {
+        /// Stake of a validator.
+        Validator,
+    }
+
+    /// The validators of the next height, by key.
     #[pallet::storage]
     pub type Validators<T: Config> =
         StorageValue<_, BoundedVec<ValidatorInfo, ConstU32<VALIDATORS_MAX>>, ValueQuery>;
+
+    /// Every bond. Keyed by accounts, which their owners cannot choose freely: hashed with the key kept.
+    #[pallet::storage]
+    pub type Bonds<T: Config> =
+        CountedStorageMap<_, Blake2_128Concat, T::AccountId, Bond<BlockNumberFor<T>>, OptionQuery>;
+
+    /// Whose a consensus key is.
+    #[pallet::storage]
+    pub type KeyOwners<T: Config> = StorageMap<_, Blake2_128Concat, Digest32, T::AccountId, OptionQuery>;
 
     /// R_h of recent heights. Keys are small numbers that nobody chooses: not hashed.
     #[pallet::storage]
     pub type Randomness<T: Config> = StorageMap<_, Identity, u32, Digest32, OptionQuery>;
 
+    #[pallet::event]
+    #[pallet::generate_deposit(pub(super) fn deposit_event)]
+    pub enum Event<T: Config> {
+        /// Stake was added; with it the validator may be chosen from this height on.
+        Bonded { validator: T::AccountId, amount: u128, stake: u128, from: BlockNumberFor<T> },
+        /// Stake began to unbond; the next choice is made without it.
+        Unbonded { validator: T::AccountId, amount: u128, release_at: BlockNumberFor<T> },
+        /// Unbonded stake was returned.
+        Withdrawn { validator: T::AccountId, amount: u128 },
+        /// Other validators, or others' votes, decide from this height on.
+        Chosen { from: BlockNumberFor<T> },
+        /// A validator voted for two things in one round of this height.
+        Convicted { validator: T::AccountId, height: Height, burned: u128 },
+    }
+
+    #[pallet::error]
+    pub enum Error<T> {
+        /// The stake is, or would be, under the chain's minimum.
+        StakeTooSmall,
+        /// The account has no bond, or not as much.
+        NotBonded,
+        /// The account's bond has other keys; it keeps them.
+        OtherKeys,
+        /// Another account's bond has the key.
+        KeyTaken,
+        /// Nothing can be sealed to this key.
+        BadKey,
+        /// A signature is not the key's.
+        BadProof,
+        /// The validator voted for two things in one round, and is none any more.
+        Convicted,
+        /// So many accounts are bonded that no more can be.
+        TooManyValidators,
+        /// Too many portions of stake are unbonding; withdraw first.
+        TooManyUnbonding,
+        /// Nothing has finished unbonding.
+        NothingToWithdraw,
+        /// The votes are older than stake is answered for.
+        TooOld,
+        /// An amount left its range.
+        OutOfRange,
+    }
+
     #[pallet::genesis_config]
     #[derive(frame_support::DefaultNoBound)]
     pub struct GenesisConfig<T: Config> {
-        /// The first validators.
+        /// The first validators; their accounts have their stake and are.
         pub validators: Vec<ValidatorInfo>,
         /// R_0.
         pub randomness: Digest32,
@@ -62,6 +156,9 @@ pub mod pallet {
             // In canonical order, so that a position means the same here and in certificates.
             let mut validators = self.validators.clone();
             validators.sort_by_key(|validator| validator.key);
+            for validator in &validators {
+                Pallet::<T>::found(validator);
+            }
             Validators::<T>::put(BoundedVec::truncate_from(validators));
             Randomness::<T>::insert(0, self.randomness);
         }
@@ -71,12 +168,55 @@ pub mod pallet {
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(now: BlockNumberFor<T>) -> Weight {
             Self::advance_beacon(now);
-            // One VRF verification costs about as much as two signatures.
-            Weight::from_parts(150_000_000, 4_096) + T::DbWeight::get().reads_writes(2, 2)
+            T::WeightInfo::on_initialize(if Self::chooses(now) { Bonds::<T>::count() } else { 0 })
         }
 
-        fn on_finalize(_now: BlockNumberFor<T>) {
+        fn on_finalize(now: BlockNumberFor<T>) {
+            if Self::chooses(now) {
+                Self::choose(now);
+            }
             Self::deposit_hand_over();
+        }
+    }
+
+    #[pallet::call]
+    impl<T: Config> Pallet<T> {
+        /// Stake on being a validator with these keys, or add to the stake of one that is. `proof` is the consensus
+        /// key's signature, by which it takes the account for its own.
+        #[pallet::call_index(0)]
+        #[pallet::weight(T::WeightInfo::bond())]
+        pub fn bond(
+            origin: OriginFor<T>,
+            amount: u128,
+            keys: ValidatorKeys,
+            proof: Signature,
+        ) -> DispatchResult {
+            Self::do_bond(ensure_signed(origin)?, amount, keys, &proof)
+        }
+
+        /// Take stake back, in `validator_unbonding_window` blocks. Without any, the next choice is made without the
+        /// validator.
+        #[pallet::call_index(1)]
+        #[pallet::weight(T::WeightInfo::unbond())]
+        pub fn unbond(origin: OriginFor<T>, amount: u128) -> DispatchResult {
+            Self::do_unbond(ensure_signed(origin)?, amount)
+        }
+
+        /// Return what has finished unbonding.
+        #[pallet::call_index(2)]
+        #[pallet::weight(T::WeightInfo::withdraw())]
+        pub fn withdraw(origin: OriginFor<T>) -> DispatchResult {
+            Self::do_withdraw(ensure_signed(origin)?)
+        }
+
+        /// Convict a validator by two votes that it signed for one round. Anyone may.
+        #[pallet::call_index(3)]
+        #[pallet::weight((T::WeightInfo::convict(), DispatchClass::Operational))]
+        #[pallet::authorize(|_source, proof| Pallet::<T>::authorize_conviction(proof))]
+        #[pallet::weight_of_authorize(T::WeightInfo::authorize_conviction())]
+        pub fn convict(origin: OriginFor<T>, proof: Equivocation) -> DispatchResult {
+            ensure_authorized(origin)?;
+            Self::do_convict(&proof)
         }
     }
 }

@@ -6,7 +6,7 @@ use assay_protocol::header::NEXT_VALIDATORS_ENGINE;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
-use sp_runtime::DigestItem;
+use sp_runtime::{AccountId32, DigestItem};
 
 use crate::{Config, Pallet, Validators};
 
@@ -26,13 +26,15 @@ use crate::{Config, Pallet, Validators};
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ValidatorInfo {
+    /// The account whose stake stands for it.
+    pub account: AccountId32,
     /// ed25519 key that signs blocks.
     pub key: Digest32,
     /// sr25519 key that evaluates the beacon, and does nothing else.
     pub vrf_key: Digest32,
     /// X25519 key to which disputed work is sealed.
     pub encryption_key: Digest32,
-    /// Votes.
+    /// Votes: whole tokens of its stake.
     pub power: u64,
 }
 
@@ -75,6 +77,6 @@ impl<T: Config> Pallet<T> {
         if keys.is_empty() || keys.windows(2).any(|pair| pair.first() == pair.last()) {
             return Err("the validator set is empty or names a key twice");
         }
-        Ok(())
+        Self::bonds_are_held()
     }
 }

@@ -1,0 +1,49 @@
+//! What is known of a validator.
+
+use assay_manifest::Digest32;
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::BoundedVec;
+use frame_support::traits::ConstU32;
+use scale_info::TypeInfo;
+
+/// Portions of stake that one validator may have unbonding at the same time.
+pub const UNBONDING_MAX: u32 = 8;
+
+/// The public keys of a validator.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct ValidatorKeys {
+    /// ed25519 key that signs votes.
+    pub key: Digest32,
+    /// sr25519 key that evaluates the beacon, and does nothing else.
+    pub vrf_key: Digest32,
+    /// X25519 key to which disputed work is sealed.
+    pub encryption_key: Digest32,
+}
+
+/// Stake on its way back to its owner.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Unbonding<N> {
+    /// How much.
+    pub amount: u128,
+    /// Height from which it can be withdrawn.
+    pub release_at: N,
+}
+
+/// An account's stake as a validator.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Bond<N> {
+    /// What stands for it.
+    pub stake: u128,
+    /// Its keys, for good: what was signed with them is answered for.
+    pub keys: ValidatorKeys,
+    /// The first height at which it may be chosen.
+    pub from: N,
+    /// Whether it voted for two things in one round; it is never chosen again.
+    pub convicted: bool,
+    /// What it takes back. Answers for its votes until it is released.
+    pub unbonding: BoundedVec<Unbonding<N>, ConstU32<UNBONDING_MAX>>,
+}
