@@ -7,7 +7,7 @@ use assay_protocol::params::Params;
 use assay_protocol::seal::SealingSecret;
 use assay_runtime::{AccountId, Endowment, GenesisSpec, UNIT};
 use ed25519_dalek::SigningKey;
-use pallet_assay_validators::ValidatorInfo;
+use pallet_assay_validators::{ValidatorInfo, ValidatorKeys as PublicKeys};
 use serde::{Deserialize, Serialize};
 use sp_core::{Pair, sr25519};
 
@@ -55,17 +55,16 @@ impl ChainSpec {
         let providers = development_providers()?;
         let accounts = DEVELOPMENT_ACCOUNTS.iter().map(|uri| Key::development(uri));
         let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
-        let endowed = accounts.iter().chain(&providers);
+        let founder = founder(1)?;
+        let endowed = accounts.iter().chain(&providers).map(Key::account).chain([founder.clone()]);
         Ok(Self {
             name: "Development".into(),
             id: Self::DEVELOPMENT.into(),
             block_time_ms: millis(DEVELOPMENT_BLOCK_TIME),
             genesis: GenesisSpec {
                 seed: "assay development".into(),
-                validators: vec![validator(&development_authority(), founder(1)?)],
-                endowments: endowed
-                    .map(|key| Endowment { account: key.account(), amount: DEVELOPMENT_TOKENS })
-                    .collect(),
+                validators: vec![validator(&development_authority(), founder)],
+                endowments: endowed.map(development_endowment).collect(),
                 params: Params::DEVELOPMENT,
             },
         })
@@ -77,10 +76,13 @@ impl ChainSpec {
     /// [`KeyError`] when a development key cannot be derived.
     pub fn local(validators: u32) -> Result<Self, KeyError> {
         let development = Self::development()?;
-        let validators =
-            (1..=validators).map(|number| Ok(validator(&development_validator(number), founder(number)?)));
-        let validators = validators.collect::<Result<_, KeyError>>()?;
-        let genesis = GenesisSpec { validators, ..development.genesis };
+        let mut genesis = GenesisSpec { validators: Vec::new(), ..development.genesis };
+        for number in 1..=validators {
+            let founder = founder(number)?;
+            // The first is endowed already.
+            genesis.endowments.extend((number > 1).then(|| development_endowment(founder.clone())));
+            genesis.validators.push(validator(&development_validator(number), founder));
+        }
         Ok(Self { name: "Local network".into(), id: Self::LOCAL.into(), genesis, ..development })
     }
 
@@ -155,19 +157,18 @@ fn validator_keys(seed: impl Fn(&str) -> Digest32) -> ValidatorKeys {
     }
 }
 
+const fn development_endowment(account: AccountId) -> Endowment {
+    Endowment { account, amount: DEVELOPMENT_TOKENS }
+}
+
 /// The account that stakes for a development validator, counted from one.
 fn founder(number: u32) -> Result<AccountId, KeyError> {
     Ok(Key::development(&format!("//Validator//{number}"))?.account())
 }
 
 fn validator(keys: &ValidatorKeys, account: AccountId) -> ValidatorInfo {
-    ValidatorInfo {
-        account,
-        key: keys.public(),
-        vrf_key: Digest32::from_bytes(keys.vrf.public().0),
-        encryption_key: keys.encryption.public(),
-        power: FOUNDING_VOTES,
-    }
+    let PublicKeys { key, vrf_key, encryption_key } = keys.published();
+    ValidatorInfo { account, key, vrf_key, encryption_key, power: FOUNDING_VOTES }
 }
 
 fn millis(time: Duration) -> u64 {

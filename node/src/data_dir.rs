@@ -370,10 +370,9 @@ mod tests {
     fn a_trust_root_is_written_once() {
         let base = tempfile::tempdir().unwrap();
         let dir = DataDir::create(base.path(), &ChainSpec::development().unwrap(), None).unwrap();
-        let trust = |byte| Trust {
-            genesis: assay_manifest::Digest32::from_bytes([byte; 32]),
-            validators: assay_protocol::certificate::ValidatorSet::new(vec![]),
-        };
+        let nobody = assay_protocol::certificate::ValidatorSet::new(vec![]);
+        let trust =
+            |byte| Trust::of_genesis(assay_manifest::Digest32::from_bytes([byte; 32]), nobody.clone());
         assert!(dir.trust().is_err());
         dir.keep_trust(&trust(1)).unwrap();
         dir.keep_trust(&trust(1)).unwrap();

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use assay_engine::{Engine, Settings};
 use assay_manifest::Digest32;
-use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::receipt::Trust;
 use assay_protocol::seal::SealingSecret;
 use assay_runtime::executor::ChainError;
@@ -283,8 +282,8 @@ fn first_keys(identities: &[Seller], validator: Option<&ValidatorKeys>) -> Vec<S
 }
 
 async fn trust_root(ledger: &LedgerHandle) -> Result<Trust, LedgerError> {
-    let validators: ValidatorSet = ledger.query(None, "LedgerApi_validators", ()).await?;
-    Ok(Trust { genesis: Digest32::from_bytes(ledger.genesis().0), validators })
+    let validators = ledger.validators_of(1).await?;
+    Ok(Trust::of_genesis(Digest32::from_bytes(ledger.genesis().0), validators))
 }
 
 fn identity(seller: &Seller) -> Identity {

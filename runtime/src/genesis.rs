@@ -121,7 +121,10 @@ impl GenesisSpec {
                 return Err(format!("the validator {} is named twice", validator.key));
             }
             if !accounts.insert(&validator.account) || validator.account == config::Pot::get() {
-                return Err(format!("the account {} stakes for two validators, or is the pot", validator.account));
+                return Err(format!(
+                    "the account {} stakes for two validators, or is the pot",
+                    validator.account
+                ));
             }
             power =
                 power.checked_add(validator.power).ok_or("the validators' votes do not sum to a number")?;

@@ -6,14 +6,19 @@ use std::path::Path;
 
 use assay_engine::Settings;
 use assay_node::chain_spec::{ChainSpec, development_validator};
+use assay_node::client::Client;
 use assay_node::consensus::Network;
 use assay_node::data_dir::DataDir;
+use assay_node::keys::Key;
 use assay_node::ledger::{self, LedgerHandle};
 use assay_node::node::{Config, Node, StartError};
 use assay_node::rpc::{self, ChainKind};
 use assay_node::supervisor::TaskError;
-use assay_runtime::Hash;
+use assay_protocol::receipt::{Evidence, Succession, Trust};
 use assay_runtime::executor::{ChainError, StoreFault};
+use assay_runtime::{Hash, Runtime, UNIT};
+use codec::Encode;
+use pallet_assay_validators::Call;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -23,23 +28,29 @@ const VALIDATORS: u32 = 4;
 /// Validators in one process, each with a data directory and a port.
 struct Town {
     spec: ChainSpec,
+    /// The number of the development validator whose keys each has.
+    keys: Vec<Option<u32>>,
     dirs: Vec<TempDir>,
     ports: Vec<u16>,
 }
 
 struct Running {
     ledger: LedgerHandle,
+    trust: Trust,
+    rpc: String,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), TaskError>>,
 }
 
 impl Town {
-    fn new() -> Self {
+    /// The validators of the first block, and another node.
+    fn new(another: Option<u32>) -> Self {
+        let keys: Vec<_> = (1..=VALIDATORS).map(Some).chain([another]).collect();
         // All ports are held until the last is found, so that they differ.
-        let listeners: Vec<_> =
-            (0..=VALIDATORS).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
+        let listeners: Vec<_> = keys.iter().map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
         Self {
             spec: ChainSpec::local(VALIDATORS).unwrap(),
+            keys,
             dirs: listeners.iter().map(|_| tempfile::tempdir().unwrap()).collect(),
             ports: listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect(),
         }
@@ -49,7 +60,19 @@ impl Town {
         format!("/ip4/127.0.0.1/tcp/{}", self.ports[number])
     }
 
-    /// Starts a node, as soon as the one before it has let go of its directory; the last has the keys of none.
+    /// Starts every node, and waits for the first blocks.
+    async fn start_all(&self) -> Vec<Running> {
+        let mut nodes = Vec::new();
+        for number in 0..self.ports.len() {
+            nodes.push(self.start(number).await);
+        }
+        for node in &nodes {
+            node.reaches(3).await;
+        }
+        nodes
+    }
+
+    /// Starts a node, as soon as the one before it has let go of its directory.
     async fn start(&self, number: usize) -> Running {
         let node = loop {
             match Node::start(self.config(number)).await {
@@ -61,19 +84,19 @@ impl Town {
                 started => break started.unwrap(),
             }
         };
-        let ledger = node.ledger().clone();
+        let (ledger, trust) = (node.ledger().clone(), node.trust().clone());
+        let rpc = format!("ws://{}", node.rpc_address());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(node.run_until(async { drop(stopped.await) }));
-        Running { ledger, stop, running }
+        Running { ledger, trust, rpc, stop, running }
     }
 
     fn config(&self, number: usize) -> Config {
-        let keys = u32::try_from(number).unwrap();
         Config {
             data: DataDir::create(self.dirs[number].path(), &self.spec, None).unwrap(),
             spec: self.spec.clone(),
             kind: ChainKind::Development,
-            validator: (keys < VALIDATORS).then(|| development_validator(keys + 1)),
+            validator: self.keys[number].map(development_validator),
             network: Network {
                 listen: self.address(number),
                 peers: (0..self.ports.len())
@@ -109,6 +132,38 @@ impl Running {
         hashes
     }
 
+    /// Submits a call here, and waits for the block that holds it.
+    async fn submit(&self, uri: &str, call: Call<Runtime>) {
+        let client = Client::connect(&self.rpc).await.unwrap();
+        client.submit(&Key::development(uri).unwrap(), "a test", call.into()).await.unwrap();
+    }
+
+    /// Waits until the validators of the next height are these.
+    async fn is_decided_by(&self, numbers: &[u32]) {
+        let mut expected: Vec<_> =
+            numbers.iter().map(|number| development_validator(*number).public()).collect();
+        expected.sort();
+        let mut heads = self.ledger.heads();
+        loop {
+            let next = heads.borrow_and_update().number + 1;
+            let set = self.ledger.validators_of(next).await.unwrap();
+            if set.validators().iter().map(|validator| validator.key).eq(expected.iter().copied()) {
+                return;
+            }
+            heads.changed().await.unwrap();
+        }
+    }
+
+    /// Whether the chain of hand-overs from the first validators leads to those of the head.
+    async fn hands_over(&self) {
+        let head = self.ledger.head();
+        let hand_overs = self.ledger.hand_overs(head.number).await.unwrap();
+        assert!(!hand_overs.is_empty());
+        let succession = Succession::follow(&self.trust, &hand_overs).unwrap();
+        let certificate = self.ledger.certificate(head.hash()).await.unwrap().unwrap();
+        succession.check(&Evidence { header: head.encode(), certificate }, None).unwrap();
+    }
+
     async fn stop(self) {
         self.stop.send(()).unwrap();
         self.running.await.unwrap().unwrap();
@@ -117,14 +172,8 @@ impl Running {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_validators_agree_though_one_leaves_comes_back_and_loses_everything() {
-    let mut town = Town::new();
-    let mut nodes = Vec::new();
-    for number in 0..town.ports.len() {
-        nodes.push(town.start(number).await);
-    }
-    for node in &nodes {
-        node.reaches(5).await;
-    }
+    let mut town = Town::new(None);
+    let mut nodes = town.start_all().await;
     nodes.remove(1).stop().await;
     let height = nodes[0].ledger.head().number;
     nodes[0].reaches(height + 5).await;
@@ -148,14 +197,9 @@ async fn four_validators_agree_though_one_leaves_comes_back_and_loses_everything
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_of_four_stop_and_a_third_brings_blocks_back() {
-    let town = Town::new();
-    let mut nodes = Vec::new();
-    for number in 0..4 {
-        nodes.push(town.start(number).await);
-    }
-    for node in &nodes {
-        node.reaches(3).await;
-    }
+    let town = Town::new(None);
+    let mut nodes = town.start_all().await;
+    nodes.pop().unwrap().stop().await;
     nodes.pop().unwrap().stop().await;
     nodes.pop().unwrap().stop().await;
     // What had the votes of three when the third left may still be decided, and nothing after it.
@@ -169,5 +213,58 @@ async fn two_of_four_stop_and_a_third_brings_blocks_back() {
     let expected = third.hashes(height + 3).await;
     for node in &nodes {
         assert_eq!(node.hashes(height + 3).await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fifth_validator_joins_and_one_of_the_first_leaves() {
+    let town = Town::new(Some(5));
+    let nodes = town.start_all().await;
+    nodes[4].is_decided_by(&[1, 2, 3, 4]).await;
+    let (fifth, genesis) = (development_validator(5), nodes[0].trust.genesis);
+    let alice = Key::development("//Alice").unwrap().account();
+    let proof = fifth.stand_for(&genesis, &alice);
+    let bond = Call::bond { amount: 1_000 * UNIT, keys: fifth.published(), proof };
+    nodes[0].submit("//Alice", bond).await;
+    nodes[4].is_decided_by(&[1, 2, 3, 4, 5]).await;
+    nodes[1].submit("//Validator//2", Call::unbond { amount: 1_000 * UNIT }).await;
+    for node in &nodes {
+        node.is_decided_by(&[1, 3, 4, 5]).await;
+    }
+    let mut nodes = nodes;
+    // The fifth is needed now: three of four decide.
+    nodes.remove(0).stop().await;
+    let height = nodes[0].ledger.head().number + 5;
+    for node in &nodes {
+        node.reaches(height).await;
+        node.hands_over().await;
+        assert_eq!(node.hashes(height).await, nodes[0].hashes(height).await);
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+/// The same keys on two machines, which is how honest people come to sign twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_runs_its_keys_twice_is_fined_and_out_and_the_chain_does_not_fork() {
+    let town = Town::new(Some(4));
+    let nodes = town.start_all().await;
+    nodes[0].is_decided_by(&[1, 2, 3]).await;
+    let height = nodes[0].ledger.head().number + 3;
+    for node in &nodes {
+        node.reaches(height).await;
+        assert_eq!(node.hashes(height).await, nodes[0].hashes(height).await);
+    }
+    nodes[0].hands_over().await;
+    let account = Key::development("//Validator//4").unwrap().account();
+    let client = Client::connect(&nodes[0].rpc).await.unwrap();
+    assert_eq!(
+        client.balances(&account).await.unwrap().held.get(),
+        500 * UNIT,
+        "half of its stake is burned"
+    );
+    for node in nodes {
+        node.stop().await;
     }
 }

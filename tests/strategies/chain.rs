@@ -80,6 +80,9 @@ impl TransactionSource for Pending {
     async fn rejected(&self, hashes: Vec<Hash>) {
         self.0.lock().expect("a lock").1 = hashes;
     }
+
+    // No schedule here lets a validator vote twice.
+    async fn convict(&self, _proof: assay_protocol::vote::Equivocation) {}
 }
 
 /// The keys of one of the validators that lie.
@@ -193,7 +196,7 @@ impl Net {
     /// What a buyer trusts.
     pub fn trust(&self) -> Trust {
         let validators: ValidatorSet = self.query("LedgerApi_validators", ());
-        Trust { genesis: self.genesis(), validators }
+        Trust::of_genesis(self.genesis(), validators)
     }
 
     /// Signs a call; `nonce` is the account's next.

@@ -1,12 +1,15 @@
 //! The pool's two sides: it asks the ledger, and consensus takes from it.
 
+use assay_protocol::vote::Equivocation;
 use assay_runtime::executor::{ChainError, decode_extrinsic};
-use assay_runtime::{Hash, UncheckedExtrinsic};
+use assay_runtime::{Hash, RuntimeCall, UncheckedExtrinsic, general};
+use codec::Encode;
+use sp_runtime::transaction_validity::InvalidTransaction;
 use tracing::warn;
 
 use crate::consensus::TransactionSource;
 use crate::ledger::LedgerHandle;
-use crate::mempool::{CheckError, LedgerCheck, MempoolHandle, Transaction, Verdict};
+use crate::mempool::{CheckError, LedgerCheck, MempoolHandle, PoolError, Transaction, Verdict};
 
 /// Bytes of transactions that a block is offered: all that its length limit lets paid calls and steps have.
 const OFFERED_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -63,6 +66,16 @@ impl TransactionSource for PoolSource {
     async fn rejected(&self, hashes: Vec<Hash>) {
         if let Err(error) = self.pool.rejected(hashes).await {
             warn!(%error, "telling the pool what a block refused");
+        }
+    }
+
+    async fn convict(&self, proof: Equivocation) {
+        let call = pallet_assay_validators::Call::convict { proof };
+        match self.pool.submit(general(RuntimeCall::Validators(call)).encode()).await {
+            // Others saw it too, and may have been sooner.
+            Ok(_) | Err(PoolError::Known | PoolError::Taken | PoolError::Banned) => {}
+            Err(PoolError::Invalid(InvalidTransaction::Stale)) => {}
+            Err(error) => warn!(%error, validator = %proof.validator, "submitting a proof of two votes"),
         }
     }
 }

@@ -20,6 +20,7 @@ mod model;
 mod dataset;
 mod claim;
 mod provider;
+mod validator;
 mod job;
 mod receipt;
 mod run;
@@ -70,6 +71,9 @@ enum Command {
     /// Sell compute.
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
+    /// Take part in deciding blocks.
+    #[command(subcommand)]
+    Validator(validator::ValidatorCommand),
     /// Buy inference.
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -100,6 +104,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Dataset(command) => command.run(&context).await,
         Command::Claim(command) => command.run(&context).await,
         Command::Provider(command) => command.run(&context).await,
+        Command::Validator(command) => command.run(&context).await,
         Command::Job(command) => command.run(&context).await,
         Command::Receipt(command) => command.run(&context).await,
         Command::Run(command) => command.run(&context).await,

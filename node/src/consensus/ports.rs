@@ -1,6 +1,7 @@
 //! What consensus needs from others.
 
 use assay_manifest::Digest32;
+use assay_protocol::vote::Equivocation;
 use assay_runtime::executor::StoreFault;
 use assay_runtime::{Hash, UncheckedExtrinsic};
 use codec::{Decode, Encode};
@@ -11,6 +12,8 @@ pub trait TransactionSource: Send + Sync + 'static {
     fn ready(&self) -> impl Future<Output = Vec<UncheckedExtrinsic>> + Send;
     /// These turned out invalid while a block was built.
     fn rejected(&self, hashes: Vec<Hash>) -> impl Future<Output = ()> + Send;
+    /// A validator voted for two things in one round: the ledger is to know.
+    fn convict(&self, proof: Equivocation) -> impl Future<Output = ()> + Send;
 }
 
 /// A block that was proposed and found valid, but is not decided.

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use assay_manifest::Digest32;
 use assay_protocol::certificate::ValidatorSet;
+use assay_protocol::vote::Equivocation;
 use assay_runtime::{Block, Header};
 use codec::Decode;
 use pallet_assay_validators::{vrf_input, vrf_sign};
@@ -49,6 +50,11 @@ impl<S: TransactionSource> Proposer<S> {
             self.source.rejected(proposed.rejected).await;
         }
         Ok(proposed.block)
+    }
+
+    /// Has the ledger told of a validator that voted for two things in one round.
+    pub(super) async fn convict(&self, proof: Equivocation) {
+        self.source.convict(proof).await;
     }
 
     async fn evaluate_beacon(&self, head: &Header) -> Result<sp_runtime::DigestItem, ConsensusError> {

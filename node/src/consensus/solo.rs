@@ -72,6 +72,8 @@ mod tests {
         }
 
         async fn rejected(&self, _hashes: Vec<assay_runtime::Hash>) {}
+
+        async fn convict(&self, _proof: assay_protocol::vote::Equivocation) {}
     }
 
     /// Deadlines are heights, so a clock decides nothing but the time that a block states.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use assay_manifest::merkle::InclusionProof;
-use assay_protocol::certificate::CommitCertificate;
+use assay_protocol::certificate::{CommitCertificate, ValidatorSet};
+use assay_protocol::receipt::HandOver;
 use assay_runtime::executor::{ChainError, Kv, Reader};
 use assay_runtime::{Block, BlockNumber, Hash, Header, RuntimeEvent, UncheckedExtrinsic};
 use codec::{DecodeAll, Encode};
@@ -295,6 +296,22 @@ impl LedgerHandle {
     /// [`LedgerError`] when the store fails.
     pub async fn certificate(&self, hash: Hash) -> Result<Option<CommitCertificate>, LedgerError> {
         self.read(move |reader| reader.certificate(hash)).await
+    }
+
+    /// Who decides a height, also one long past.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the store fails.
+    pub async fn validators_of(&self, height: BlockNumber) -> Result<ValidatorSet, LedgerError> {
+        self.read(move |reader| reader.validators_of(height)).await
+    }
+
+    /// The blocks after which others decided, up to the validators of a height; in the order of their heights.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the store fails.
+    pub async fn hand_overs(&self, until: BlockNumber) -> Result<Vec<HandOver>, LedgerError> {
+        self.read(move |reader| reader.hand_overs(until)).await
     }
 
     /// What happened in a block.

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use assay_manifest::Digest32;
-use assay_protocol::certificate::{CommitCertificate, ValidatorSet};
+use assay_protocol::certificate::CommitCertificate;
 use assay_protocol::units::Height;
 use assay_runtime::executor::{Chain, ChainError, Executed, Kv, Reader, Retention, STACK_BYTES};
 use assay_runtime::{Block, GenesisSpec, Hash};
-use codec::{Decode, Encode};
 use sp_runtime::traits::{BlakeTwo256, Hash as _};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::error;
@@ -175,10 +174,7 @@ impl Writer {
     }
 
     fn check_certificate(&self, block: &Block, certificate: &CommitCertificate) -> Result<(), ChainError> {
-        let lease = self.chain.reader().at(None)?;
-        let answer = lease.call("LedgerApi_validators", &().encode())?;
-        let set = ValidatorSet::decode(&mut answer.as_slice())
-            .map_err(|error| ChainError::Corrupt(format!("validators: {error}")))?;
+        let set = self.chain.reader().validators_of(block.header.number)?;
         let value = Digest32::from_bytes(block.header.hash().0);
         let genesis = Digest32::from_bytes(self.chain.genesis().0);
         certificate

@@ -83,11 +83,13 @@ impl Receipts {
         let verifier_draw = self.draw((job, round, Role::Verifier), record.verifier_draw).await?;
         let recheck = (job, record.value_round(), Role::Verifier);
         let recheck_draw = self.draw(recheck, record.recheck_draw).await?;
+        let hand_overs = self.ledger.hand_overs(checkpoint.certificate.height.get()).await?;
         let provenance = self.provenance(&record, block, log_size).await?;
         Ok(Some(Receipt::Ledger(Box::new(LedgerReceipt {
             settlement: record,
             inclusion,
             checkpoint,
+            hand_overs,
             executor_draw,
             verifier_draw,
             recheck_draw,

@@ -173,6 +173,8 @@ mod tests {
         }
 
         async fn rejected(&self, _hashes: Vec<Hash>) {}
+
+        async fn convict(&self, _proof: assay_protocol::vote::Equivocation) {}
     }
 
     type Closing = Result<SubscriptionCloseResponse, End>;

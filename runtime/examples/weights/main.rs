@@ -29,6 +29,7 @@ mod render;
 mod samples;
 mod store;
 mod town;
+mod validators;
 
 use samples::Samples;
 use town::Town;
@@ -46,6 +47,7 @@ fn main() -> std::io::Result<()> {
     jobs::measure(&mut town, &mut samples);
     delivery::measure(&mut town, &mut samples);
     providers::measure(&mut town, &mut samples);
+    validators::measure(&mut town, &mut samples);
     samples.print();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/weights.rs");
     std::fs::write(path, render::render(&samples))?;

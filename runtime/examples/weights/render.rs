@@ -40,6 +40,14 @@ pub fn render(samples: &Samples) -> String {
     text.push_str(&database(us(read), us(write)));
     text.push_str("\nimpl pallet_assay_artifacts::WeightInfo for Measured {\n");
     by_call.iter().for_each(|(name, us)| text.push_str(&constant(name, *us)));
+    text.push_str("}\n\nimpl pallet_assay_validators::WeightInfo for Measured {\n");
+    text.push_str(&constant("bond", us(dearest(&["bond", "bond_more"]))));
+    text.push_str(&constant("unbond", each("unbond")));
+    text.push_str(&constant("withdraw", each("withdraw_bond")));
+    let check = samples.direct("authorize_convict");
+    text.push_str(&constant("convict", us(check.max(samples.each("convict") - check))));
+    text.push_str(&constant("authorize_conviction", us(check)));
+    text.push_str(&linear("on_initialize", "bonds", 280, each("choose")));
     text.push_str("}\n\nimpl pallet_assay_providers::WeightInfo for Measured {\n");
     text.push_str(&constant("stake", each("stake")));
     text.push_str(&constant("unstake", us(dearest(&["unstake", "unstake_all"]))));

@@ -25,6 +25,10 @@ pub const MODELS: u8 = 16;
 const PAUSE: u32 = 10;
 /// Blocks until unstaked tokens can be taken.
 pub const UNBONDING: u32 = 100;
+/// Blocks of a session.
+pub const SESSION: u32 = 10;
+/// Blocks until unbonded tokens of validators can be taken.
+pub const VALIDATOR_UNBONDING: u32 = 30;
 /// Executions of one block, of which the one that took the least processor time counts.
 const REPEATS: u32 = 3;
 
@@ -51,6 +55,8 @@ fn spec() -> GenesisSpec {
     let params = Params {
         offer_delay: 2,
         unbonding_window: UNBONDING,
+        session_length: SESSION,
+        validator_unbonding_window: VALIDATOR_UNBONDING,
         rotation_window: 1,
         pause_window: PAUSE,
         challenge_window: 60,

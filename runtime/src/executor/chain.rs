@@ -4,6 +4,7 @@ use std::sync::{Arc, RwLock};
 
 use assay_protocol::certificate::CommitCertificate;
 use codec::Encode;
+use pallet_assay_validators::set_of;
 use sp_core::H256;
 use sp_runtime::traits::{BlakeTwo256, Block as BlockT, Hash as _, Header as _};
 use sp_runtime::transaction_validity::{InvalidTransaction, TransactionValidityError};
@@ -21,6 +22,7 @@ use super::query::{Leases, Reader, Shared};
 use super::run::{Overlay, STATE_VERSION, State, in_runtime};
 use super::signatures::Verified;
 use super::store::{Column, GENESIS, HEAD, Nodes, Store};
+use super::succession;
 
 /// Memory of the trie cache.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -202,6 +204,7 @@ impl<K: Kv> Chain<K> {
             batch.extend(self.garbage.advance(header.number, &inserted, dropped, oldest));
         }
         batch.extend(log::appended(&self.shared.store, &changes)?);
+        batch.extend(succession::handed_over(header.number, &changes)?);
         batch.push((Column::Events.key(hash.as_bytes()), Some(events(&changes))));
         batch.push((Column::Certificate.key(hash.as_bytes()), Some(certificate.encode())));
         batch.extend(block_entries(block));
@@ -290,6 +293,7 @@ fn first_block<K: Kv>(store: &Arc<Store<K>>, genesis: &GenesisSpec) -> Result<(H
         .map(|(key, (value, _))| (Column::Node.key(&key), Some(value.to_vec())))
         .collect();
     batch.push((Column::Meta.key(GENESIS), Some(hash.encode())));
+    batch.push(succession::entry(1, &set_of(&genesis.validators)));
     batch.extend(block_entries(&Block { header, extrinsics: Vec::new() }));
     Ok((hash, batch))
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use assay_manifest::Digest32;
 use assay_manifest::merkle::{self, leaf_hash};
-use assay_protocol::certificate::ValidatorSet;
+use assay_protocol::header::HeaderView;
 use assay_protocol::units::Height;
 use codec::{DecodeAll, Encode};
+use pallet_assay_validators::set_of;
 use sp_core::H256;
 use sp_runtime::traits::{BlakeTwo256, Hash as _};
 use sp_state_machine::{DBValue, TrieBackendStorage};
@@ -52,12 +53,11 @@ pub fn check<K: Kv>(kv: K, genesis: &GenesisSpec) -> Result<Checked, ChainError>
     let reader = chain.reader();
     let lease = reader.at(None)?;
     let head = lease.header().clone();
-    let (genesis, validators) = (chain.genesis(), ask(&lease, "LedgerApi_validators")?);
-    let mut parent = H256::zero();
+    let mut before = Before { hash: H256::zero(), next: set_of(&genesis.validators).hash() };
     for height in 0..=head.number {
-        parent = check_block(&reader, (height, parent), &genesis, &validators)?;
+        before = check_block(&reader, height, &before, &chain.genesis())?;
     }
-    if parent != head.hash() {
+    if before.hash != head.hash() {
         return Err(corrupt("the head is not the block of its height"));
     }
     let state_keys = lease.walk()?;
@@ -67,31 +67,47 @@ pub fn check<K: Kv>(kv: K, genesis: &GenesisSpec) -> Result<Checked, ChainError>
     Ok(Checked { height: head.number, head: head.hash(), state_keys, log_entries })
 }
 
-/// Checks the block of a height on its parent's hash; its own.
+/// What a block follows from.
+struct Before {
+    hash: Hash,
+    /// The hash of the validators that it names for the next height.
+    next: Digest32,
+}
+
+/// Checks the block of a height; what the next follows from.
 fn check_block<K: Kv>(
     reader: &Reader<K>,
-    (height, parent): (BlockNumber, Hash),
+    height: BlockNumber,
+    before: &Before,
     genesis: &Hash,
-    validators: &ValidatorSet,
-) -> Result<Hash, ChainError> {
+) -> Result<Before, ChainError> {
     let lacks = |what: &str| corrupt(&format!("block {height} {what}"));
     let hash = reader.hash_of(height)?.ok_or_else(|| lacks("is missing"))?;
     let block = reader.block(hash)?.ok_or_else(|| lacks("is missing"))?;
-    if block.header.hash() != hash || block.header.number != height || block.header.parent_hash != parent {
+    if block.header.hash() != hash || block.header.number != height || block.header.parent_hash != before.hash
+    {
         return Err(lacks("does not follow the one before it"));
     }
     if extrinsics_root(&block) != block.header.extrinsics_root {
         return Err(lacks("does not hold the transactions that its header names"));
     }
-    if height > 0 {
-        reader.events(hash)?.ok_or_else(|| lacks("has no events"))?;
-        let certificate = reader.certificate(hash)?.ok_or_else(|| lacks("has no certificate"))?;
-        let (genesis, value) = (Digest32::from_bytes(genesis.0), Digest32::from_bytes(hash.0));
-        certificate
-            .verify(&genesis, validators, (Height::new(height), &value))
-            .map_err(|error| lacks(&format!("is not certified: {error}")))?;
+    if height == 0 {
+        return Ok(Before { hash, next: before.next });
     }
-    Ok(hash)
+    reader.events(hash)?.ok_or_else(|| lacks("has no events"))?;
+    let certificate = reader.certificate(hash)?.ok_or_else(|| lacks("has no certificate"))?;
+    let (genesis, value) = (Digest32::from_bytes(genesis.0), Digest32::from_bytes(hash.0));
+    let validators = reader.validators_of(height)?;
+    if validators.hash() != before.next {
+        return Err(lacks("is not decided by those to whom the one before handed over"));
+    }
+    certificate
+        .verify(&genesis, &validators, (Height::new(height), &value))
+        .map_err(|error| lacks(&format!("is not certified: {error}")))?;
+    let header = HeaderView::decode(&block.header.encode());
+    let next =
+        header.and_then(|header| header.next_validators()).map_err(|error| lacks(&error.to_string()))?;
+    Ok(Before { hash, next })
 }
 
 fn extrinsics_root(block: &Block) -> Hash {

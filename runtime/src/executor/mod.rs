@@ -15,6 +15,7 @@ mod query;
 mod run;
 mod signatures;
 mod store;
+mod succession;
 pub mod testing;
 
 pub use chain::{Chain, Executed, Proposal, Retention, events_key};

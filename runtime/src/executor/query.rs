@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use assay_manifest::merkle::InclusionProof;
-use assay_protocol::certificate::CommitCertificate;
+use assay_protocol::certificate::{CommitCertificate, ValidatorSet};
+use assay_protocol::receipt::HandOver;
 use frame_system::ChainContext;
 use sp_runtime::Digest;
 use sp_runtime::traits::{BlakeTwo256, Checkable as _};
@@ -23,6 +24,7 @@ use super::log;
 use super::run::{Overlay, State, in_runtime};
 use super::signatures::{Collector, Verified};
 use super::store::{Column, Nodes, Store};
+use super::succession;
 
 /// What writer and readers share.
 pub(super) struct Shared<K> {
@@ -290,6 +292,22 @@ impl<K: Kv> Reader<K> {
     /// [`ChainError`] when the store fails.
     pub fn certificate(&self, hash: Hash) -> Result<Option<CommitCertificate>, ChainError> {
         self.shared.store.get_decoded(Column::Certificate, hash.as_bytes())
+    }
+
+    /// Who decides a height, also one long past.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails.
+    pub fn validators_of(&self, height: BlockNumber) -> Result<ValidatorSet, ChainError> {
+        succession::at(&self.shared.store, height)
+    }
+
+    /// The blocks after which others decided, up to the validators of a height; in the order of their heights.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the store fails.
+    pub fn hand_overs(&self, until: BlockNumber) -> Result<Vec<HandOver>, ChainError> {
+        succession::hand_overs(&self.shared.store, until)
     }
 
     /// The SCALE bytes of a block's events, also after its state has been pruned.

@@ -23,6 +23,8 @@ pub enum Column {
     Height,
     /// Certificates by block hash.
     Certificate,
+    /// Validators by the first height that they decide, the highest first.
+    Validators,
     /// Events by block hash, since pruning takes them from the state.
     Events,
     /// Log entries by big-endian index.
@@ -42,6 +44,7 @@ impl Column {
             Self::Block => b'b',
             Self::Height => b'h',
             Self::Certificate => b'c',
+            Self::Validators => b'v',
             Self::Events => b'e',
             Self::Leaf => b'l',
             Self::LogNode => b'r',

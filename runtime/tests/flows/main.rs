@@ -16,6 +16,7 @@ mod executors;
 mod verifiers;
 mod disputes;
 mod equivocation;
+mod validators;
 mod steps;
 mod delivery;
 mod recheck;

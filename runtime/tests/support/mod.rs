@@ -3,7 +3,7 @@
 #![allow(dead_code)] // each test binary uses its own part
 
 use assay_manifest::Digest32;
-use assay_protocol::certificate::{CommitCertificate, ValidatorSignature};
+use assay_protocol::certificate::{CommitCertificate, ValidatorSet, ValidatorSignature};
 use assay_protocol::params::Params;
 use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::Signature;
@@ -116,8 +116,19 @@ impl<K: Kv> Network<K> {
         let height = self.chain.head().number + 1;
         let previous: Option<Digest32> = self.try_call("LedgerApi_randomness", height - 1)?;
         let input = vrf_input(&self.genesis_digest(), height, &previous.unwrap());
-        let item = vrf_sign(&self.vrf, 0, input);
+        let item = vrf_sign(&self.vrf, self.position()?, input);
         self.chain.propose(START_MS + u64::from(height) * 1_000, vec![item], extrinsics)
+    }
+
+    /// The authority's place among the validators of the next height.
+    fn position(&self) -> Result<u32, ChainError> {
+        let set: ValidatorSet = self.try_call("LedgerApi_validators", ())?;
+        let place = set.validators().iter().position(|validator| validator.key == self.authority_key());
+        Ok(place.expect("the authority is a validator") as u32)
+    }
+
+    fn authority_key(&self) -> Digest32 {
+        Digest32::from_bytes(self.authority.verifying_key().to_bytes())
     }
 
     pub fn certify(&self, block: &Block) -> CommitCertificate {
@@ -125,7 +136,7 @@ impl<K: Kv> Network<K> {
         let value = Digest32::from_bytes(block.header.hash().0);
         let message = CommitCertificate::sign_bytes(&self.genesis_digest(), height, 0, &value);
         let signature = Signature(self.authority.sign(message.as_bytes()).to_bytes());
-        let validator = Digest32::from_bytes(self.authority.verifying_key().to_bytes());
+        let validator = self.authority_key();
         CommitCertificate {
             height,
             round: 0,

@@ -42,7 +42,7 @@ fn salt() -> Salt {
 /// The chain and its validator.
 pub fn trust() -> Trust {
     let key = Digest32::from_bytes(validator().verifying_key().to_bytes());
-    Trust { genesis: genesis(), validators: ValidatorSet::new(vec![Validator { key, power: 1 }]) }
+    Trust::of_genesis(genesis(), ValidatorSet::new(vec![Validator { key, power: 1 }]))
 }
 
 /// A job that one executor and two verifiers agree on, everything disclosed.
@@ -86,6 +86,7 @@ pub fn ledger() -> LedgerReceipt {
         settlement,
         inclusion,
         checkpoint,
+        hand_overs: Vec::new(),
         executor_draw: Some(executors.evidence),
         verifier_draw: Some(verifiers.evidence),
         provenance: Vec::new(),

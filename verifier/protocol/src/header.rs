@@ -87,6 +87,16 @@ impl HeaderView {
         Digest32::decode_all(&mut &*data).map_err(|_| HeaderError("its randomness is malformed"))
     }
 
+    /// The hash of the validators that decide the next height.
+    ///
+    /// # Errors
+    /// [`HeaderError`] when the item is missing or malformed.
+    pub fn next_validators(&self) -> Result<Digest32, HeaderError> {
+        let data =
+            self.consensus(NEXT_VALIDATORS_ENGINE).ok_or(HeaderError("it names no next validators"))?;
+        Digest32::decode_all(&mut &*data).map_err(|_| HeaderError("its next validators are malformed"))
+    }
+
     /// Size and root of the log after this block.
     ///
     /// # Errors

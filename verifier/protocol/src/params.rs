@@ -208,9 +208,7 @@ impl Params {
         if self.prefill_tokens_per_block == 0 || self.decode_tokens_per_block == 0 {
             return Err(ParamsError::Speed);
         }
-        if self.session_length == 0
-            || self.validator_unbonding_window / 3 < self.session_length
-        {
+        if self.session_length == 0 || self.validator_unbonding_window / 3 < self.session_length {
             return Err(ParamsError::Session);
         }
         if self.recheck_percent > 100 {

@@ -215,5 +215,17 @@ fn parameters(params: &Params) -> Vec<(&'static str, String)> {
         tokens(params.step_fee.get()),
         tokens(params.stake_min.get()),
     );
-    vec![("windows", windows), ("speed", speed), ("market", market), ("fees", money)]
+    let validators = format!(
+        "chosen every {} blocks, stake at least {}, unstaking after {} blocks",
+        params.session_length,
+        tokens(params.validator_stake_min.get()),
+        params.validator_unbonding_window,
+    );
+    vec![
+        ("windows", windows),
+        ("speed", speed),
+        ("market", market),
+        ("validators", validators),
+        ("fees", money),
+    ]
 }

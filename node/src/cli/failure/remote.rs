@@ -12,6 +12,7 @@ type ArtifactsError = pallet_assay_artifacts::Error<Runtime>;
 type BalancesError = pallet_balances::Error<Runtime>;
 type JobsError = pallet_assay_jobs::Error<Runtime>;
 type ProvidersError = pallet_assay_providers::Error<Runtime>;
+type ValidatorsError = pallet_assay_validators::Error<Runtime>;
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
@@ -72,6 +73,7 @@ const fn refused_by_the_ledger(cause: &CallError) -> (Exit, &'static str) {
     match cause {
         CallError::Rule(RuntimeError::Jobs(error)) => refused_job(error),
         CallError::Rule(RuntimeError::Providers(error)) => (Exit::Usage, refused_provider(error)),
+        CallError::Rule(RuntimeError::Validators(error)) => (Exit::Usage, refused_validator(error)),
         CallError::Rule(RuntimeError::Artifacts(error)) => (Exit::Usage, refused_artifact(error)),
         CallError::Rule(RuntimeError::Balances(
             BalancesError::InsufficientBalance | BalancesError::Expendability,
@@ -118,6 +120,24 @@ const fn refused_provider(error: &ProvidersError) -> &'static str {
         }
         ProvidersError::TooManyUnbonding => "take out what is released first, with `assay provider withdraw`",
         ProvidersError::NothingToWithdraw => "see when stake is released with `assay provider show`",
+        _ => NOTHING_TAKEN,
+    }
+}
+
+const fn refused_validator(error: &ValidatorsError) -> &'static str {
+    match error {
+        ValidatorsError::NotBonded => "see what is staked with `assay validator status`",
+        ValidatorsError::StakeTooSmall => {
+            "see the smallest stake with `assay chain info`; all of it can be taken out"
+        }
+        ValidatorsError::OtherKeys | ValidatorsError::KeyTaken => {
+            "an account keeps the keys that it staked on first, and a key its account; make new ones for a new account"
+        }
+        ValidatorsError::Convicted => "stake from another account, with new keys",
+        ValidatorsError::TooManyUnbonding => {
+            "take out what is released first, with `assay validator withdraw`"
+        }
+        ValidatorsError::NothingToWithdraw => "see when stake is released with `assay validator status`",
         _ => NOTHING_TAKEN,
     }
 }

@@ -12,35 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::consensus::ValidatorKeys;
 use crate::data_dir::{DataDir, LedgerStore};
-use crate::keys::{KeyError, Keystore, Role};
-
-/// The keys of the authority of the chain whose keystore this is, if this machine is it.
-///
-/// # Errors
-/// [`KeyError`] when a file is damaged, or others may read it.
-pub fn load_authority(keystore: &Keystore) -> Result<Option<ValidatorKeys>, KeyError> {
-    let roles = keystore.roles();
-    let [consensus, vrf, encryption] = AUTHORITY_ROLES.map(|role| roles.load(&role));
-    Ok(consensus?.zip(vrf?).zip(encryption?).map(|((consensus, vrf), encryption)| ValidatorKeys {
-        consensus: consensus.ed25519(),
-        vrf: vrf.sr25519(),
-        encryption: encryption.sealing(),
-    }))
-}
-
-/// The keys of an authority to be, on disk before the chain is: a chain without them can never go on. Those that
-/// an attempt before has left are used.
-fn create_authority(keystore: &Keystore) -> Result<ValidatorKeys, KeyError> {
-    let roles = keystore.roles();
-    let [consensus, vrf, encryption] = AUTHORITY_ROLES.map(|role| roles.load_or_create(&role));
-    Ok(ValidatorKeys {
-        consensus: consensus?.ed25519(),
-        vrf: vrf?.sr25519(),
-        encryption: encryption?.sealing(),
-    })
-}
-
-const AUTHORITY_ROLES: [Role; 3] = [Role::Consensus, Role::Vrf, Role::Encryption];
+use crate::keys::Keystore;
 
 /// Create a chain of your own.
 #[derive(Debug, Args)]
@@ -74,7 +46,8 @@ impl Init {
         let base = context.base()?;
         let root = self.free_root(&base)?;
         let endowed = context.account_of(&self.endow)?;
-        let authority = create_authority(&Keystore::new(root.join("keystore")))?;
+        // On disk before the chain is: a chain without them can never go on.
+        let authority = ValidatorKeys::load_or_create(&Keystore::new(root.join("keystore")).roles())?;
         let seed = Digest32::from_bytes(rand::random()).to_string();
         let amount = u128::from(self.tokens).saturating_mul(UNIT);
         let endowments = vec![Endowment { account: endowed.clone(), amount }];
@@ -125,7 +98,7 @@ mod tests {
 
     fn public_keys(root: &Path) -> (Digest32, Digest32) {
         let data = DataDir::open(root).unwrap();
-        let keys = load_authority(&data.keystore()).unwrap().unwrap();
+        let keys = ValidatorKeys::load(&data.keystore().roles()).unwrap().unwrap();
         (data.chain_spec().unwrap().genesis.validators[0].key, keys.public())
     }
 
@@ -133,7 +106,8 @@ mod tests {
     fn a_chain_has_the_keys_of_its_authority_even_if_its_creation_was_cut_off() {
         let base = tempfile::tempdir().unwrap();
         let root = base.path().join("own");
-        let early = create_authority(&Keystore::new(root.join("keystore"))).unwrap().public();
+        let early =
+            ValidatorKeys::load_or_create(&Keystore::new(root.join("keystore")).roles()).unwrap().public();
         init(base.path()).unwrap();
         assert_eq!(public_keys(&root), (early, early));
         std::fs::remove_file(root.join("VERSION")).unwrap();

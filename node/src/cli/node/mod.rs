@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-use self::init::{Init, load_authority};
+use self::init::Init;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use crate::chain_spec::{self, ChainSpec, development_authority, development_providers, development_sellers};
@@ -213,7 +213,7 @@ impl Run {
         if self.consensus_peer.is_empty() {
             authority(data).map(Some)
         } else {
-            Ok(load_authority(&data.keystore())?)
+            Ok(ValidatorKeys::load(&data.keystore().roles())?)
         }
     }
 }
@@ -282,7 +282,7 @@ fn seller(context: &Context, text: &str) -> Result<Seller, Failure> {
 /// # Errors
 /// [`Failure`] when they are not in this directory, or their files cannot be used.
 pub fn authority(data: &DataDir) -> Result<ValidatorKeys, Failure> {
-    load_authority(&data.keystore())?.ok_or_else(|| {
+    ValidatorKeys::load(&data.keystore().roles())?.ok_or_else(|| {
         let cause = format!("acting for {}: the keys of its authority are not here", data.root().display());
         Failure::usage(cause).hint(
             "run it on the machine that created it, or run the development chain with `assay node --dev`",

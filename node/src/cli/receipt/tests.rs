@@ -29,7 +29,7 @@ fn public_key() -> Digest32 {
 
 fn trust() -> Trust {
     let validators = ValidatorSet::new(vec![Validator { key: public_key(), power: 1 }]);
-    Trust { genesis: settlement().genesis, validators }
+    Trust::of_genesis(settlement().genesis, validators)
 }
 
 fn evidence(log: (u64, Digest32)) -> Evidence {
@@ -49,6 +49,7 @@ fn receipt() -> Receipt {
     Receipt::Ledger(Box::new(LedgerReceipt {
         inclusion: InclusionProof::of(&leaves, 0).unwrap(),
         checkpoint: evidence((1, merkle::root(&leaves))),
+        hand_overs: Vec::new(),
         settlement,
         executor_draw: None,
         verifier_draw: None,

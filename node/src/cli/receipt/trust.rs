@@ -6,6 +6,7 @@ use assay_manifest::Digest32;
 use assay_protocol::certificate::{Validator, ValidatorSet};
 use assay_protocol::receipt::{Receipt, Trust};
 use assay_runtime::executor::{Chain, MemoryKv, Retention, on_big_stack};
+use pallet_assay_validators::set_of;
 use serde::Serialize;
 
 use super::file;
@@ -43,7 +44,7 @@ impl Root {
     /// [`Failure`] when what was named is no trust root, or none was named and no node has run here.
     pub fn find(context: &Context, named: Option<&str>, receipt: &Receipt) -> Result<Self, Failure> {
         let Receipt::Ledger(receipt) = receipt else {
-            let trust = Trust { genesis: Digest32::ZERO, validators: ValidatorSet::new(Vec::new()) };
+            let trust = Trust::of_genesis(Digest32::ZERO, ValidatorSet::new(Vec::new()));
             return Ok(Self { trust, source: Source::Signer });
         };
         match named {
@@ -51,7 +52,7 @@ impl Root {
             Some(named) => match named.parse() {
                 Ok(key) if !Path::new(named).exists() => {
                     let validators = ValidatorSet::new(vec![Validator { key, power: 1 }]);
-                    let trust = Trust { genesis: receipt.settlement.genesis, validators };
+                    let trust = Trust::of_genesis(receipt.settlement.genesis, validators);
                     Ok(Self { trust, source: Source::Key })
                 }
                 _ => Self::of_file(Path::new(named)),
@@ -113,8 +114,5 @@ fn of_chain_spec(spec: &ChainSpec) -> Result<Trust, Failure> {
     let genesis = on_big_stack(first)
         .flatten()
         .map_err(|error| Failure::new(Exit::Usage, format!("computing the first block: {error}")))?;
-    let validator =
-        |info: &pallet_assay_validators::ValidatorInfo| Validator { key: info.key, power: info.power };
-    let validators = ValidatorSet::new(spec.genesis.validators.iter().map(validator).collect());
-    Ok(Trust { genesis: Digest32::from_bytes(genesis.0), validators })
+    Ok(Trust::of_genesis(Digest32::from_bytes(genesis.0), set_of(&spec.genesis.validators)))
 }

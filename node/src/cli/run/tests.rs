@@ -12,7 +12,7 @@ use super::*;
 use crate::cli::testing::parse;
 
 fn trust() -> Trust {
-    Trust { genesis: Digest32::ZERO, validators: ValidatorSet::new(Vec::new()) }
+    Trust::of_genesis(Digest32::ZERO, ValidatorSet::new(Vec::new()))
 }
 
 /// Runs the model with these further arguments and reads the receipt.

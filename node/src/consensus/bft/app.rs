@@ -28,7 +28,7 @@ use tracing::{debug, error, info, warn};
 use super::context::{BlockHash, Chain, Height, ValidatorKey, Validators, VoteSignature};
 use super::engine::{Consensus, SYNC_BYTES_MAX};
 use super::parts::{Assembly, Opening, Part, split};
-use super::signing::{Signatures, Signing, verify};
+use super::signing::{Signatures, Signing, equivocation, verify};
 use super::wire::extended;
 use crate::consensus::ports::{Candidate, Candidates, CandidatesError, TransactionSource};
 use crate::consensus::proposer::{clock_ms, last_timestamp_ms};
@@ -159,7 +159,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
                 let _ = reply.send(());
             }
             AppMsg::Finalized { evidence, reply, .. } => {
-                report(&evidence);
+                self.report(&evidence).await;
                 let (height, params) = self.next_height().await?;
                 let _ = reply.send(Next::Start(height, params));
             }
@@ -433,6 +433,20 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         Ok(())
     }
 
+    /// Says what validators did that nobody does who follows the protocol, and has the ledger told what it punishes.
+    async fn report(&self, evidence: &MisbehaviorEvidence<Chain>) {
+        for (validator, pairs) in evidence.votes.iter() {
+            error!(%validator, votes = ?pairs, "a validator voted for two things in one round");
+            // One is enough.
+            if let (Some(proposer), Some((first, second))) = (&self.proposer, pairs.first()) {
+                proposer.convict(equivocation(first, second)).await;
+            }
+        }
+        for (validator, pairs) in evidence.proposals.iter() {
+            error!(%validator, proposals = ?pairs, "a validator proposed two things in one round");
+        }
+    }
+
     /// Decided blocks with their certificates, as many as one answer holds.
     async fn decided(&self, from: Height, to: Height) -> Result<Vec<RawDecidedValue<Chain>>, ConsensusError> {
         let (mut found, mut size_bytes) = (Vec::new(), 0);
@@ -513,16 +527,6 @@ fn engine_certificate(certificate: &certificate::CommitCertificate) -> CommitCer
         round: Round::new(certificate.round),
         value_id: BlockHash(*certificate.value.as_bytes()),
         commit_signatures: certificate.signatures.iter().map(signature).collect(),
-    }
-}
-
-/// Says what validators did that nobody does who follows the protocol.
-fn report(evidence: &MisbehaviorEvidence<Chain>) {
-    for (validator, pairs) in evidence.votes.iter() {
-        error!(%validator, votes = ?pairs, "a validator voted for two things in one round");
-    }
-    for (validator, pairs) in evidence.proposals.iter() {
-        error!(%validator, proposals = ?pairs, "a validator proposed two things in one round");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Signatures of votes and proposals, over what `assay_protocol` says is signed.
 
 use assay_manifest::{Digest32, TaggedHash};
+use assay_protocol::signature;
 use assay_protocol::units;
 use assay_protocol::vote;
 use async_trait::async_trait;
@@ -66,6 +67,14 @@ pub fn vote_of(vote: &Vote) -> vote::Vote {
             NilOrVal::Val(value) => Some((*value).into()),
         },
     }
+}
+
+/// The proof that two votes are.
+pub fn equivocation(first: &SignedVote<Chain>, second: &SignedVote<Chain>) -> vote::Equivocation {
+    let vote::Vote { kind, height, round, .. } = vote_of(&first.message);
+    let votes = [first, second]
+        .map(|signed| (vote_of(&signed.message).value, signature::Signature(signed.signature.0)));
+    vote::Equivocation { validator: Digest32::from_bytes(first.message.voter.0), kind, height, round, votes }
 }
 
 /// Whether a signature is right; strict, so that nobody else can alter it.

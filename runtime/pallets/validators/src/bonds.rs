@@ -48,6 +48,7 @@ impl<T: Config> Pallet<T> {
             }
             None => Self::first_bond(&who, keys, proof)?,
         };
+        ensure!(amount > 0, Error::<T>::StakeTooSmall);
         let stake = bond.stake.checked_add(amount).ok_or(Error::<T>::OutOfRange)?;
         ensure!(stake >= T::Params::get().validator_stake_min.get(), Error::<T>::StakeTooSmall);
         T::Currency::hold(&HoldReason::Validator.into(), &who, amount)?;
@@ -97,7 +98,8 @@ impl<T: Config> Pallet<T> {
         ensure!(amount > 0, Error::<T>::NothingToWithdraw);
         bond.unbonding.retain(|part| part.release_at > now);
         T::Currency::release(&HoldReason::Validator.into(), &who, amount, Precision::Exact)?;
-        if bond.stake == 0 && bond.unbonding.is_empty() && !bond.convicted && !Self::is_chosen(&bond.keys.key) {
+        if bond.stake == 0 && bond.unbonding.is_empty() && !bond.convicted && !Self::is_chosen(&bond.keys.key)
+        {
             KeyOwners::<T>::remove(bond.keys.key);
             Bonds::<T>::remove(&who);
         } else {
@@ -124,7 +126,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// The account that a proof convicts.
-    fn convictable(proof: &Equivocation) -> Result<(T::AccountId, Bond<BlockNumberFor<T>>), Error<T>> {
+    fn convictable(proof: &Equivocation) -> Result<T::AccountId, Error<T>> {
         let who = KeyOwners::<T>::get(proof.validator).ok_or(Error::<T>::NotBonded)?;
         let bond = Bonds::<T>::get(&who).ok_or(Error::<T>::NotBonded)?;
         ensure!(!bond.convicted, Error::<T>::Convicted);
@@ -133,11 +135,12 @@ impl<T: Config> Pallet<T> {
         // A vote for a height that is not decided is no less a vote.
         ensure!(proof.height.get().saturating_add(window) >= now, Error::<T>::TooOld);
         ensure!(proof.verify(&T::Genesis::get()).is_ok(), Error::<T>::BadProof);
-        Ok((who, bond))
+        Ok(who)
     }
 
     pub(crate) fn do_convict(proof: &Equivocation) -> DispatchResult {
-        let (who, mut bond) = Self::convictable(proof)?;
+        let who = Self::convictable(proof)?;
+        let mut bond = Bonds::<T>::get(&who).ok_or(Error::<T>::NotBonded)?;
         let share = |amount: u128| amount.saturating_mul(EQUIVOCATION_BURNED_PERCENT) / 100;
         let mut burned = share(bond.stake);
         bond.stake = bond.stake.saturating_sub(burned);

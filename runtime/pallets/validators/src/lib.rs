@@ -22,7 +22,7 @@ pub mod weights;
 pub use beacon::{VrfClaim, evaluator, vrf_input, vrf_sign};
 pub use bonds::{BONDS_MAX, EQUIVOCATION_BURNED_PERCENT};
 pub use pallet::*;
-pub use set::ValidatorInfo;
+pub use set::{ValidatorInfo, set_of};
 pub use types::{Bond, UNBONDING_MAX, Unbonding, ValidatorKeys};
 pub use weights::WeightInfo;
 

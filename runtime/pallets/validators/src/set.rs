@@ -38,13 +38,16 @@ pub struct ValidatorInfo {
     pub power: u64,
 }
 
+/// Validators in the form that certificates are checked against.
+pub fn set_of(validators: &[ValidatorInfo]) -> ValidatorSet {
+    let voter = |info: &ValidatorInfo| Validator { key: info.key, power: info.power };
+    ValidatorSet::new(validators.iter().map(voter).collect())
+}
+
 impl<T: Config> Pallet<T> {
-    /// The set in the form that certificates are checked against.
+    /// The validators of the next height.
     pub fn set() -> ValidatorSet {
-        let validators = Validators::<T>::get();
-        ValidatorSet::new(
-            validators.iter().map(|info| Validator { key: info.key, power: info.power }).collect(),
-        )
+        set_of(&Validators::<T>::get())
     }
 
     /// How many validators there are.

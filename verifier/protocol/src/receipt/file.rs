@@ -2,7 +2,7 @@
 
 use assay_manifest::merkle::InclusionProof;
 use assay_manifest::{Digest32, ModelId, SpecId, TaggedHash};
-use codec::Encode;
+use codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::CommitCertificate;
@@ -15,6 +15,7 @@ use crate::request::Request;
 use crate::signature::Signature;
 
 use super::provenance::ProvenEntry;
+use super::succession::HandOver;
 
 /// A receipt of either kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct LedgerReceipt {
     pub inclusion: InclusionProof,
     /// The block whose header carries the log's root.
     pub checkpoint: Evidence,
+    /// The blocks up to the checkpoint after which others decided, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hand_overs: Vec<HandOver>,
     /// How the executor was drawn.
     pub executor_draw: Option<DrawEvidence>,
     /// How the verifiers were drawn.
@@ -53,7 +57,7 @@ pub struct LedgerReceipt {
 }
 
 /// A header and the validators' signatures under it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Evidence {
     /// SCALE bytes of the header.

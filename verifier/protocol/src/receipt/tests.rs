@@ -47,7 +47,7 @@ fn public() -> Digest32 {
 
 pub(crate) fn trust() -> Trust {
     let validators = ValidatorSet::new(vec![Validator { key: public(), power: 1 }]);
-    Trust { genesis: Digest32::from_bytes([9; 32]), validators }
+    Trust::of_genesis(Digest32::from_bytes([9; 32]), validators)
 }
 
 pub(crate) fn evidence(height: Height, log: (u64, Digest32)) -> Evidence {
@@ -94,6 +94,7 @@ pub(crate) fn receipt_of(model_id: ModelId) -> LedgerReceipt {
     LedgerReceipt {
         inclusion: InclusionProof::of(&leaves, 2).unwrap(),
         checkpoint: evidence(settlement.settled_at, (5, merkle::root(&leaves))),
+        hand_overs: Vec::new(),
         executor_draw: draw(Role::Executor),
         verifier_draw: draw(Role::Verifier),
         recheck_draw: None,

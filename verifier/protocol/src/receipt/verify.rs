@@ -15,6 +15,7 @@ use crate::signature::SeatStep;
 use crate::units::{Height, Tokens};
 
 use super::file::{Disclosure, DrawEvidence, Evidence, LedgerReceipt, Receipt, SelfReceipt};
+use super::succession::{Succession, SuccessionError};
 
 /// What the verifier of a receipt trusts: one chain and its validators.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +23,28 @@ use super::file::{Disclosure, DrawEvidence, Evidence, LedgerReceipt, Receipt, Se
 pub struct Trust {
     /// Hash of block 0.
     pub genesis: Digest32,
-    /// Who signs its blocks.
+    /// Who signs its blocks, from a height on.
     pub validators: ValidatorSet,
+    /// That height; the first, unless later validators are trusted.
+    #[serde(default = "Trust::first", skip_serializing_if = "Trust::is_first")]
+    pub from: Height,
+}
+
+impl Trust {
+    /// In a chain's first validators.
+    pub const fn of_genesis(genesis: Digest32, validators: ValidatorSet) -> Self {
+        Self { genesis, validators, from: Self::first() }
+    }
+
+    const fn first() -> Height {
+        Height::new(1)
+    }
+
+    // The form that serde asks for.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_first(from: &Height) -> bool {
+        *from == Self::first()
+    }
 }
 
 /// The first check that failed.
@@ -77,30 +98,43 @@ impl Receipt {
 
 impl LedgerReceipt {
     fn verify(&self, trust: &Trust) -> Result<Report, Failure> {
-        let checks: [(&'static str, &dyn Fn() -> Checked); 9] = [
-            ("chain", &|| self.check_chain(trust)),
-            ("certificate", &|| self.checkpoint.check(trust, None).map(|_| ())),
+        self.check_chain(trust).map_err(|cause| Failure { check: "chain", cause })?;
+        let succession = self
+            .succession(trust)
+            .map_err(|cause| Failure { check: "validators", cause: cause.to_string() })?;
+        let checks: [(&'static str, &dyn Fn() -> Checked); 8] = [
+            ("certificate", &|| decided(&succession, &self.checkpoint, None).map(drop)),
             ("log inclusion", &|| self.check_inclusion()),
             ("job id", &|| self.check_job_id()),
-            ("draws", &|| self.check_draws(trust)),
+            ("draws", &|| self.check_draws(&succession)),
             ("commitments", &|| self.settlement.check_commitments()),
             ("verdict", &|| self.settlement.check_verdict()),
             ("provenance", &|| self.check_provenance()),
             ("opened parts", &|| self.check_opened()),
         ];
-        let mut checked = Vec::new();
+        let mut checked = vec!["chain", "validators"];
         for (check, holds) in checks {
             holds().map_err(|cause| Failure { check, cause })?;
             checked.push(check);
         }
-        self.report(trust, checked)
+        self.report(&succession, checked)
     }
 
-    fn report(&self, trust: &Trust, checked: Vec<&'static str>) -> Result<Report, Failure> {
+    /// Who decided what, up to the checkpoint: in one form, so that the file's hash can stand for it.
+    fn succession(&self, trust: &Trust) -> Result<Succession, SuccessionError> {
+        let end = HeaderView::decode(&self.checkpoint.header)?.height;
+        let succession = Succession::follow(trust, &self.hand_overs)?;
+        match succession.newest() {
+            Some((from, _)) if *from > end && *from > trust.from => Err(SuccessionError::Unneeded(*from)),
+            _ => Ok(succession),
+        }
+    }
+
+    fn report(&self, succession: &Succession, checked: Vec<&'static str>) -> Result<Report, Failure> {
         let header = HeaderView::decode(&self.checkpoint.header)
             .map_err(|error| Failure { check: "certificate", cause: error.to_string() })?;
         let record = &self.settlement;
-        let validators = trust.validators.validators().len();
+        let validators = succession.at(header.height).map_or(0, |set| set.validators().len());
         Ok(Report {
             class: record.request.class,
             verdict: record.verdict,
@@ -135,6 +169,11 @@ impl LedgerReceipt {
         if opened.salt.is_none() {
             left.push("the sampler's seed, unless the request fixes it");
         }
+        if !self.hand_overs.is_empty() {
+            left.push(
+                "that keys of validators who have left were not used since: trust later ones to be sure",
+            );
+        }
         if self.settlement.round > 1 {
             left.push("the draws of the rounds before the last, whose executors dropped out");
         }
@@ -163,14 +202,14 @@ impl LedgerReceipt {
         ensure(id == record.job, || format!("the request's id is {id}, not {}", record.job))
     }
 
-    fn check_draws(&self, trust: &Trust) -> Checked {
+    fn check_draws(&self, succession: &Succession) -> Checked {
         let record = &self.settlement;
         let draws = [
             (Role::Executor, record.round, record.executor_draw, self.executor_draw.as_ref()),
             (Role::Verifier, record.round, record.verifier_draw, self.verifier_draw.as_ref()),
             (Role::Verifier, record.value_round(), record.recheck_draw, self.recheck_draw.as_ref()),
         ];
-        draws.into_iter().try_for_each(|draw| check_draw(record, trust, draw))
+        draws.into_iter().try_for_each(|draw| check_draw(record, succession, draw))
     }
 
     fn check_opened(&self) -> Checked {
@@ -181,24 +220,14 @@ impl LedgerReceipt {
     }
 }
 
-impl Evidence {
-    /// Checks the certificate over the header; at `height`, if one is asked for.
-    fn check(&self, trust: &Trust, height: Option<Height>) -> Result<HeaderView, String> {
-        let header = HeaderView::decode(&self.header).map_err(|e| e.to_string())?;
-        let expected = height.unwrap_or(header.height);
-        ensure(header.height == expected, || {
-            format!("the header is of height {}, not {expected}", header.height)
-        })?;
-        self.certificate
-            .verify(&trust.genesis, &trust.validators, (header.height, &header.hash))
-            .map_err(|e| e.to_string())?;
-        Ok(header)
-    }
+/// Checks the certificate over a header; of `height`, if one is asked for.
+fn decided(succession: &Succession, block: &Evidence, height: Option<Height>) -> Result<HeaderView, String> {
+    succession.check(block, height).map_err(|error| error.to_string())
 }
 
 fn check_draw(
     record: &SettlementRecord,
-    trust: &Trust,
+    succession: &Succession,
     draw: (Role, u8, Option<DrawFacts>, Option<&DrawEvidence>),
 ) -> Checked {
     let (role, round, facts, evidence) = match draw {
@@ -206,7 +235,7 @@ fn check_draw(
         (_, _, None, None) => return Ok(()),
         (role, ..) => return Err(format!("the evidence of the {role:?} draw does not match the record")),
     };
-    let header = evidence.seed.check(trust, Some(facts.height))?;
+    let header = decided(succession, &evidence.seed, Some(facts.height))?;
     let randomness = header.randomness().map_err(|e| e.to_string())?;
     ensure(randomness == facts.randomness, || "the seed block has another randomness".into())?;
     // One draw has one form in a file, whose hash can then stand for it.

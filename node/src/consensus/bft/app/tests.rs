@@ -20,6 +20,8 @@ impl TransactionSource for Nothing {
     }
 
     async fn rejected(&self, _hashes: Vec<Hash>) {}
+
+    async fn convict(&self, _proof: assay_protocol::vote::Equivocation) {}
 }
 
 type TestApp = App<Nothing, CandidateFile>;

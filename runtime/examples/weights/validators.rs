@@ -1,0 +1,83 @@
+//! Stake of validators, the proofs that convict them, and the choice among them.
+
+use assay_manifest::Digest32;
+use assay_protocol::seal::SealingSecret;
+use assay_protocol::signature::Signature;
+use assay_protocol::units::Height;
+use assay_protocol::vote::{Equivocation, Vote, VoteKind, key_claim};
+use assay_runtime::{RuntimeCall, UNIT, UncheckedExtrinsic, general};
+use ed25519_dalek::{Signer, SigningKey};
+use pallet_assay_validators::{Call, ValidatorKeys};
+use sp_core::Pair;
+
+use crate::jobs::authorize;
+use crate::samples::Samples;
+use crate::support::provider;
+use crate::town::{SESSION, Town, VALIDATOR_UNBONDING};
+
+/// One bond after another. All are unbonded before any of them can be chosen.
+pub fn measure(town: &mut Town, samples: &mut Samples) {
+    let mut bonded = 1;
+    for batch in [0..8u8, 8..24, 24..56] {
+        start_of_session(town, samples, bonded);
+        take(town, samples, "bond", batch.clone().map(|n| (n, bond(town, n))).collect());
+        take(town, samples, "bond_more", batch.clone().map(|n| (n, bond(town, n))).collect());
+        let unbond = |amount| move |n| (n, RuntimeCall::Validators(Call::unbond { amount }));
+        take(town, samples, "unbond", batch.clone().map(unbond(UNIT)).collect());
+        take(town, samples, "unbond", batch.clone().map(unbond(UNIT)).collect());
+        let convictions: Vec<_> = batch.clone().map(|n| conviction(town, n)).collect();
+        authorize(town, samples, "authorize_convict", &convictions[0]);
+        town.take("convict", convictions, samples);
+        bonded += batch.len();
+    }
+    start_of_session(town, samples, bonded);
+    for _ in 0..VALIDATOR_UNBONDING {
+        town.pass("building", 0, samples);
+    }
+    for batch in [0..8u8, 8..24, 24..56] {
+        let withdraw = |n| (n, RuntimeCall::Validators(Call::withdraw {}));
+        take(town, samples, "withdraw_bond", batch.map(withdraw).collect());
+    }
+}
+
+/// Empty blocks up to the first of a session; in the last of the one before, validators are chosen among so many.
+fn start_of_session(town: &mut Town, samples: &mut Samples, bonded: usize) {
+    loop {
+        let us = town.block(vec![]);
+        if (town.market.height() + 1).is_multiple_of(SESSION) {
+            samples.add("choose", bonded, us);
+            return;
+        }
+    }
+}
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_bytes(&[n ^ 0x55; 32])
+}
+
+fn public(n: u8) -> Digest32 {
+    Digest32::from_bytes(key(n).verifying_key().to_bytes())
+}
+
+fn bond(town: &Town, n: u8) -> RuntimeCall {
+    let encryption_key = SealingSecret::from_bytes([n ^ 0x55; 32]).public();
+    let keys = ValidatorKeys { key: public(n), vrf_key: public(n), encryption_key };
+    let claim = key_claim(&town.market.net.genesis_digest(), &provider(n).public().0);
+    let proof = Signature(key(n).sign(claim.as_bytes()).to_bytes());
+    RuntimeCall::Validators(Call::bond { amount: UNIT, keys, proof })
+}
+
+fn conviction(town: &Town, n: u8) -> UncheckedExtrinsic {
+    let (kind, height, round) = (VoteKind::Prevote, Height::new(town.market.height()), 0);
+    let votes = [None, Some(Digest32::ZERO)].map(|value| {
+        let message = Vote { kind, height, round, value }.sign_bytes(&town.market.net.genesis_digest());
+        (value, Signature(key(n).sign(message.as_bytes()).to_bytes()))
+    });
+    let proof = Equivocation { validator: public(n), kind, height, round, votes };
+    general(RuntimeCall::Validators(Call::convict { proof }))
+}
+
+fn take(town: &mut Town, samples: &mut Samples, name: &'static str, calls: Vec<(u8, RuntimeCall)>) {
+    let signed = calls.into_iter().flat_map(|(n, call)| town.signed(&provider(n), vec![call])).collect();
+    town.take(name, signed, samples);
+}
