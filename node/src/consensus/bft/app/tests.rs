@@ -1,8 +1,11 @@
 //! Two validators, whose messages the tests carry.
 
+use std::sync::Mutex;
+
+use assay_protocol::vote::Equivocation;
 use assay_runtime::executor::MemoryKv;
 use assay_runtime::{Hash, UncheckedExtrinsic};
-use malachite_core_types::{NilOrVal, Round, VoteType};
+use malachite_core_types::{NilOrVal, Round, SignedMessage, VoteType};
 use tempfile::TempDir;
 
 use super::*;
@@ -12,23 +15,28 @@ use crate::consensus::bft::context::Vote;
 use crate::consensus::{Config, Network};
 use crate::ledger;
 
-struct Nothing;
+/// No transactions; the proofs that it was given.
+#[derive(Clone, Default)]
+struct Proofs(Arc<Mutex<Vec<Equivocation>>>);
 
-impl TransactionSource for Nothing {
+impl TransactionSource for Proofs {
     async fn ready(&self) -> Vec<UncheckedExtrinsic> {
         Vec::new()
     }
 
     async fn rejected(&self, _hashes: Vec<Hash>) {}
 
-    async fn convict(&self, _proof: assay_protocol::vote::Equivocation) {}
+    async fn convict(&self, proof: Equivocation) {
+        self.0.lock().unwrap().push(proof);
+    }
 }
 
-type TestApp = App<Nothing, CandidateFile>;
+type TestApp = App<Proofs, CandidateFile>;
 
 struct Town {
     dir: TempDir,
     ledgers: Vec<LedgerHandle>,
+    proofs: Proofs,
 }
 
 impl Town {
@@ -36,7 +44,11 @@ impl Town {
         let spec = ChainSpec::local(2).unwrap();
         let ledger =
             |_| ledger::open(MemoryKv::default(), &spec.genesis, ledger::Config::default()).unwrap().handle;
-        Self { dir: tempfile::tempdir().unwrap(), ledgers: (0..2).map(ledger).collect() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            ledgers: (0..2).map(ledger).collect(),
+            proofs: Proofs::default(),
+        }
     }
 
     /// A validator's application, at the height after its ledger's head. Only one of it may be there at a time.
@@ -50,7 +62,7 @@ impl Town {
                 network: Network::alone(),
                 write_ahead_log: self.dir.path().join("wal"),
             },
-            proposer: Some(Proposer::new(keys, ledger.clone(), Nothing)),
+            proposer: Some(Proposer::new(keys, ledger.clone(), self.proofs.clone())),
             candidates: CandidateFile::open(&self.dir.path().join(number.to_string())).unwrap(),
             ledger,
         };
@@ -234,4 +246,29 @@ async fn a_node_that_catches_up_blames_a_peer_for_garbage_and_nobody_for_being_e
     assert!(matches!(outcome(2, &candidate.block).await, SyncedValueOutcome::LocalTransientError));
     let SyncedValueOutcome::Verdict(value) = outcome(1, &candidate.block).await else { panic!("a verdict") };
     assert_eq!((value.validity, value.value.0), (Validity::Valid, *candidate.value.as_bytes()));
+}
+
+#[tokio::test]
+async fn the_ledger_is_told_of_who_votes_for_two_things() {
+    let town = Town::new();
+    let app = town.app(0).await;
+    let mut evidence = MisbehaviorEvidence { proposals: Default::default(), votes: Default::default() };
+    app.report(&evidence).await;
+    assert!(town.proofs.0.lock().unwrap().is_empty());
+    let signing = Signing { signatures: app.signatures, key: development_validator(2).consensus };
+    let signed = |value| {
+        let (height, round) = (Height(1), Round::new(2));
+        let vote = Vote { kind: VoteType::Precommit, height, round, value, voter: key(1) };
+        let message = super::super::signing::vote_of(&vote).sign_bytes(&app.signatures.genesis);
+        SignedMessage::new(vote, signing.sign(message.as_bytes()))
+    };
+    let values = [NilOrVal::Nil, NilOrVal::Val(BlockHash([1; 32])), NilOrVal::Val(BlockHash([2; 32]))];
+    let [nil, one, two] = values.map(signed);
+    evidence.votes.add(nil, one.clone());
+    evidence.votes.add(one, two);
+    app.report(&evidence).await;
+    let proofs = town.proofs.0.lock().unwrap().clone();
+    assert_eq!(proofs.len(), 1, "one is enough");
+    assert_eq!(proofs[0].validator, development_validator(2).public());
+    proofs[0].verify(&app.signatures.genesis).unwrap();
 }
