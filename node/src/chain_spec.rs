@@ -190,7 +190,10 @@ mod tests {
     #[test]
     fn every_development_account_is_endowed_once() {
         let spec = ChainSpec::development().unwrap();
-        assert_eq!(spec.genesis.endowments.len(), 8);
+        assert_eq!(spec.genesis.endowments.len(), 9);
+        let local = ChainSpec::local(4).unwrap();
+        assert_eq!(local.genesis.endowments.len(), 12);
+        assert!(local.genesis.storage().is_ok());
         assert!(spec.genesis.storage().is_ok());
     }
 }

@@ -46,22 +46,22 @@ impl pallet_assay_artifacts::WeightInfo for Measured {
 
 impl pallet_assay_validators::WeightInfo for Measured {
     fn bond() -> Weight {
-        us(420)
+        us(380)
     }
     fn unbond() -> Weight {
-        us(180)
+        us(150)
     }
     fn withdraw() -> Weight {
-        us(430)
+        us(210)
     }
     fn convict() -> Weight {
-        us(560)
+        us(280)
     }
     fn authorize_conviction() -> Weight {
-        us(110)
+        us(90)
     }
     fn on_initialize(bonds: u32) -> Weight {
-        us(280).saturating_add(us(14).saturating_mul(bonds.into()))
+        us(280).saturating_add(us(7).saturating_mul(bonds.into()))
     }
 }
 

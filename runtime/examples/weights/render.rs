@@ -40,14 +40,7 @@ pub fn render(samples: &Samples) -> String {
     text.push_str(&database(us(read), us(write)));
     text.push_str("\nimpl pallet_assay_artifacts::WeightInfo for Measured {\n");
     by_call.iter().for_each(|(name, us)| text.push_str(&constant(name, *us)));
-    text.push_str("}\n\nimpl pallet_assay_validators::WeightInfo for Measured {\n");
-    text.push_str(&constant("bond", us(dearest(&["bond", "bond_more"]))));
-    text.push_str(&constant("unbond", each("unbond")));
-    text.push_str(&constant("withdraw", each("withdraw_bond")));
-    let check = samples.direct("authorize_convict");
-    text.push_str(&constant("convict", us(check.max(samples.each("convict") - check))));
-    text.push_str(&constant("authorize_conviction", us(check)));
-    text.push_str(&linear("on_initialize", "bonds", 280, each("choose")));
+    text.push_str(&validators(samples));
     text.push_str("}\n\nimpl pallet_assay_providers::WeightInfo for Measured {\n");
     text.push_str(&constant("stake", each("stake")));
     text.push_str(&constant("unstake", us(dearest(&["unstake", "unstake_all"]))));
@@ -80,6 +73,23 @@ pub fn render(samples: &Samples) -> String {
     text.push_str(&linear("on_initialize", "jobs", 20, us(due)));
     text.push_str("}\n");
     text
+}
+
+/// The head and the functions of the pallet of validators.
+fn validators(samples: &Samples) -> String {
+    let each = |name: &str| two_digits(samples.each(name));
+    let bond = samples.each("bond").max(samples.each("bond_more"));
+    let check = samples.direct("authorize_convict");
+    [
+        "}\n\nimpl pallet_assay_validators::WeightInfo for Measured {\n".into(),
+        constant("bond", two_digits(bond)),
+        constant("unbond", each("unbond")),
+        constant("withdraw", each("withdraw_bond")),
+        constant("convict", two_digits(check.max(samples.each("convict") - check))),
+        constant("authorize_conviction", two_digits(check)),
+        linear("on_initialize", "bonds", 280, each("choose")),
+    ]
+    .concat()
 }
 
 fn header() -> String {
