@@ -21,7 +21,7 @@ use super::prune::Garbage;
 use super::query::{Leases, Reader, Shared};
 use super::run::{Overlay, STATE_VERSION, State, in_runtime};
 use super::signatures::Verified;
-use super::store::{Column, GENESIS, HEAD, Nodes, Store};
+use super::store::{BASE, Column, GENESIS, HEAD, Nodes, Store};
 use super::succession;
 
 /// Memory of the trie cache.
@@ -76,6 +76,7 @@ impl<K: Kv> Chain<K> {
         let head: Header = store
             .get_decoded(Column::Meta, HEAD)?
             .ok_or_else(|| ChainError::Corrupt("there is no head".into()))?;
+        let base = store.get_decoded(Column::Meta, BASE)?.unwrap_or(0);
         let garbage = Garbage::load(&store)?;
         let cache = SharedTrieCache::new(CacheSize::new(CACHE_BYTES), None);
         let shared = Shared {
@@ -83,6 +84,7 @@ impl<K: Kv> Chain<K> {
             cache,
             signatures: Arc::default(),
             head: RwLock::new(head),
+            base,
             leases: Leases::default(),
             retention,
         };
@@ -204,7 +206,7 @@ impl<K: Kv> Chain<K> {
             batch.extend(self.garbage.advance(header.number, &inserted, dropped, oldest));
         }
         batch.extend(log::appended(&self.shared.store, &changes)?);
-        batch.extend(succession::handed_over(header.number, &changes)?);
+        batch.extend(succession::handed_over(&header, certificate, &changes)?);
         batch.push((Column::Events.key(hash.as_bytes()), Some(events(&changes))));
         batch.push((Column::Certificate.key(hash.as_bytes()), Some(certificate.encode())));
         batch.extend(block_entries(block));
@@ -273,7 +275,10 @@ fn available_threads() -> usize {
 }
 
 /// The genesis hash, and the batch that writes the first state.
-fn first_block<K: Kv>(store: &Arc<Store<K>>, genesis: &GenesisSpec) -> Result<(Hash, Batch), ChainError> {
+pub(super) fn first_block<K: Kv>(
+    store: &Arc<Store<K>>,
+    genesis: &GenesisSpec,
+) -> Result<(Hash, Batch), ChainError> {
     let storage = genesis.storage().map_err(ChainError::BadGenesis)?;
     let empty = sp_trie::empty_trie_root::<sp_trie::LayoutV1<BlakeTwo256>>();
     let state = TrieBackendBuilder::<_, BlakeTwo256>::new(Nodes(Arc::clone(store)), empty).build();
@@ -293,12 +298,12 @@ fn first_block<K: Kv>(store: &Arc<Store<K>>, genesis: &GenesisSpec) -> Result<(H
         .map(|(key, (value, _))| (Column::Node.key(&key), Some(value.to_vec())))
         .collect();
     batch.push((Column::Meta.key(GENESIS), Some(hash.encode())));
-    batch.push(succession::entry(1, &set_of(&genesis.validators)));
+    batch.push(succession::first(&set_of(&genesis.validators)));
     batch.extend(block_entries(&Block { header, extrinsics: Vec::new() }));
     Ok((hash, batch))
 }
 
-fn block_entries(block: &Block) -> Batch {
+pub(super) fn block_entries(block: &Block) -> Batch {
     let hash = block.header.hash();
     vec![
         (Column::Meta.key(HEAD), Some(block.header.encode())),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use assay_manifest::Digest32;
 use assay_manifest::merkle::{self, leaf_hash};
 use assay_protocol::header::HeaderView;
+use assay_protocol::receipt::{Succession, Trust};
 use assay_protocol::units::Height;
 use codec::{DecodeAll, Encode};
 use pallet_assay_validators::set_of;
@@ -54,7 +55,10 @@ pub fn check<K: Kv>(kv: K, genesis: &GenesisSpec) -> Result<Checked, ChainError>
     let lease = reader.at(None)?;
     let head = lease.header().clone();
     let mut before = Before { hash: H256::zero(), next: set_of(&genesis.validators).hash() };
-    for height in 0..=head.number {
+    if reader.base() > 0 {
+        before = before_snapshot(&reader, &chain.genesis(), genesis)?;
+    }
+    for height in reader.base()..=head.number {
         before = check_block(&reader, height, &before, &chain.genesis())?;
     }
     if before.hash != head.hash() {
@@ -72,6 +76,21 @@ struct Before {
     hash: Hash,
     /// The hash of the validators that it names for the next height.
     next: Digest32,
+}
+
+/// What the first block of a chain follows from that began with a snapshot: hand-overs lead to who decided it.
+fn before_snapshot<K: Kv>(
+    reader: &Reader<K>,
+    hash: &Hash,
+    genesis: &GenesisSpec,
+) -> Result<Before, ChainError> {
+    let (base, lacks) = (reader.base(), || corrupt("the snapshot's block is missing"));
+    let block = reader.hash_of(base)?.map(|hash| reader.block(hash)).transpose()?.flatten();
+    let trust = Trust::of_genesis(Digest32::from_bytes(hash.0), set_of(&genesis.validators));
+    let succession = Succession::follow(&trust, &reader.hand_overs(base)?);
+    let succession = succession.map_err(|error| corrupt(&format!("who decided the snapshot: {error}")))?;
+    let decided_by = succession.at(Height::new(base)).ok_or_else(lacks)?;
+    Ok(Before { hash: block.ok_or_else(lacks)?.header.parent_hash, next: decided_by.hash() })
 }
 
 /// Checks the block of a height; what the next follows from.

@@ -32,6 +32,26 @@ pub fn appended<K: Kv>(store: &Store<K>, changes: &StorageChanges<BlakeTwo256>) 
     Ok(batch)
 }
 
+/// A whole log, from its first entry on.
+///
+/// # Errors
+/// [`ChainError`] when there are more entries than a log can have.
+pub fn whole(entries: &[Vec<u8>]) -> Result<Batch, ChainError> {
+    let mut batch = Batch::new();
+    let mut known = BTreeMap::new();
+    for (index, entry) in (0u64..).zip(entries) {
+        let leaf = merkle::leaf_hash(entry);
+        batch.push((Column::Leaf.key(&index.to_be_bytes()), Some(entry.clone())));
+        known.insert(Subtree { level: 0, index }, leaf);
+        let root_of = |subtree| known.get(&subtree).copied().ok_or(ProofError::OutOfRange);
+        for (subtree, root) in merkle::completed_by(index, leaf, root_of)? {
+            batch.push((Column::LogNode.key(&key(subtree)), Some(root.as_bytes().to_vec())));
+            known.insert(subtree, root);
+        }
+    }
+    Ok(batch)
+}
+
 /// Proves the entry at `index` among the first `size`.
 ///
 /// # Errors

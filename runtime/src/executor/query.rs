@@ -32,6 +32,8 @@ pub(super) struct Shared<K> {
     pub cache: SharedTrieCache<BlakeTwo256>,
     pub signatures: Arc<Verified>,
     pub head: RwLock<Header>,
+    /// The lowest height whose block is here.
+    pub base: BlockNumber,
     pub leases: Leases,
     pub retention: Retention,
 }
@@ -213,6 +215,24 @@ impl<K: Kv> Lease<K> {
         Ok(proof.into_iter_nodes().collect())
     }
 
+    /// Gives every key with its value to `take`, in order, until it fails.
+    ///
+    /// # Errors
+    /// [`ChainError::Corrupt`] when a node is missing.
+    pub fn pairs<E>(
+        &self,
+        mut take: impl FnMut(Vec<u8>, Vec<u8>) -> Result<(), E>,
+    ) -> Result<Result<(), E>, ChainError> {
+        let state = self.state();
+        for pair in state.pairs(IterArgs::default()).map_err(ChainError::Corrupt)? {
+            let (key, value) = pair.map_err(ChainError::Corrupt)?;
+            if let Err(error) = take(key, value) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
     /// Visits every node, compares it with its hash, and counts the keys; an error means that the state is not whole.
     ///
     /// # Errors
@@ -248,6 +268,11 @@ impl<K: Kv> Reader<K> {
     /// The finalized head.
     pub fn head(&self) -> Header {
         self.shared.head()
+    }
+
+    /// The lowest height whose block and certificate are here: that of the snapshot that this store began with, or 0.
+    pub fn base(&self) -> BlockNumber {
+        self.shared.base
     }
 
     /// The state of a block, the head's by default, protected from pruning.

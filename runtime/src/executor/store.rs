@@ -62,6 +62,10 @@ pub const HEAD: &[u8] = b"head";
 /// Key of the genesis hash in [`Column::Meta`].
 pub const GENESIS: &[u8] = b"genesis";
 
+/// Key in [`Column::Meta`] of the height of the snapshot that the chain here begins with; absent where it begins with
+/// the first block.
+pub const BASE: &[u8] = b"base";
+
 /// A store that fails for ever once it has failed: later answers could contradict what was lost.
 pub struct Store<K> {
     kv: K,

@@ -1,35 +1,56 @@
 //! Who decides which heights, beside the state, from which pruning takes it.
 
-use assay_protocol::certificate::ValidatorSet;
+use assay_protocol::certificate::{CommitCertificate, ValidatorSet};
 use assay_protocol::receipt::{Evidence, HandOver};
 use codec::{Decode, DecodeAll, Encode};
-use pallet_assay_validators::{ValidatorInfo, Validators};
+use pallet_assay_validators::{ValidatorInfo, Validators, set_of};
 use sp_runtime::traits::BlakeTwo256;
 use sp_state_machine::StorageChanges;
 
-use crate::{BlockNumber, Runtime};
+use crate::{BlockNumber, Header, Runtime};
 
-use super::chain::height_key;
 use super::error::ChainError;
 use super::kv::{Batch, Entry, Kv};
 use super::store::{Column, Store};
 
-/// The entry of the validators who decide from a height on.
-pub fn entry(from: BlockNumber, set: &ValidatorSet) -> (Vec<u8>, Option<Vec<u8>>) {
-    (Column::Validators.key(&key(from)), Some(set.encode()))
+/// What the store holds of validators.
+#[derive(Encode, Decode)]
+struct Entered {
+    set: ValidatorSet,
+    /// The block that handed over to them; the first took over from nobody.
+    by: Option<Evidence>,
 }
 
-/// The validators that a block handed over to, if they are others.
+/// The entry of the first validators.
+pub fn first(set: &ValidatorSet) -> (Vec<u8>, Option<Vec<u8>>) {
+    let entered = Entered { set: set.clone(), by: None };
+    (Column::Validators.key(&key(1)), Some(entered.encode()))
+}
+
+/// The entry of those whom a block handed over to.
+pub fn entry(hand_over: &HandOver) -> (Vec<u8>, Option<Vec<u8>>) {
+    let HandOver { block, validators } = hand_over.clone();
+    let from = block.certificate.height.get().saturating_add(1);
+    let entered = Entered { set: validators, by: Some(block) };
+    (Column::Validators.key(&key(from)), Some(entered.encode()))
+}
+
+/// The validators that a block handed over to, if it did.
 ///
 /// # Errors
 /// [`ChainError::Corrupt`] when the state's form is not this binary's.
-pub fn handed_over(height: BlockNumber, changes: &StorageChanges<BlakeTwo256>) -> Result<Batch, ChainError> {
+pub fn handed_over(
+    header: &Header,
+    certificate: &CommitCertificate,
+    changes: &StorageChanges<BlakeTwo256>,
+) -> Result<Batch, ChainError> {
     let storage = Validators::<Runtime>::hashed_key();
     let changed = changes.main_storage_changes.iter().find(|(key, _)| key.as_slice() == storage);
     let Some((_, Some(value))) = changed else { return Ok(Batch::new()) };
     let infos = Vec::<ValidatorInfo>::decode_all(&mut value.as_slice());
     let infos = infos.map_err(|error| ChainError::Corrupt(format!("the validators: {error}")))?;
-    Ok(vec![entry(height.saturating_add(1), &pallet_assay_validators::set_of(&infos))])
+    let block = Evidence { header: header.encode(), certificate: certificate.clone() };
+    Ok(vec![entry(&HandOver { block, validators: set_of(&infos) })])
 }
 
 /// Who decides a height.
@@ -40,38 +61,23 @@ pub fn at<K: Kv>(store: &Store<K>, height: BlockNumber) -> Result<ValidatorSet, 
     let found = store.scan(Column::Validators, &key(height), 1)?;
     let found =
         found.first().ok_or_else(|| ChainError::Corrupt(format!("nobody decides height {height}")))?;
-    decode(found).map(|(_, set)| set)
+    Ok(decode(found)?.set)
 }
 
 /// The hand-overs to validators who decide a height, or one before; in the order of their heights.
 ///
 /// # Errors
-/// [`ChainError`] when the store fails, or lacks one of the blocks.
+/// [`ChainError`] when the store fails.
 pub fn hand_overs<K: Kv>(store: &Store<K>, until: BlockNumber) -> Result<Vec<HandOver>, ChainError> {
     let entries = store.scan(Column::Validators, &key(until), usize::MAX)?;
-    let sets = entries.iter().rev().map(decode);
-    // The first validators took over from nobody.
-    sets.skip(1)
-        .map(|decoded| {
-            let (from, validators) = decoded?;
-            Ok(HandOver { block: evidence(store, from.saturating_sub(1))?, validators })
-        })
-        .collect()
+    let entered = entries.iter().rev().map(decode).collect::<Result<Vec<_>, _>>()?;
+    let hand_over = |Entered { set, by }| by.map(|block| HandOver { block, validators: set });
+    Ok(entered.into_iter().filter_map(hand_over).collect())
 }
 
-fn evidence<K: Kv>(store: &Store<K>, height: BlockNumber) -> Result<Evidence, ChainError> {
-    let lost = || ChainError::Corrupt(format!("the block at height {height}, which handed over, is missing"));
-    let hash: crate::Hash = store.get_decoded(Column::Height, &height_key(height))?.ok_or_else(lost)?;
-    let block: crate::Block = store.get_decoded(Column::Block, hash.as_bytes())?.ok_or_else(lost)?;
-    let certificate = store.get_decoded(Column::Certificate, hash.as_bytes())?.ok_or_else(lost)?;
-    Ok(Evidence { header: block.header.encode(), certificate })
-}
-
-fn decode((key, value): &Entry) -> Result<(BlockNumber, ValidatorSet), ChainError> {
-    let unreadable = || ChainError::Corrupt("an entry of the validators cannot be read".into());
-    let height = key.last_chunk().map(|key| !BlockNumber::from_be_bytes(*key)).ok_or_else(unreadable)?;
-    let set = ValidatorSet::decode(&mut value.as_slice()).map_err(|_| unreadable())?;
-    Ok((height, set))
+fn decode((_, value): &Entry) -> Result<Entered, ChainError> {
+    Entered::decode_all(&mut value.as_slice())
+        .map_err(|error| ChainError::Corrupt(format!("an entry of the validators: {error}")))
 }
 
 /// Complements, so that a scan meets the newest first.

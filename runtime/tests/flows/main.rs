@@ -30,5 +30,6 @@ mod registrations;
 mod priority;
 mod statuses;
 mod store;
+mod snapshot;
 mod proxies;
 mod parameters;

@@ -25,12 +25,12 @@ use sp_runtime::DispatchError;
 use crate::market::error;
 use crate::support::{Network, authority, founder, genesis, provider};
 
-type Net = Network<Arc<MemoryKv>>;
+pub type Net = Network<Arc<MemoryKv>>;
 
 /// Votes of the authority, which decides alone against up to four others with one each.
 const AUTHORITY_VOTES: u64 = 10;
 
-fn spec() -> GenesisSpec {
+pub fn spec() -> GenesisSpec {
     let mut spec = genesis();
     spec.validators[0].power = AUTHORITY_VOTES;
     // For fees.
@@ -38,8 +38,12 @@ fn spec() -> GenesisSpec {
     spec
 }
 
-fn open() -> Net {
-    Network::with(Arc::default(), &spec(), Retention::Archive).unwrap()
+pub fn open() -> Net {
+    open_in(Arc::default())
+}
+
+pub fn open_in(kv: Arc<MemoryKv>) -> Net {
+    Network::with(kv, &spec(), Retention::Archive).unwrap()
 }
 
 const PARAMS: Params = Params::DEVELOPMENT;
@@ -106,7 +110,7 @@ fn end_session(net: &mut Net) {
 }
 
 /// Blocks until the bond of provider `n` has been chosen.
-fn join(net: &mut Net, n: u8, amount: u128) {
+pub fn join(net: &mut Net, n: u8, amount: u128) {
     stake(net, n, amount).unwrap();
     while !set(net).validators().iter().any(|validator| validator.key == keys(n).key) {
         end_session(net);
@@ -268,9 +272,7 @@ fn stake_on_its_way_out_answers_for_votes_and_old_votes_are_forgotten() {
     let old = height(&net);
     send(&mut net, &provider(0), Call::unbond { amount: 4 * UNIT }).unwrap();
     net.blocks(PARAMS.validator_unbonding_window / 2);
-    let fresh = net.chain.reader();
     assert!(!refuses(&net, &conviction(equivocation(&net, &key(0), old))), "it could be convicted");
-    drop(fresh);
     net.blocks(PARAMS.validator_unbonding_window / 2 + 2);
     assert!(refuses(&net, &conviction(equivocation(&net, &key(0), old))), "too old");
     send(&mut net, &provider(0), Call::withdraw {}).unwrap();
@@ -280,7 +282,7 @@ fn stake_on_its_way_out_answers_for_votes_and_old_votes_are_forgotten() {
 #[test]
 fn certificates_are_held_against_the_validators_of_their_height() {
     let kv = Arc::<MemoryKv>::default();
-    let mut net = Network::with(Arc::clone(&kv), &spec(), Retention::Window(16)).unwrap();
+    let mut net = open_in(Arc::clone(&kv));
     join(&mut net, 0, 2 * UNIT);
     net.blocks(5);
     join(&mut net, 1, 2 * UNIT);

@@ -1,0 +1,142 @@
+//! A chain that begins with a snapshot goes on like the one that it was taken of, and nothing false begins one.
+
+use std::sync::Arc;
+
+use assay_manifest::ArtifactId;
+use assay_runtime::executor::{Kv, MemoryKv, Snapshot, SnapshotError, check, export, import};
+use assay_runtime::{GenesisSpec, RuntimeCall, UNIT};
+use codec::Encode;
+
+use crate::support::{alice, transfer};
+use crate::validators::{Net, join, open, open_in, spec};
+
+fn register(n: u8) -> RuntimeCall {
+    RuntimeCall::Artifacts(pallet_assay_artifacts::Call::register {
+        subject: pallet_assay_artifacts::Subject::Dataset(ArtifactId::from_bytes([n; 32])),
+        size_bytes: 5,
+        name: format!("set-{n}").into_bytes().try_into().unwrap(),
+        license: Default::default(),
+    })
+}
+
+/// A chain with two hand-overs and a log of five entries.
+fn chain() -> Net {
+    let mut net = open();
+    join(&mut net, 0, UNIT);
+    for n in 0..5 {
+        let call = net.sign(&alice(), register(n));
+        net.block(vec![call]);
+    }
+    join(&mut net, 1, UNIT);
+    net
+}
+
+fn file(net: &Net) -> (Vec<u8>, Snapshot) {
+    let mut file = Vec::new();
+    let snapshot = export(&net.chain.reader(), net.chain.genesis(), &mut file).unwrap();
+    (file, snapshot)
+}
+
+fn begin(file: &[u8], spec: &GenesisSpec) -> Result<(Arc<MemoryKv>, Snapshot), SnapshotError> {
+    let kv = Arc::<MemoryKv>::default();
+    let imported = import(Arc::clone(&kv), spec, &mut &*file);
+    assert!(
+        imported.is_ok() || kv.scan(&[], &[], 1).unwrap().is_empty(),
+        "nothing is written of what is refused"
+    );
+    Ok((kv, imported?))
+}
+
+#[test]
+fn a_chain_goes_on_from_a_snapshot_as_from_its_first_block() {
+    let mut whole = chain();
+    let (file, snapshot) = file(&whole);
+    let (kv, imported) = begin(&file, &spec()).unwrap();
+    assert_eq!(imported, snapshot);
+    assert_eq!((snapshot.height, snapshot.log_entries), (whole.chain.head().number, 5));
+    let mut copy = open_in(Arc::clone(&kv));
+    assert_eq!(copy.chain.head(), whole.chain.head());
+    assert_eq!(copy.events(), whole.events());
+    for n in 0..12 {
+        let bob = sp_keyring::Sr25519Keyring::Bob.to_account_id();
+        let calls = vec![register(10 + n), transfer(&bob, UNIT)];
+        let calls: Vec<_> = calls
+            .into_iter()
+            .zip(0..)
+            .map(|(call, later)| {
+                let nonce: u32 = whole.call("AccountNonceApi_account_nonce", alice_account());
+                whole.sign_at(&alice(), nonce + later, call)
+            })
+            .collect();
+        let proposal = whole.propose(calls).unwrap();
+        for net in [&mut whole, &mut copy] {
+            let executed = net.chain.verify(&proposal.block).unwrap();
+            net.commit(&proposal.block, executed).unwrap();
+        }
+    }
+    let (from_first, from_snapshot) = (whole.chain.reader(), copy.chain.reader());
+    assert_eq!(from_snapshot.base(), snapshot.height);
+    for index in 0..17 {
+        let proof = from_snapshot.log_inclusion(index, 17).unwrap();
+        assert_eq!(proof, from_first.log_inclusion(index, 17).unwrap());
+    }
+    let head = whole.chain.head().number;
+    assert_eq!(from_snapshot.hand_overs(head).unwrap(), from_first.hand_overs(head).unwrap());
+    assert_eq!(from_snapshot.hash_of(0).unwrap(), Some(whole.chain.genesis()));
+    assert_eq!(from_snapshot.hash_of(snapshot.height - 1).unwrap(), None);
+    drop(copy);
+    let checked = check(kv, &spec()).unwrap();
+    assert_eq!((checked.height, checked.log_entries), (head, 17));
+    // A snapshot of a chain that began with one is as good.
+    let again = begin(&self::file(&whole).0, &spec()).unwrap().1;
+    assert_eq!(again.height, head);
+}
+
+fn alice_account() -> assay_runtime::AccountId {
+    sp_core::Pair::public(&alice()).into()
+}
+
+#[test]
+fn whatever_is_changed_in_a_snapshot_it_is_refused() {
+    let net = chain();
+    let (file, _) = file(&net);
+    for position in (0..file.len()).step_by(211).chain([file.len() - 1]) {
+        let mut changed = file.clone();
+        changed[position] ^= 1;
+        assert!(begin(&changed, &spec()).is_err(), "a bit of byte {position} of {}", file.len());
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_cut_off_or_longer_is_refused() {
+    let (file, _) = file(&chain());
+    for length in (0..file.len()).step_by(997) {
+        assert!(
+            matches!(begin(&file[..length], &spec()), Err(SnapshotError::Malformed(_))),
+            "{length} bytes"
+        );
+    }
+    let longer = [file, vec![0]].concat();
+    assert!(matches!(begin(&longer, &spec()), Err(SnapshotError::Malformed(_))));
+}
+
+#[test]
+fn sizes_that_are_only_claimed_take_no_memory() {
+    let magic = b"assay-snapshot/1\n".to_vec();
+    let huge = [magic.clone(), u32::MAX.to_le_bytes().to_vec()].concat();
+    assert!(matches!(begin(&huge, &spec()), Err(SnapshotError::Malformed(_))));
+    // A head that says it has more hand-overs than bytes.
+    let head = [[0u8; 32].to_vec(), vec![0], vec![0xff; 5]].concat();
+    let claims = [magic, (head.len() as u32).encode(), head].concat();
+    assert!(matches!(begin(&claims, &spec()), Err(SnapshotError::Malformed(_))));
+}
+
+#[test]
+fn a_snapshot_begins_its_own_chain_only_and_only_an_empty_store() {
+    let net = chain();
+    let (file, _) = file(&net);
+    let other = GenesisSpec { seed: "other".into(), ..spec() };
+    assert!(matches!(begin(&file, &other), Err(SnapshotError::OtherChain { .. })));
+    let (kv, _) = begin(&file, &spec()).unwrap();
+    assert!(matches!(import(kv, &spec(), &mut &*file), Err(SnapshotError::NotEmpty)));
+}
