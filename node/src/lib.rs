@@ -12,6 +12,7 @@ pub mod consensus;
 pub mod mempool;
 pub mod sealing;
 pub mod worker;
+pub mod model_process;
 pub mod serving;
 pub mod receipts;
 pub mod retention;

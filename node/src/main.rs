@@ -13,6 +13,9 @@ const WIND_UP: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(worker) = cli.worker() {
+        return worker.run();
+    }
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let exit = runtime.block_on(cli::main(cli));

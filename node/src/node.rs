@@ -14,13 +14,16 @@ use assay_store::{Store, StoreError};
 use tokio::sync::{broadcast, oneshot, watch};
 use tracing::{info, warn};
 
-use crate::adapters::{Board, CandidateFile, Journal, JournalError, Models, Orders, PoolSource, open_ledger};
+use crate::adapters::{
+    Board, CandidateFile, Journal, JournalError, Models, Orders, PoolSource, Workplace, open_ledger,
+};
 use crate::chain_spec::ChainSpec;
 use crate::consensus::{self, CandidatesError, Consensus, Proposer, ValidatorKeys};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::keys::Seller;
 use crate::ledger::{self, LedgerError, LedgerHandle};
 use crate::mempool::{self, Mempool, MempoolHandle};
+use crate::model_process::{Isolation, ProbeError, confined};
 use crate::receipts::Receipts;
 use crate::retention;
 use crate::rpc::{self, Backend, ChainKind, Rpc, Services};
@@ -49,6 +52,8 @@ pub struct Config {
     pub ledger: ledger::Config,
     /// How models are run.
     pub engine: Settings,
+    /// Where models are run.
+    pub isolation: Isolation,
 }
 
 /// A node could not be started.
@@ -93,6 +98,9 @@ pub enum StartError {
     /// Its engine.
     #[error("starting the engine: {0}")]
     Engine(String),
+    /// The processes in which it runs models.
+    #[error(transparent)]
+    Isolation(#[from] ProbeError),
     /// Its server.
     #[error(transparent)]
     Rpc(#[from] rpc::StartError),
@@ -103,6 +111,7 @@ pub struct Node {
     ledger: LedgerHandle,
     rpc: Rpc,
     supervisor: Supervisor,
+    models: Arc<Models>,
     trust: Trust,
 }
 
@@ -155,16 +164,16 @@ impl Node {
     /// # Errors
     /// [`StartError`] naming what could not be started; whatever was started before it has ended again.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { data, spec, kind, validator, network, identities, rpc, ledger, engine } = config;
-        let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
+        let Config { data, spec, kind, validator, network, identities, rpc, ledger, engine, isolation } = config;
+        let workplace = workplace(isolation, engine).await?;
         data.check_whole()?;
         let kept = Kept::open(&data, &spec, ledger, first_keys(&identities, validator.as_ref()))?;
         let trust = trust_root(&kept.ledger).await?;
         data.keep_trust(&trust)?;
         let mut supervisor = Supervisor::new();
         let candidates = kept.candidates.clone();
-        let parts = start_ledger(&mut supervisor, kept, engine);
-        let ledger = parts.ledger.clone();
+        let parts = start_ledger(&mut supervisor, kept, workplace);
+        let (ledger, models) = (parts.ledger.clone(), Arc::clone(&parts.models));
         let identity = rpc::Identity {
             chain: spec.name.clone(),
             kind,
@@ -188,7 +197,7 @@ impl Node {
         // Blocks last, so that no deadline passes while models are loaded.
         supervisor.spawn("consensus", consensus.run(supervisor.stopping()));
         info!(chain = %spec.id, genesis = %ledger.genesis(), height = ledger.head().number, "node started");
-        Ok(Self { ledger, rpc, supervisor, trust })
+        Ok(Self { ledger, rpc, supervisor, models, trust })
     }
 
     /// Where JSON-RPC listens.
@@ -217,12 +226,14 @@ impl Node {
         };
         self.rpc.stop().await;
         let stopped = self.supervisor.stop().await;
+        // What is being computed still is computed for nobody.
+        self.models.close();
         failure.map_or(stopped, Err)
     }
 }
 
 /// Ledger, pool and journal, and the tasks that keep them in step.
-fn start_ledger(supervisor: &mut Supervisor, kept: Kept, engine: Engine) -> Parts {
+fn start_ledger(supervisor: &mut Supervisor, kept: Kept, workplace: Workplace) -> Parts {
     let Kept { store, journal, ring, ledger, ended, .. } = kept;
     let height = ledger.head().number;
     supervisor.spawn("ledger", ledger_end(ended, supervisor.stopping()));
@@ -233,8 +244,25 @@ fn start_ledger(supervisor: &mut Supervisor, kept: Kept, engine: Engine) -> Part
     supervisor.spawn("blocks", infallible(telling));
     let retention = retention::run(ledger.clone(), journal.clone(), supervisor.stopping());
     supervisor.spawn("retention", infallible(retention));
-    let models = Arc::new(Models::new(engine, Arc::clone(&store)));
+    let models = Arc::new(Models::at(workplace, Arc::clone(&store)));
     Parts { ledger, pool, journal, ring, store, models, heights }
+}
+
+/// Where models are run, after it was found out whether they can be run there as is asked for.
+async fn workplace(isolation: Isolation, settings: Settings) -> Result<Workplace, StartError> {
+    let failed = |error: &dyn std::fmt::Display| StartError::Engine(error.to_string());
+    match isolation {
+        Isolation::InProcess => {
+            let engine = Engine::new(settings).map_err(|error| failed(&error))?;
+            Ok(Workplace::Here(Arc::new(engine)))
+        }
+        Isolation::Process(config) => {
+            let asked = config.clone();
+            let probed = tokio::task::spawn_blocking(move || confined(&asked)).await;
+            let confinement = probed.map_err(|error| failed(&error))??.confinement;
+            Ok(Workplace::Processes { config, settings, confinement })
+        }
+    }
 }
 
 async fn start_rpc(

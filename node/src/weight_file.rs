@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use assay_engine::WeightSource;
-use assay_manifest::formats::gguf::TensorInfo;
-use assay_manifest::{Digest32, TensorEntry};
+use assay_manifest::canonical::gguf_part_ids;
+use assay_manifest::formats::gguf::{Gguf, TensorInfo};
+use assay_manifest::{Digest32, Manifest, TensorEntry};
 
 /// Bytes that are hashed at once: large against the cost of a call, small against the processor's cache.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -25,6 +26,11 @@ impl WeightFile {
     /// When its size cannot be told.
     pub fn new(file: File) -> io::Result<Self> {
         Ok(Self { size_bytes: file.metadata()?.len(), file })
+    }
+
+    /// The file itself, to be read in another process.
+    pub fn into_file(self) -> File {
+        self.file
     }
 
     /// Reads from the beginning.
@@ -62,6 +68,19 @@ impl WeightFile {
         let blake3 = Digest32::from_bytes(hasher.finalize().into());
         let (dtype, shape, nbytes) = (tensor.dtype, tensor.shape(), tensor.nbytes);
         Ok(TensorEntry { name: tensor.name, dtype, shape, nbytes, blake3 })
+    }
+
+    /// The manifest of a model with everything that the content decides computed anew: tensors and parts. The hashes
+    /// of whole files are taken over. `read` is called now and again.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn recomputed(&self, manifest: &Manifest, read: &mut dyn FnMut()) -> Result<Manifest, String> {
+        let header = Gguf::parse(self.reader(), self.size_bytes).map_err(|error| error.to_string())?;
+        let parts = gguf_part_ids(&header.metadata);
+        let tensors = header.tensors.into_iter().map(|tensor| self.entry(tensor, |_| read()));
+        let tensors = tensors.collect::<Result<_, _>>().map_err(|error: io::Error| error.to_string())?;
+        Manifest::model(manifest.files().to_vec(), tensors, parts).map_err(|error| error.to_string())
     }
 }
 

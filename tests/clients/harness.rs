@@ -9,6 +9,7 @@ use assay_node::client::{Client, signed};
 use assay_node::consensus::Network;
 use assay_node::data_dir::DataDir;
 use assay_node::keys::Key;
+use assay_node::model_process::Isolation;
 use assay_node::node::{Config, Node, StartError};
 use assay_node::supervisor::TaskError;
 use assay_node::{ledger, rpc};
@@ -49,6 +50,7 @@ impl TestNode {
             rpc,
             ledger: ledger::Config::default(),
             engine: Settings { threads: NonZeroUsize::MIN, ..Settings::for_this_machine() },
+            isolation: Isolation::InProcess,
         };
         let node = Node::start(config).await?;
         let address = node.rpc_address();

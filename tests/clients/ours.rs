@@ -195,6 +195,7 @@ async fn a_node_says_what_it_is_and_how_it_does() {
     let genesis: String = rpc.call("chain_getBlockHash", rpc_params![0]).await;
     assert_eq!((&info["name"], &info["genesis"]), (&json!("assay"), &json!(genesis)));
     assert_eq!((&info["serving"], &info["pool"]), (&json!([]), &json!({ "ready": 0, "future": 0 })));
+    assert_eq!(info["isolation"], json!({ "models": "inProcess" }));
     assert!(info["dataDir"].is_string(), "on loopback it is told");
     let health: Value = rpc.call("node_v1_health", rpc_params![]).await;
     assert_eq!(health["ok"], true, "{health}");

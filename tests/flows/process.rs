@@ -154,6 +154,11 @@ impl NodeProcess {
         Setup { arguments, ..Setup::in_dir(base) }.start()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The model that a development node offers.
     pub fn model(&self) -> ModelId {
         self.model.expect("a development node says what it offers")

@@ -11,6 +11,7 @@ use assay_node::client::Client;
 use assay_node::consensus::Network;
 use assay_node::data_dir::DataDir;
 use assay_node::keys::Key;
+use assay_node::model_process::Isolation;
 use assay_node::ledger::{self, LedgerHandle};
 use assay_node::node::{Config, Node, StartError};
 use assay_node::rpc::{self, ChainKind};
@@ -114,6 +115,7 @@ impl Town {
             rpc: rpc::Config { listen: ([127, 0, 0, 1], 0).into(), ..rpc::Config::default() },
             ledger: ledger::Config::default(),
             engine: Settings { threads: NonZeroUsize::MIN, ..Settings::for_this_machine() },
+            isolation: Isolation::InProcess,
         }
     }
 

@@ -27,9 +27,7 @@ impl rpc::Jobs for Orders {
     }
 
     fn decode(&self, model: &ModelId, tokens: &[u32]) -> Result<String, PortError> {
-        let unloaded = || PortError::Refused(format!("decoding an answer: {model} is not loaded here"));
-        let model = self.models.get(model).ok_or_else(unloaded)?;
-        Ok(model.text().decode(tokens))
+        self.models.decode(model, tokens)
     }
 }
 

@@ -18,7 +18,7 @@ pub use candidates::CandidateFile;
 pub use jobs::Orders;
 pub use journal::{Journal, JournalError};
 pub use ledger::open_ledger;
-pub use models::Models;
+pub use models::{Models, Workplace};
 pub use pool::PoolSource;
 pub use redb::RedbKv;
 pub use sled::SledKv;

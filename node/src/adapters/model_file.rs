@@ -1,9 +1,6 @@
-//! The one GGUF file of a model that can be run: its content, and the ids that follow from it.
-
-use std::io;
+//! The one GGUF file of a model that can be run.
 
 use assay_engine::{WeightSource, spec_of};
-use assay_manifest::canonical::gguf_part_ids;
 use assay_manifest::formats::gguf::Gguf;
 use assay_manifest::{FileEntry, Manifest, SpecId};
 use assay_store::Store;
@@ -34,17 +31,4 @@ pub fn open_model(store: &Store, manifest: &Manifest) -> Result<WeightFile, Stri
     let file = runnable_file(manifest).ok_or("only models in a single GGUF file can be run")?;
     let opened = store.open_verified(&file.blake3).map_err(|error| error.to_string())?;
     WeightFile::new(opened).map_err(|error| error.to_string())
-}
-
-/// The manifest with everything that the content decides computed anew: tensors and parts. The hashes of the files
-/// were checked when the file was opened.
-///
-/// # Errors
-/// What is wrong, in words.
-pub fn recomputed(file: &WeightFile, manifest: &Manifest) -> Result<Manifest, String> {
-    let header = Gguf::parse(file.reader(), file.size_bytes()).map_err(|error| error.to_string())?;
-    let parts = gguf_part_ids(&header.metadata);
-    let tensors = header.tensors.into_iter().map(|tensor| file.entry(tensor, |_| ()));
-    let tensors = tensors.collect::<Result<_, _>>().map_err(|error: io::Error| error.to_string())?;
-    Manifest::model(manifest.files().to_vec(), tensors, parts).map_err(|error| error.to_string())
 }

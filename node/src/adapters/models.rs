@@ -1,48 +1,135 @@
-//! Loaded models: run by the engine, read from the store, named by the ledger's ids.
+//! Loaded models: read from the store, run here or in processes of their own, named by the ledger's ids.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
-use assay_engine::engine::Claimed;
-use assay_engine::{Engine, Execution, Failure, LoadOptions, Model, Verified};
+use assay_engine::{Engine, LoadOptions, Model, Settings};
 use assay_manifest::{ArtifactId, Digest32, Manifest, ModelId, SpecId};
-use assay_protocol::request::{Request, prompt_hash};
+use assay_protocol::request::Request;
 use assay_runtime::AccountId;
 use assay_store::{IdKind, Store, StoreError};
 
-use super::model_file::{open_model, recomputed, spec_of_file};
+use super::model_file::{open_model, spec_of_file};
+use crate::model_process::{
+    Call, CallError, Confinement, Hosted, ModelProcess, Plan, ProcessConfig, Question, Reply, Start,
+};
 use crate::rpc::{self, Ask, PortError, Prepared};
 use crate::serving::{LoadError, Shelf};
 use crate::worker::{Answer, Compute, ComputeError, Outcome, Served};
 
+/// How long what takes a moment may take when the machine is busy.
+const MOMENT: Duration = Duration::from_secs(60);
+
 /// The models that this node can run.
 pub struct Models {
-    engine: Engine,
+    workplace: Workplace,
     store: Arc<Store>,
     loaded: RwLock<BTreeMap<ModelId, Loaded>>,
 }
 
+/// Where models are run.
+pub enum Workplace {
+    /// In this process, by one engine.
+    Here(Arc<Engine>),
+    /// Each in a process of its own.
+    Processes {
+        /// How they are started.
+        config: ProcessConfig,
+        /// How each of them works.
+        settings: Settings,
+        /// How they are confined, as was found out before.
+        confinement: Confinement,
+    },
+}
+
 #[derive(Clone)]
 struct Loaded {
-    model: Arc<Model>,
+    runner: Arc<Runner>,
+    spec_id: SpecId,
     artifact_id: ArtifactId,
     identities: Vec<AccountId>,
 }
 
+/// What runs one model.
+enum Runner {
+    Here(Hosted),
+    Process(ModelProcess),
+}
+
+impl Runner {
+    fn serves(&self) -> bool {
+        match self {
+            Self::Here(_) => true,
+            Self::Process(process) => process.serves(),
+        }
+    }
+
+    fn call(&self, call: Call, deadline: Option<Instant>) -> Result<Reply, CallError> {
+        match self {
+            Self::Here(hosted) => hosted.answer(&call, &mut ()).map_err(CallError::Refused),
+            Self::Process(process) => process.call(call, deadline),
+        }
+    }
+}
+
 impl Models {
-    /// No models yet; they will come from `store` and run on `engine`.
+    /// No models yet; they will come from `store` and run in this process, on `engine`.
     pub fn new(engine: Engine, store: Arc<Store>) -> Self {
-        Self { engine, store, loaded: RwLock::default() }
+        Self::at(Workplace::Here(Arc::new(engine)), store)
     }
 
-    /// A loaded model.
-    pub fn get(&self, id: &ModelId) -> Option<Arc<Model>> {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
-        loaded.get(id).map(|entry| Arc::clone(&entry.model))
+    /// No models yet; they will come from `store` and run at `workplace`.
+    pub fn at(workplace: Workplace, store: Arc<Store>) -> Self {
+        Self { workplace, store, loaded: RwLock::default() }
     }
 
-    fn require(&self, id: &ModelId) -> Result<Arc<Model>, ComputeError> {
-        self.get(id).ok_or_else(|| ComputeError(format!("{id} is not loaded")))
+    /// Lets every model go, with their processes.
+    pub fn close(&self) {
+        self.keep_only(&[]);
+    }
+
+    /// Tokens as text.
+    ///
+    /// # Errors
+    /// [`PortError::Refused`] when the model is not loaded, [`PortError::Full`] when it has too much to do.
+    pub fn decode(&self, model: &ModelId, tokens: &[u32]) -> Result<String, PortError> {
+        let attempt = "decoding an answer";
+        let loaded = self.get(model);
+        let loaded =
+            loaded.ok_or_else(|| PortError::Refused(format!("{attempt}: {model} is not loaded here")))?;
+        match loaded.runner.call(Call::Decode(tokens.to_vec()), in_a_moment()) {
+            Ok(Reply::Text(text)) => Ok(text),
+            Ok(_) => Err(PortError::Failed(format!("{attempt}: {OTHER_REPLY}"))),
+            Err(error) => Err(port_error(attempt, error)),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ModelId, Loaded>> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<ModelId, Loaded>> {
+        self.loaded.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A loaded model that answers.
+    fn get(&self, id: &ModelId) -> Option<Loaded> {
+        self.read().get(id).filter(|loaded| loaded.runner.serves()).cloned()
+    }
+
+    fn compute(&self, id: &ModelId, call: Call, deadline: Option<Instant>) -> Result<Reply, ComputeError> {
+        let loaded = self.get(id).ok_or_else(|| ComputeError(format!("{id} is not loaded")))?;
+        loaded.runner.call(call, deadline).map_err(|error| ComputeError(error.to_string()))
+    }
+
+    fn run(&self, id: &ModelId, call: Call, tokens_max: u32) -> Result<Outcome, ComputeError> {
+        let Reply::Outcome(outcome) = self.compute(id, call, None)? else { return Err(other_reply()) };
+        let tokens = match &outcome {
+            Outcome::Answer { answer, .. } | Outcome::Fail { answer, .. } => answer.tokens.len(),
+            Outcome::Reject { .. } => 0,
+        };
+        if u32::try_from(tokens).is_ok_and(|tokens| tokens <= tokens_max) { Ok(outcome) } else { Err(other_reply()) }
     }
 
     /// The artifact in the store that holds a model, and what it holds.
@@ -54,18 +141,31 @@ impl Models {
         Ok((artifact_id, self.store.get(&artifact_id).map_err(unusable)?))
     }
 
-    /// Reads the model's one GGUF file, computes its ids anew, and packs it.
-    fn read(&self, id: &ModelId) -> Result<Loaded, LoadError> {
+    /// Has the model's one GGUF file read, its ids computed anew, and its weights packed.
+    fn open(&self, id: &ModelId) -> Result<Loaded, LoadError> {
         let unusable = |cause: String| LoadError::Unusable { model: *id, cause };
         let (artifact_id, manifest) = self.manifest(id)?;
         let file = open_model(&self.store, &manifest).map_err(unusable)?;
-        match recomputed(&file, &manifest).map_err(unusable)?.model_id() {
-            Some(found) if found == *id => {}
-            found => return Err(LoadError::OtherModel { model: *id, found: found.unwrap_or(ModelId::ZERO) }),
+        let (runner, found, spec_id) = match &self.workplace {
+            Workplace::Here(engine) => {
+                let found = file.recomputed(&manifest, &mut || ()).map_err(unusable)?.model_id();
+                let model = Model::load(&file, &LoadOptions::default(), &mut |_, _| {});
+                let hosted = Hosted::new(Arc::clone(engine), model.map_err(|error| unusable(error.to_string()))?);
+                let spec_id = hosted.spec_id();
+                (Runner::Here(hosted), found, spec_id)
+            }
+            Workplace::Processes { config, settings, .. } => {
+                let start = Start::new(settings, manifest.to_bytes());
+                let plan = Plan { config: config.clone(), model: *id, file: file.into_file(), start };
+                let process = ModelProcess::load(plan).map_err(|error| unusable(error.to_string()))?;
+                let loaded = process.loaded();
+                (Runner::Process(process), Some(loaded.model_id), loaded.spec_id)
+            }
+        };
+        if found != Some(*id) {
+            return Err(LoadError::OtherModel { model: *id, found: found.unwrap_or(ModelId::ZERO) });
         }
-        let model = Model::load(&file, &LoadOptions::default(), &mut |_, _| {});
-        let model = model.map_err(|error| unusable(error.to_string()))?;
-        Ok(Loaded { model, artifact_id, identities: Vec::new() })
+        Ok(Loaded { runner: Arc::new(runner), spec_id, artifact_id, identities: Vec::new() })
     }
 }
 
@@ -78,17 +178,16 @@ impl Shelf for Models {
     }
 
     fn load(&self, model: &ModelId, spec: &SpecId, identities: Vec<AccountId>) -> Result<(), LoadError> {
-        let known = self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned();
-        let loaded = match known {
+        let loaded = match self.get(model) {
             Some(loaded) => loaded,
-            None => self.read(model)?,
+            None => self.open(model)?,
         };
-        let found = loaded.model.spec_id();
-        if found != *spec {
-            return Err(LoadError::OtherSpec { model: *model, spec: found });
+        if loaded.spec_id != *spec {
+            return Err(LoadError::OtherSpec { model: *model, spec: loaded.spec_id });
         }
-        let mut all = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        all.insert(*model, Loaded { identities, ..loaded });
+        let replaced = self.write().insert(*model, Loaded { identities, ..loaded });
+        // A process ends with what is dropped here, and nobody waits for it under the lock.
+        drop(replaced);
         Ok(())
     }
 
@@ -97,20 +196,30 @@ impl Shelf for Models {
     }
 
     fn keep_only(&self, models: &[ModelId]) {
-        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        loaded.retain(|id, _| models.contains(id));
+        let others: Vec<_> = self.write().extract_if(.., |id, _| !models.contains(id)).collect();
+        // Processes end with what is dropped here, and nobody waits for them under the lock.
+        drop(others);
     }
 }
 
 impl rpc::Models for Models {
     fn serving(&self) -> Vec<rpc::Serving> {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let loaded = self.read();
         let serving = |(id, entry): (&ModelId, &Loaded)| rpc::Serving {
             model_id: *id,
             artifact_id: entry.artifact_id,
             identities: entry.identities.clone(),
         };
-        loaded.iter().map(serving).collect()
+        loaded.iter().filter(|(_, entry)| entry.runner.serves()).map(serving).collect()
+    }
+
+    fn isolation(&self) -> rpc::Isolation {
+        match &self.workplace {
+            Workplace::Here(_) => rpc::Isolation::InProcess,
+            Workplace::Processes { confinement, .. } => {
+                rpc::Isolation::Process { confinement: *confinement, whole: confinement.is_whole() }
+            }
+        }
     }
 
     fn spec_of(&self, model: &ModelId) -> Result<SpecId, PortError> {
@@ -118,56 +227,49 @@ impl rpc::Models for Models {
     }
 
     fn prepare(&self, ask: &Ask) -> Result<Prepared, PortError> {
-        let refused =
-            |cause: &dyn std::fmt::Display| PortError::Refused(format!("preparing a request: {cause}"));
-        let model = self.get(&ask.model).ok_or_else(|| {
-            refused(&format_args!("{} is not loaded here: no provider of this node offers it", ask.model))
-        })?;
-        assay_engine::sampler::check(&ask.sampler, model.text().vocab_size())
-            .map_err(|error| refused(&error))?;
-        let tokens = model.text().render(&ask.prompt, ask.now_s).map_err(|error| refused(&error))?;
-        let context_length = model.config().context_length;
-        let n_in = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-        if n_in.saturating_add(ask.max_tokens) > context_length {
-            return Err(refused(&format_args!(
-                "the prompt has {n_in} tokens, and with {} to generate that is over the model's {context_length}",
-                ask.max_tokens
-            )));
+        let attempt = "preparing a request";
+        let Some(loaded) = self.get(&ask.model) else {
+            let model = ask.model;
+            let cause = format!("{attempt}: {model} is not loaded here: no provider of this node offers it");
+            return Err(PortError::Refused(cause));
+        };
+        let question = Question {
+            prompt: ask.prompt.clone(),
+            now_s: ask.now_s,
+            sampler: ask.sampler.clone(),
+            max_tokens: ask.max_tokens,
+        };
+        match loaded.runner.call(Call::Count(question), in_a_moment()) {
+            Ok(Reply::Counted(counted)) => Ok(Prepared {
+                model_id: ask.model,
+                spec_id: loaded.spec_id,
+                n_in: counted.n_in,
+                prompt_hash: counted.prompt_hash,
+                context_length: counted.context_length,
+            }),
+            Ok(_) => Err(PortError::Failed(format!("{attempt}: {OTHER_REPLY}"))),
+            Err(error) => Err(port_error(attempt, error)),
         }
-        Ok(Prepared {
-            model_id: ask.model,
-            spec_id: model.spec_id(),
-            n_in,
-            prompt_hash: prompt_hash(&tokens),
-            context_length,
-        })
     }
 }
 
 impl Compute for Models {
     fn served(&self) -> Vec<Served> {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
-        loaded.iter().map(|(id, entry)| Served { model_id: *id, spec_id: entry.model.spec_id() }).collect()
+        let loaded = self.read();
+        let serving = loaded.iter().filter(|(_, entry)| entry.runner.serves());
+        serving.map(|(id, entry)| Served { model_id: *id, spec_id: entry.spec_id }).collect()
     }
 
     fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {
-        let model = self.require(model)?;
-        let failed = |error: &dyn std::fmt::Display| ComputeError(error.to_string());
-        self.engine.check_memory(&model, request).map_err(|error| failed(&error))?;
-        let tokens = match model.text().render(&request.prompt, request.now_s) {
-            Ok(tokens) => tokens,
-            // A template that refuses the messages is an agreed failure, not a prompt of another tokenizer.
-            Err(error) if error.fail_code().is_some() => return Ok(true),
-            Err(error) => return Err(failed(&error)),
-        };
-        let counted = u32::try_from(tokens.len()).is_ok_and(|n_in| n_in == request.n_in);
-        Ok(counted && prompt_hash(&tokens) == request.prompt_hash)
+        match self.compute(model, Call::Fits(request.clone()), in_a_moment())? {
+            Reply::Fits(fits) => Ok(fits),
+            _ => Err(other_reply()),
+        }
     }
 
     fn execute(&self, model: &ModelId, request: &Request, seed: &Digest32) -> Result<Outcome, ComputeError> {
-        let model = self.require(model)?;
-        let execution = self.engine.execute(&model, request, seed, &mut ());
-        Ok(outcome(execution.map_err(|error| ComputeError(error.to_string()))?))
+        let call = Call::Execute { request: request.clone(), seed: *seed };
+        self.run(model, call, request.max_tokens)
     }
 
     fn verify(
@@ -177,24 +279,28 @@ impl Compute for Models {
         seed: &Digest32,
         claimed: &Answer,
     ) -> Result<Outcome, ComputeError> {
-        let model = self.require(model)?;
-        let claim = Claimed { tokens: &claimed.tokens, finish: claimed.finish };
-        let verified = self.engine.verify(&model, request, seed, claim, &mut ());
-        Ok(match verified.map_err(|error| ComputeError(error.to_string()))? {
-            Verified::Accepted(execution) | Verified::Failed(execution) => outcome(execution),
-            Verified::Rejected { position, right_token, trace_root } => {
-                Outcome::Reject { position, right_token, trace_root }
-            }
-        })
+        let call = Call::Verify { request: request.clone(), seed: *seed, claimed: claimed.clone() };
+        self.run(model, call, request.max_tokens)
     }
 }
 
-fn outcome(execution: Execution) -> Outcome {
-    let answer = Answer { tokens: execution.tokens, finish: execution.finish };
-    let trace_root = execution.trace_root;
-    match execution.failure {
-        Some(Failure { code, position }) => Outcome::Fail { code, position, answer, trace_root },
-        None => Outcome::Answer { answer, trace_root },
+/// What a process that is not what it should be has done.
+const OTHER_REPLY: &str = "the model's process answered something else than was asked";
+
+fn other_reply() -> ComputeError {
+    ComputeError(OTHER_REPLY.to_owned())
+}
+
+fn in_a_moment() -> Option<Instant> {
+    Some(Instant::now() + MOMENT)
+}
+
+fn port_error(attempt: &str, error: CallError) -> PortError {
+    let told = format!("{attempt}: {error}");
+    match error {
+        CallError::Refused(_) | CallError::TooLong(_) => PortError::Refused(told),
+        CallError::Busy | CallError::Late | CallError::Away(_) => PortError::Full(told),
+        CallError::Died(_) | CallError::GivenUp(_) | CallError::Stopped => PortError::Failed(told),
     }
 }
 
@@ -232,7 +338,7 @@ mod tests {
         assert!(matches!(other, Err(LoadError::OtherSpec { spec: found, .. }) if found == spec), "{other:?}");
         assert!(models.get(&model).is_none());
         models.load(&model, &spec, Vec::new()).unwrap();
-        assert_eq!(models.get(&model).unwrap().spec_id(), spec);
+        assert_eq!(models.served()[0].spec_id, spec);
     }
 
     #[test]
@@ -264,7 +370,7 @@ mod tests {
         };
         let forged = Manifest::model(honest.files().to_vec(), tensors, parts).unwrap();
         let file = open_model(&store, &forged).unwrap();
-        let found = recomputed(&file, &forged).unwrap().model_id();
+        let found = file.recomputed(&forged, &mut || ()).unwrap().model_id();
         assert_eq!(found, Some(model));
         assert_ne!(found, forged.model_id());
     }

@@ -27,6 +27,7 @@ mod run;
 mod bench;
 mod trace;
 mod demo;
+mod worker;
 #[cfg(test)]
 mod testing;
 
@@ -90,6 +91,20 @@ enum Command {
     /// Look at the chain.
     #[command(subcommand)]
     Chain(chain::ChainCommand),
+    /// Run a model for the node that starts this.
+    #[command(hide = true)]
+    Worker(worker::Worker),
+}
+
+impl Cli {
+    /// The command that runs a model for a node, if it is that: it confines itself, and that must come before any
+    /// thread is started.
+    pub fn worker(&self) -> Option<&worker::Worker> {
+        match &self.command {
+            Command::Worker(worker) => Some(worker),
+            _ => None,
+        }
+    }
 }
 
 /// Runs the command that the arguments name.
@@ -111,6 +126,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Bench(command) => command.run(&context).await,
         Command::Trace(command) => command.run(&context).await,
         Command::Chain(command) => command.run(&context).await,
+        Command::Worker(_) => Err(Failure::new(Exit::Internal, "running a model for a node: threads run already")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -36,7 +36,7 @@ use std::path::PathBuf;
 
 pub use error::{Code, Reason, RpcError};
 pub use ports::{
-    Artifacts, Ask, ImportProgress, ImportRequest, Jobs, LocalArtifact, Models, NewArtifact, PortError,
+    Artifacts, Ask, ImportProgress, ImportRequest, Isolation, Jobs, LocalArtifact, Models, NewArtifact, PortError,
     Prepared, Receipts, Serving, Settlement,
 };
 pub use service::{Backend, Rpc, Services, StartError, start};

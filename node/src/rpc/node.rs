@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::error::RpcError;
 use super::feed::Registry;
-use super::ports::{Models, Serving};
+use super::ports::{Isolation, Models, Serving};
 use super::service::Backend;
 use super::system::{NAME, NODE_VERSION};
 
@@ -52,6 +52,7 @@ struct Info {
     #[serde(skip_serializing_if = "Option::is_none")]
     data_dir: Option<PathBuf>,
     serving: Vec<Serving>,
+    isolation: Isolation,
     pool: Pool,
 }
 
@@ -74,6 +75,7 @@ async fn info<M: Models>(context: &Context<M>) -> Result<Info, RpcError> {
         block_time_ms: identity.block_time_ms,
         data_dir: identity.data_dir.clone().filter(|_| context.tells_data_dir),
         serving: context.models.serving(),
+        isolation: context.models.isolation(),
         pool: Pool { ready: counts.ready, future: counts.future },
     })
 }

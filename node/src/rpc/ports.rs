@@ -13,6 +13,8 @@ use assay_protocol::seal::Envelope;
 use assay_runtime::AccountId;
 use serde::{Deserialize, Serialize};
 
+use crate::model_process::Confinement;
+
 /// Why the node could not do what it was asked. The text says what was attempted and what went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PortError {
@@ -122,6 +124,22 @@ pub struct Serving {
     pub identities: Vec<AccountId>,
 }
 
+/// Where this node runs models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "models")]
+pub enum Isolation {
+    /// In its own process.
+    InProcess,
+    /// Each in a process of its own.
+    Process {
+        /// How these are confined.
+        #[serde(flatten)]
+        confinement: Confinement,
+        /// Whether that is all that this program asks of a system.
+        whole: bool,
+    },
+}
+
 /// What somebody wants to ask a model, before it is a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -161,6 +179,9 @@ pub struct Prepared {
 pub trait Models: Send + Sync + 'static {
     /// Those that are loaded. Does not block.
     fn serving(&self) -> Vec<Serving>;
+
+    /// Where models are run. Does not block.
+    fn isolation(&self) -> Isolation;
 
     /// The definitions by which this node executes a model, loaded or not: what an offer of it names.
     ///

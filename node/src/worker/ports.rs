@@ -9,11 +9,12 @@ use assay_protocol::party::AccountBytes;
 use assay_protocol::request::Request;
 use assay_protocol::seal::{EncryptionKey, Envelope, Purpose};
 use assay_protocol::signature::{SeatStep, Signature};
+use codec::{Decode, Encode};
 use tokio::sync::watch;
 use zeroize::Zeroize;
 
 /// An answer as the executor hands it on; it leaves no copy in memory.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Answer {
     /// The generated tokens.
     pub tokens: Vec<u32>,
@@ -64,7 +65,7 @@ pub trait Mailbox: Send + Sync {
 }
 
 /// What a run of the model yields.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
     /// An answer with its trace root.
     Answer {

@@ -8,6 +8,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use assay_engine::Settings;
 use assay_node::consensus::Network;
 use assay_node::data_dir::DataDir;
+use assay_node::model_process::Isolation;
 use assay_node::ledger;
 use assay_node::node::{Config, Node};
 use assay_node::rpc::{self, ChainKind, Code, Methods};
@@ -175,6 +176,7 @@ fn address() -> SocketAddr {
             },
             ledger: ledger::Config::default(),
             engine: Settings { threads: NonZeroUsize::MIN, ..Settings::for_this_machine() },
+            isolation: Isolation::InProcess,
         };
         let node = runtime.block_on(Node::start(config)).expect("the node starts");
         let address = node.rpc_address();

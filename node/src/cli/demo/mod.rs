@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::job::{Bought, enough, finish, now_s};
-use super::node::real_failure;
+use super::node::{CACHE_BYTES_MAX, IsolationArg, real_failure};
 use crate::chain_spec::{
     ChainSpec, DEVELOPMENT_ACCOUNTS, development_authority, development_providers, development_sellers,
 };
@@ -29,6 +29,7 @@ use crate::data_dir::{DataDir, read_json, write_json};
 use crate::development::{self, Published};
 use crate::keys::Key;
 use crate::ledger;
+use crate::model_process::Unconfined;
 use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind};
 use story::Story;
@@ -123,7 +124,8 @@ async fn start_node(dir: &Path) -> Result<Node, Failure> {
         identities: development_sellers()?,
         rpc: rpc::Config { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..rpc::Config::default() },
         ledger: ledger::Config::default(),
-        engine: Settings::for_this_machine(),
+        engine: Settings { cache_bytes_max: CACHE_BYTES_MAX, ..Settings::for_this_machine() },
+        isolation: IsolationArg::Process.isolation(Unconfined::Warned)?,
     };
     Ok(Node::start(config).await?)
 }

@@ -11,6 +11,7 @@ use crate::consensus::ConsensusError;
 use crate::data_dir::DataDirError;
 use crate::keys::KeyError;
 use crate::ledger::LedgerError;
+use crate::model_process::ProbeError;
 use crate::node::StartError;
 use crate::private_file::FileError;
 use crate::rpc;
@@ -146,6 +147,14 @@ impl From<StartError> for Failure {
             )),
             StartError::Store(source) => store_trouble(artifact_fault(source)),
             StartError::Rpc(source) => Some((Exit::Usage, address_hint(source))),
+            StartError::Isolation(ProbeError::Unconfined { .. }) => Some((
+                Exit::Usage,
+                "use a kernel with Landlock and seccomp, or leave --require-sandbox out",
+            )),
+            StartError::Isolation(_) => Some((
+                Exit::Internal,
+                "let this user run the program again, or run models in the node with --isolation none",
+            )),
             StartError::Query(_) | StartError::Engine(_) => None,
         };
         match (error, trouble) {

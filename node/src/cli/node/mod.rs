@@ -26,6 +26,7 @@ use crate::data_dir::{DataDir, LedgerStore};
 use crate::development;
 use crate::keys::{Key, Role, Seller};
 use crate::ledger;
+use crate::model_process::{Isolation, ProcessConfig, Unconfined, own_program};
 use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind, Methods};
 use crate::supervisor::TaskError;
@@ -105,6 +106,42 @@ struct Run {
     /// Threads that run models; one a core by default.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// Where models are run: each in a confined process of its own, which a model file may end and the node survives,
+    /// or in the node.
+    #[arg(long, value_name = "process|none", default_value = "process")]
+    isolation: IsolationArg,
+    /// Refuse to start where the system cannot confine the processes that run models.
+    #[arg(long)]
+    require_sandbox: bool,
+}
+
+/// Where models are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum IsolationArg {
+    /// Each in a process of its own.
+    Process,
+    /// In the node.
+    None,
+}
+
+impl IsolationArg {
+    /// The node's setting.
+    ///
+    /// # Errors
+    /// [`Failure`] when models are to be confined and not run apart, or this program cannot be found.
+    pub fn isolation(self, unconfined: Unconfined) -> Result<Isolation, Failure> {
+        match (self, unconfined) {
+            (Self::None, Unconfined::Warned) => Ok(Isolation::InProcess),
+            (Self::None, Unconfined::Refused) => {
+                Err(Failure::usage("starting the node: models that run in it cannot be confined")
+                    .hint("leave --isolation none out, or --require-sandbox"))
+            }
+            (Self::Process, unconfined) => {
+                let program = own_program().map_err(anyhow::Error::from)?;
+                Ok(Isolation::Process(ProcessConfig { program, unconfined }))
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -125,7 +162,7 @@ impl From<MethodsArg> for Methods {
 }
 
 /// Keys and values of one execution: 32,000 positions of an 8 B model. A request that needs more is refused.
-const CACHE_BYTES_MAX: usize = 8 << 30;
+pub const CACHE_BYTES_MAX: usize = 8 << 30;
 
 /// Events of the log that are printed unless `RUST_LOG` says otherwise. FRAME logs every extrinsic in hex, and a node
 /// that has no peers is told by its network of every message that nobody takes.
@@ -202,6 +239,10 @@ impl Run {
             },
             ledger: ledger::Config { retention, ..ledger::Config::default() },
             engine,
+            isolation: self.isolation.isolation(match self.require_sandbox {
+                true => Unconfined::Refused,
+                false => Unconfined::Warned,
+            })?,
         })
     }
 
@@ -356,6 +397,9 @@ mod tests {
     use super::*;
     use crate::cli::testing::parse;
 
+    /// This program is not the one whose command `worker` runs a model.
+    const IN_THIS_PROCESS: [&str; 7] = ["--dev", "--rpc-port", "0", "--threads", "1", "--isolation", "none"];
+
     #[test]
     fn the_end_of_the_node_says_more_than_its_client_but_a_slow_stop_does_not() {
         let failure = || Failure::new(Exit::Connect, "the node closed the connection");
@@ -391,7 +435,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_set_up_stops_the_node_and_is_what_is_told() {
         let base = tempfile::tempdir().unwrap();
-        let (context, run) = parse::<Run>(base.path(), &["--dev", "--rpc-port", "0", "--threads", "1"]);
+        let (context, run) = parse::<Run>(base.path(), &IN_THIS_PROCESS);
         let node = Node::start(run.config(&context, base.path()).unwrap()).await.unwrap();
         let set_up = async { Err(Failure::usage("setting up: no")) };
         let ended = run_and_set_up(node, set_up, std::future::pending()).await;
@@ -401,7 +445,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_is_told_to_stop_gives_its_set_up_up() {
         let base = tempfile::tempdir().unwrap();
-        let (context, run) = parse::<Run>(base.path(), &["--dev", "--rpc-port", "0", "--threads", "1"]);
+        let (context, run) = parse::<Run>(base.path(), &IN_THIS_PROCESS);
         let node = Node::start(run.config(&context, base.path()).unwrap()).await.unwrap();
         let url = format!("ws://{}", node.rpc_address());
         let (signal, signalled) = oneshot::channel();

@@ -1,0 +1,398 @@
+//! A model in a process of its own, as the node sees it: started, asked, started again, ended.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::io;
+
+use assay_manifest::ModelId;
+use tracing::{error, info, warn};
+
+use super::config::{ProcessConfig, Unconfined};
+use super::connection::{CallError, Connection};
+use super::crashes::Crashes;
+use super::log::pass_on;
+use super::message::{Call, Loaded, Order, Reply, Report, Start, VERSION};
+use super::wire::WireError;
+
+/// How long a process may take to confine itself.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a process that reads a model may say nothing.
+const LOADING_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// How long a call waits for a process that is being started again.
+const AWAY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the processes of one model are started with.
+pub struct Plan {
+    /// The program, and how far it must be confined.
+    pub config: ProcessConfig,
+    /// The model, for the log.
+    pub model: ModelId,
+    /// Its file, opened for reading and found to be what its name says.
+    pub file: File,
+    /// The first message.
+    pub start: Start,
+}
+
+/// A model could not be loaded in a process of its own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be run.
+    #[error("{0}")]
+    Unusable(String),
+    /// The process ended, or was ended, while it read the file.
+    #[error("the process that reads it {0}")]
+    Died(String),
+    /// The process is less confined than was asked for.
+    #[error(
+        "this system confines a process too little ({0}), and --require-sandbox asks for more; \
+         use a kernel with Landlock and seccomp, or leave the flag out"
+    )]
+    Unconfined(String),
+    /// No process or thread could be started.
+    #[error("starting its process: {0}")]
+    Start(String),
+}
+
+/// A model in a process of its own; the process ends with it.
+pub struct ModelProcess {
+    shared: Arc<Shared>,
+    supervisor: Option<JoinHandle<()>>,
+    loaded: Loaded,
+}
+
+impl ModelProcess {
+    /// Starts a process and waits until it has read the model.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load(plan: Plan) -> Result<Self, LoadError> {
+        let shared = Arc::new(Shared { plan, state: Mutex::default(), changed: Condvar::new() });
+        let own = Arc::clone(&shared);
+        // The system ends the process with this thread, which therefore lives as long.
+        let supervisor = std::thread::Builder::new().name("model".into()).spawn(move || own.supervise());
+        let supervisor = supervisor.map_err(|error| LoadError::Start(error.to_string()))?;
+        let loaded = shared.first_load()?;
+        Ok(Self { shared, supervisor: Some(supervisor), loaded })
+    }
+
+    /// The model as it was read.
+    pub const fn loaded(&self) -> Loaded {
+        self.loaded
+    }
+
+    /// Whether calls have a chance: not once the process has ended too often.
+    pub fn serves(&self) -> bool {
+        !matches!(self.shared.state().phase, Phase::Ended(_))
+    }
+
+    /// The process at present, if there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.shared.state().pid
+    }
+
+    /// Calls that the process has not answered, also such that nobody waits for any more.
+    pub fn calls_at_hand(&self) -> usize {
+        self.shared.state().connection.as_ref().map_or(0, |connection| connection.calls_at_hand())
+    }
+
+    /// Has the model compute something. Where the process is being started again, that is waited for.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn call(&self, call: Call, deadline: Option<Instant>) -> Result<Reply, CallError> {
+        self.shared.connection(deadline)?.call(call, deadline)
+    }
+}
+
+impl Drop for ModelProcess {
+    fn drop(&mut self) {
+        self.shared.stop();
+        if let Some(supervisor) = self.supervisor.take() {
+            // It kills the process and waits for its end, which takes no time; its panic would have been logged.
+            let _ = supervisor.join();
+        }
+    }
+}
+
+struct Shared {
+    plan: Plan,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    phase: Phase,
+    stopping: bool,
+    pid: Option<u32>,
+    /// Of the present process, also while it reads the model.
+    connection: Option<Arc<Connection>>,
+}
+
+#[derive(Default)]
+enum Phase {
+    /// A process reads the model for the first time.
+    #[default]
+    Loading,
+    /// A process answers.
+    Serving(Loaded),
+    /// The last process ended, as this says; the next is being started.
+    Away(String),
+    /// There will be no other process.
+    Ended(End),
+}
+
+/// Why there is no process any more.
+#[derive(Clone)]
+enum End {
+    Stopped,
+    NotLoaded(LoadError),
+    GivenUp(String),
+}
+
+/// Why one process has ended.
+enum RunEnd {
+    Stopped,
+    NotLoaded(LoadError),
+    /// By itself, or because of what it said.
+    Died(String),
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, phase: Phase) {
+        self.state().phase = phase;
+        self.changed.notify_all();
+    }
+
+    fn first_load(&self) -> Result<Loaded, LoadError> {
+        let loading = |state: &mut State| matches!(state.phase, Phase::Loading);
+        let state = self.changed.wait_while(self.state(), loading).unwrap_or_else(PoisonError::into_inner);
+        match &state.phase {
+            Phase::Serving(loaded) => Ok(*loaded),
+            Phase::Ended(End::NotLoaded(error)) => Err(error.clone()),
+            Phase::Ended(End::GivenUp(how)) | Phase::Away(how) => Err(LoadError::Died(how.clone())),
+            Phase::Ended(End::Stopped) | Phase::Loading => Err(LoadError::Died("was told to end".into())),
+        }
+    }
+
+    /// The connection to a process that has read the model.
+    fn connection(&self, deadline: Option<Instant>) -> Result<Arc<Connection>, CallError> {
+        let latest = Instant::now() + AWAY_TIMEOUT;
+        let wait = deadline.map_or(latest, |deadline| deadline.min(latest));
+        let wait = wait.saturating_duration_since(Instant::now());
+        let away = |state: &mut State| matches!(state.phase, Phase::Loading | Phase::Away(_));
+        let waited = self.changed.wait_timeout_while(self.state(), wait, away);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match (&state.phase, &state.connection) {
+            (Phase::Serving(_), Some(connection)) => Ok(Arc::clone(connection)),
+            (Phase::Ended(End::GivenUp(how)), _) => Err(CallError::GivenUp(how.clone())),
+            (Phase::Away(how), _) => Err(CallError::Away(how.clone())),
+            (Phase::Ended(_) | Phase::Loading | Phase::Serving(_), _) => Err(CallError::Stopped),
+        }
+    }
+
+    fn stop(&self) {
+        let mut state = self.state();
+        state.stopping = true;
+        if let Some(connection) = &state.connection {
+            connection.cut();
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Runs one process after the other, until there is to be none.
+    fn supervise(&self) {
+        let (model, mut crashes, mut loaded_once) = (self.plan.model, Crashes::default(), false);
+        loop {
+            let end = self.run_once(&mut loaded_once);
+            let how = match end {
+                RunEnd::Stopped => return self.set(Phase::Ended(End::Stopped)),
+                RunEnd::NotLoaded(error) => return self.set(Phase::Ended(End::NotLoaded(error))),
+                RunEnd::Died(how) if !loaded_once => {
+                    return self.set(Phase::Ended(End::NotLoaded(LoadError::Died(how))));
+                }
+                RunEnd::Died(how) => how,
+            };
+            let Some(pause) = crashes.note(Instant::now()) else {
+                error!(%model, how, "a model's process ended too often; the model is not served any more");
+                return self.set(Phase::Ended(End::GivenUp(how)));
+            };
+            warn!(%model, how, pause_s = pause.as_secs(), "a model's process ended and is started again");
+            self.set(Phase::Away(how));
+            let stopping = |state: &mut State| !state.stopping;
+            let paused = self.changed.wait_timeout_while(self.state(), pause, stopping);
+            if paused.unwrap_or_else(PoisonError::into_inner).0.stopping {
+                return self.set(Phase::Ended(End::Stopped));
+            }
+        }
+    }
+
+    /// Runs a process to its end.
+    fn run_once(&self, loaded_once: &mut bool) -> RunEnd {
+        let (mut child, connection) = match self.spawn() {
+            Ok(started) => started,
+            Err(error) => return RunEnd::NotLoaded(LoadError::Start(error.to_string())),
+        };
+        let connection = Arc::new(connection);
+        {
+            let mut state = self.state();
+            state.pid = Some(child.id());
+            state.connection = Some(Arc::clone(&connection));
+            if state.stopping {
+                connection.cut();
+            }
+        }
+        let served = self.serve(&connection, loaded_once);
+        // It may have ended by itself; then this changes nothing of how.
+        let _ = child.kill();
+        let status = child.wait();
+        let stopping = {
+            let mut state = self.state();
+            (state.pid, state.connection) = (None, None);
+            state.stopping
+        };
+        let end = match served {
+            _ if stopping => RunEnd::Stopped,
+            Err(ServeError::NotLoaded(error)) => RunEnd::NotLoaded(error),
+            Err(ServeError::Wire(WireError::Closed)) => RunEnd::Died(in_words(status)),
+            Err(ServeError::Wire(error)) => RunEnd::Died(format!("was ended: {error}")),
+        };
+        if let RunEnd::Died(how) = &end {
+            // Who asks next finds the phase of a process that is away.
+            self.set(if *loaded_once { Phase::Away(how.clone()) } else { Phase::Loading });
+        }
+        connection.end(&match &end {
+            RunEnd::Died(how) => CallError::Died(how.clone()),
+            RunEnd::Stopped | RunEnd::NotLoaded(_) => CallError::Stopped,
+        });
+        end
+    }
+
+    fn spawn(&self) -> io::Result<(Child, Connection)> {
+        let Plan { config, model, file, .. } = &self.plan;
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut command = Command::new(&config.program);
+        command.arg0("assay").arg("worker").env_clear().current_dir("/");
+        // Not in the group to which a terminal sends its interrupts: the node ends it when it has ended its work.
+        command.process_group(0);
+        command.stdin(OwnedFd::from(theirs)).stdout(file.try_clone()?).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let (stderr, model) = (child.stderr.take(), *model);
+        let connected = Connection::new(ours).map_err(|error| io::Error::other(error.to_string()));
+        let logging = stderr.map_or(Ok(()), |stderr| {
+            let log = std::thread::Builder::new().name("model-log".into());
+            log.spawn(move || pass_on(model, stderr)).map(drop)
+        });
+        match (connected, logging) {
+            (Ok(connection), Ok(())) => Ok((child, connection)),
+            (Err(error), _) | (_, Err(error)) => {
+                child.kill()?;
+                child.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Greets the process, waits until it has read the model, and passes its answers on until it ends.
+    fn serve(
+        &self,
+        connection: &Connection,
+        loaded_once: &mut bool,
+    ) -> Result<std::convert::Infallible, ServeError> {
+        connection.send(&Order::Start(self.plan.start.clone()))?;
+        self.greet(connection)?;
+        let loaded = loop {
+            match connection.receive(Some(LOADING_TIMEOUT))? {
+                Report::Loading => {}
+                Report::Ready(loaded) => break loaded,
+                Report::Unusable(cause) => return Err(LoadError::Unusable(cause).into()),
+                Report::Hello { .. } | Report::Answer { .. } => {
+                    return Err(WireError::OutOfPlace("no word of the model").into());
+                }
+            }
+        };
+        *loaded_once = true;
+        info!(model = %self.plan.model, "a model's process is ready");
+        self.set(Phase::Serving(loaded));
+        loop {
+            match connection.receive(None)? {
+                Report::Answer { id, result } => connection.answered(id, result)?,
+                Report::Hello { .. } | Report::Loading | Report::Ready(_) | Report::Unusable(_) => {
+                    return Err(WireError::OutOfPlace("no answer").into());
+                }
+            }
+        }
+    }
+
+    fn greet(&self, connection: &Connection) -> Result<(), ServeError> {
+        match connection.receive(Some(HELLO_TIMEOUT))? {
+            Report::Hello { version: VERSION, confinement } => {
+                if !confinement.is_whole() && self.plan.config.unconfined == Unconfined::Refused {
+                    return Err(LoadError::Unconfined(confinement.to_string()).into());
+                }
+                Ok(())
+            }
+            Report::Hello { version: theirs, .. } => {
+                Err(WireError::Version { ours: VERSION, theirs }.into())
+            }
+            _ => Err(WireError::OutOfPlace("no greeting").into()),
+        }
+    }
+}
+
+enum ServeError {
+    Wire(WireError),
+    NotLoaded(LoadError),
+}
+
+impl From<WireError> for ServeError {
+    fn from(error: WireError) -> Self {
+        Self::Wire(error)
+    }
+}
+
+impl From<LoadError> for ServeError {
+    fn from(error: LoadError) -> Self {
+        Self::NotLoaded(error)
+    }
+}
+
+/// How a process ended.
+fn in_words(status: io::Result<ExitStatus>) -> String {
+    match status {
+        Err(error) => format!("ended, and how cannot be told: {error}"),
+        Ok(status) => match (status.code(), status.signal()) {
+            (_, Some(signal)) => format!("was killed by the signal {}", signal_name(signal)),
+            (Some(code), None) => format!("ended with the code {code}"),
+            (None, None) => "ended".to_owned(),
+        },
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    let name = match number {
+        4 => "SIGILL",
+        6 => "SIGABRT, as without memory",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL, as by the system when memory is short",
+        11 => "SIGSEGV",
+        15 => "SIGTERM",
+        31 => "SIGSYS",
+        _ => return number.to_string(),
+    };
+    format!("{number} ({name})")
+}

@@ -1,0 +1,98 @@
+//! A process that ends: whoever waits learns how, and the next who asks is answered.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use assay_node::model_process::{CallError, LoadError, Reply};
+use rustix::process::Signal;
+
+use crate::support::{Lab, config, execute, is_worker, request, signal, until};
+
+#[test]
+fn a_process_that_is_killed_in_a_run_is_an_error_and_the_next_run_works() {
+    let lab = Lab::new();
+    let (hosted, process) = (lab.hosted(), Arc::new(lab.process()));
+    let request = request(&hosted, "the hand", 8);
+    let pid = process.pid().unwrap();
+    // Stopped, it cannot answer before it is killed.
+    signal(pid, Signal::STOP);
+    let running = {
+        let (process, call) = (Arc::clone(&process), execute(&request));
+        std::thread::spawn(move || process.call(call, None))
+    };
+    until("the call is at hand", || process.calls_at_hand() == 1);
+    signal(pid, Signal::KILL);
+    let died = running.join().unwrap().unwrap_err();
+    assert!(matches!(&died, CallError::Died(how) if how.contains("SIGKILL")), "{died:?}");
+    let again = process.call(execute(&request), None).unwrap();
+    assert_eq!(again, hosted.answer(&execute(&request), &mut ()).unwrap());
+    assert_ne!(process.pid().unwrap(), pid);
+    assert!(process.serves());
+}
+
+#[test]
+fn who_does_not_wait_any_longer_ends_the_run() {
+    let lab = Lab::new();
+    let (hosted, process) = (lab.hosted(), lab.process());
+    // Hours of computing.
+    let long = request(&hosted, "the hand", 60_000);
+    let deadline = Instant::now() + Duration::from_millis(20);
+    assert_eq!(process.call(execute(&long), Some(deadline)), Err(CallError::Late));
+    until("the run has ended", || process.calls_at_hand() == 0);
+    let short = request(&hosted, "the hand", 2);
+    assert!(matches!(process.call(execute(&short), None), Ok(Reply::Outcome(_))));
+}
+
+#[test]
+fn a_process_ends_with_the_model() {
+    let lab = Lab::new();
+    let process = lab.process();
+    let pid = process.pid().unwrap();
+    assert!(is_worker(pid));
+    drop(process);
+    assert!(!is_worker(pid));
+}
+
+#[test]
+fn a_file_that_cannot_be_run_is_refused_with_what_is_wrong() {
+    let lab = Lab::new();
+    let poem = lab.dir.path().join("poem.gguf");
+    std::fs::write(&poem, "Two roads diverged in a yellow wood").unwrap();
+    let refused = lab.load(&config().program, &poem).err().unwrap();
+    assert!(matches!(&refused, LoadError::Unusable(cause) if cause.contains("magic")), "{refused:?}");
+}
+
+#[test]
+fn a_process_that_ends_while_it_reads_the_model_is_a_model_that_is_not_loaded() {
+    let lab = Lab::new();
+    let cases = [
+        ("exit 3", "ended with the code 3"),
+        ("kill -SEGV $$", "SIGSEGV"),
+        // Standard input is the socket to the node.
+        (r"printf '\377\377\377\377' >&0", "above the limit"),
+        (r"printf '\001\000\000\000\377' >&0", "decoding a frame"),
+        // A report, but not the one that is due.
+        (r"printf '\001\000\000\000\001' >&0", "no greeting"),
+        // Another version of these messages.
+        (r"printf '\006\000\000\000\000\377\377\000\000\000' >&0", "speaks version 65535"),
+    ];
+    for (script, how) in cases {
+        let refused = lab.load(&program(&lab, script), &lab.file).err().unwrap();
+        assert!(matches!(&refused, LoadError::Died(told) if told.contains(how)), "{script}: {refused:?}");
+    }
+    let missing = lab.load(&lab.dir.path().join("missing"), &lab.file).err().unwrap();
+    assert!(matches!(missing, LoadError::Start(_)), "{missing:?}");
+}
+
+/// A program that does this, and then waits until the node lets it go.
+fn program(lab: &Lab, script: &str) -> PathBuf {
+    let path = lab.dir.path().join("program");
+    // Written by another process: while this one has a program open for writing, whatever its other threads start
+    // has, too, and then it cannot be run.
+    let mut write = Command::new("/bin/sh");
+    write.args(["-c", r#"printf '#!/bin/sh\n%s\nexec cat >/dev/null\n' "$1" > "$0" && chmod +x "$0""#]);
+    assert!(write.arg(&path).arg(script).status().unwrap().success());
+    path
+}

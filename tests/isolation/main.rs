@@ -1,0 +1,15 @@
+//! Models in processes of their own: what these must not be able to do, and what happens when they end.
+
+#[path = "../flows/process.rs"]
+#[allow(dead_code)]
+mod process;
+#[path = "../flows/parties.rs"]
+#[allow(dead_code)]
+mod parties;
+
+mod support;
+mod confinement;
+mod crashes;
+mod frames;
+mod node;
+mod results;
