@@ -164,7 +164,8 @@ impl Node {
     /// # Errors
     /// [`StartError`] naming what could not be started; whatever was started before it has ended again.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { data, spec, kind, validator, network, identities, rpc, ledger, engine, isolation } = config;
+        let Config { data, spec, kind, validator, network, identities, rpc, ledger, engine, isolation } =
+            config;
         let workplace = workplace(isolation, engine).await?;
         data.check_whole()?;
         let kept = Kept::open(&data, &spec, ledger, first_keys(&identities, validator.as_ref()))?;

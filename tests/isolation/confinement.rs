@@ -56,7 +56,7 @@ fn a_process_that_runs_a_model_has_limits_and_nothing_of_the_nodes() {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
         line[name.len()..].split_whitespace().next().unwrap().to_owned()
     };
-    assert_eq!(["Max open files", "Max core file size", "Max file size"].map(limit), ["0", "0", "0"]);
+    assert_eq!(["Max open files", "Max core file size"].map(limit), ["0", "0"]);
     let memory: u64 = limit("Max data size").parse().unwrap();
     assert!((2 << 30..4 << 30).contains(&memory), "{memory}");
     assert_eq!(limit("Max cpu time"), "unlimited");

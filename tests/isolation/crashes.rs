@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use assay_node::model_process::{CallError, LoadError, Reply};
+use assay_node::worker::Outcome;
+use assay_protocol::commitment::Finish;
+use assay_protocol::request::F32;
 use rustix::process::Signal;
 
 use crate::support::{Lab, config, execute, is_worker, request, signal, until};
@@ -36,8 +39,12 @@ fn a_process_that_is_killed_in_a_run_is_an_error_and_the_next_run_works() {
 fn who_does_not_wait_any_longer_ends_the_run() {
     let lab = Lab::new();
     let (hosted, process) = (lab.hosted(), lab.process());
-    // Hours of computing.
-    let long = request(&hosted, "the hand", 60_000);
+    let mut long = request(&hosted, "the hand", 60_000);
+    // Without the token that ends it, an answer takes minutes.
+    let ended = hosted.answer(&execute(&long), &mut ()).unwrap();
+    let Reply::Outcome(Outcome::Answer { answer, .. }) = ended else { panic!("{ended:?}") };
+    assert_eq!(answer.finish, Finish::Eos);
+    long.sampler.logit_bias = vec![(*answer.tokens.last().unwrap(), F32::new(-1e30))];
     let deadline = Instant::now() + Duration::from_millis(20);
     assert_eq!(process.call(execute(&long), Some(deadline)), Err(CallError::Late));
     until("the run has ended", || process.calls_at_hand() == 0);

@@ -1,4 +1,7 @@
-//! Models in processes of their own: what these must not be able to do, and what happens when they end.
+//! Models in processes of their own: what these must not be able to do, and what happens when they end. They look at
+//! processes by what Linux tells of them.
+
+#![cfg(target_os = "linux")]
 
 #[path = "../flows/process.rs"]
 #[allow(dead_code)]

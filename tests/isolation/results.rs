@@ -49,11 +49,12 @@ fn runs_side_by_side_have_the_results_of_runs_alone() {
     let lab = Lab::new();
     let (hosted, process) = (lab.hosted(), Arc::new(lab.process()));
     let requests: Vec<_> = (1..=8).map(|n| request(&hosted, "the hand and then", n * 3)).collect();
-    let running: Vec<_> = requests.iter().map(|request| {
+    let run = |request: &Request| {
         let (process, call) = (Arc::clone(&process), execute(request));
         std::thread::spawn(move || process.call(call, None).unwrap())
-    });
-    for (request, running) in requests.iter().zip(running.collect::<Vec<_>>()) {
+    };
+    let running: Vec<_> = requests.iter().map(run).collect();
+    for (request, running) in requests.iter().zip(running) {
         assert_eq!(running.join().unwrap(), hosted.answer(&execute(request), &mut ()).unwrap());
     }
 }

@@ -111,9 +111,9 @@ pub fn signal(pid: u32, signal: Signal) {
 
 /// The processes that a process has started and that run models.
 pub fn workers_of(parent: u32) -> Vec<u32> {
-    let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        entry.unwrap().file_name().to_str().and_then(|name| name.parse().ok())
-    });
+    let numbers = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str().and_then(|name| name.parse().ok()));
     numbers.filter(|pid| parent_of(*pid) == Some(parent) && is_worker(*pid)).collect()
 }
 

@@ -58,6 +58,14 @@ enum Runner {
 }
 
 impl Runner {
+    /// Ends its process, also while that computes.
+    fn stop(&self) {
+        match self {
+            Self::Here(_) => {}
+            Self::Process(process) => process.stop(),
+        }
+    }
+
     fn serves(&self) -> bool {
         match self {
             Self::Here(_) => true,
@@ -84,8 +92,9 @@ impl Models {
         Self { workplace, store, loaded: RwLock::default() }
     }
 
-    /// Lets every model go, with their processes.
+    /// Lets every model go, and ends their processes, whatever they compute.
     pub fn close(&self) {
+        self.read().values().for_each(|loaded| loaded.runner.stop());
         self.keep_only(&[]);
     }
 
@@ -129,7 +138,11 @@ impl Models {
             Outcome::Answer { answer, .. } | Outcome::Fail { answer, .. } => answer.tokens.len(),
             Outcome::Reject { .. } => 0,
         };
-        if u32::try_from(tokens).is_ok_and(|tokens| tokens <= tokens_max) { Ok(outcome) } else { Err(other_reply()) }
+        if u32::try_from(tokens).is_ok_and(|tokens| tokens <= tokens_max) {
+            Ok(outcome)
+        } else {
+            Err(other_reply())
+        }
     }
 
     /// The artifact in the store that holds a model, and what it holds.
@@ -150,7 +163,8 @@ impl Models {
             Workplace::Here(engine) => {
                 let found = file.recomputed(&manifest, &mut || ()).map_err(unusable)?.model_id();
                 let model = Model::load(&file, &LoadOptions::default(), &mut |_, _| {});
-                let hosted = Hosted::new(Arc::clone(engine), model.map_err(|error| unusable(error.to_string()))?);
+                let hosted =
+                    Hosted::new(Arc::clone(engine), model.map_err(|error| unusable(error.to_string()))?);
                 let spec_id = hosted.spec_id();
                 (Runner::Here(hosted), found, spec_id)
             }

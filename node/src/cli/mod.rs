@@ -126,7 +126,9 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Bench(command) => command.run(&context).await,
         Command::Trace(command) => command.run(&context).await,
         Command::Chain(command) => command.run(&context).await,
-        Command::Worker(_) => Err(Failure::new(Exit::Internal, "running a model for a node: threads run already")),
+        Command::Worker(_) => {
+            Err(Failure::new(Exit::Internal, "running a model for a node: threads run already"))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

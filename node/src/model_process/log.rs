@@ -13,7 +13,10 @@ const LINES_MAX: usize = 200;
 
 /// Logs lines until the process has closed its end.
 pub fn pass_on(model: ModelId, from: impl Read) {
-    for_each_line(from, |line| warn!(%model, line = ?String::from_utf8_lossy(line), "a model's process says"));
+    for_each_line(
+        from,
+        |line| warn!(%model, line = ?String::from_utf8_lossy(line), "a model's process says"),
+    );
 }
 
 /// Shows the first lines, and reads the others, so that who writes them is not held up.

@@ -17,6 +17,7 @@ pub mod child;
 pub mod probe;
 pub mod connection;
 pub mod process;
+mod system;
 mod crashes;
 mod log;
 

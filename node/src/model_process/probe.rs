@@ -128,9 +128,8 @@ const ATTEMPTS: [Attempt; 8] = [
 
 /// Whether the system did not even try; a refusal by somebody else means that it did.
 fn is_denied(tried: &io::Result<()>) -> bool {
-    let denied = |error: &io::Error| {
-        matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported)
-    };
+    let denied =
+        |error: &io::Error| matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported);
     tried.as_ref().is_err_and(denied)
 }
 

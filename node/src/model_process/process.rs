@@ -1,14 +1,9 @@
 //! A model in a process of its own, as the node sees it: started, asked, started again, ended.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use std::io;
 
 use assay_manifest::ModelId;
 use tracing::{error, info, warn};
@@ -16,8 +11,8 @@ use tracing::{error, info, warn};
 use super::config::{ProcessConfig, Unconfined};
 use super::connection::{CallError, Connection};
 use super::crashes::Crashes;
-use super::log::pass_on;
 use super::message::{Call, Loaded, Order, Reply, Report, Start, VERSION};
+use super::system::{in_words, start};
 use super::wire::WireError;
 
 /// How long a process may take to confine itself.
@@ -98,6 +93,11 @@ impl ModelProcess {
         self.shared.state().pid
     }
 
+    /// Ends the process; whoever waits for it is told.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
     /// Calls that the process has not answered, also such that nobody waits for any more.
     pub fn calls_at_hand(&self) -> usize {
         self.shared.state().connection.as_ref().map_or(0, |connection| connection.calls_at_hand())
@@ -114,7 +114,7 @@ impl ModelProcess {
 
 impl Drop for ModelProcess {
     fn drop(&mut self) {
-        self.shared.stop();
+        self.stop();
         if let Some(supervisor) = self.supervisor.take() {
             // It kills the process and waits for its end, which takes no time; its panic would have been logged.
             let _ = supervisor.join();
@@ -242,7 +242,7 @@ impl Shared {
 
     /// Runs a process to its end.
     fn run_once(&self, loaded_once: &mut bool) -> RunEnd {
-        let (mut child, connection) = match self.spawn() {
+        let (mut child, connection) = match start(&self.plan) {
             Ok(started) => started,
             Err(error) => return RunEnd::NotLoaded(LoadError::Start(error.to_string())),
         };
@@ -279,31 +279,6 @@ impl Shared {
             RunEnd::Stopped | RunEnd::NotLoaded(_) => CallError::Stopped,
         });
         end
-    }
-
-    fn spawn(&self) -> io::Result<(Child, Connection)> {
-        let Plan { config, model, file, .. } = &self.plan;
-        let (ours, theirs) = UnixStream::pair()?;
-        let mut command = Command::new(&config.program);
-        command.arg0("assay").arg("worker").env_clear().current_dir("/");
-        // Not in the group to which a terminal sends its interrupts: the node ends it when it has ended its work.
-        command.process_group(0);
-        command.stdin(OwnedFd::from(theirs)).stdout(file.try_clone()?).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let (stderr, model) = (child.stderr.take(), *model);
-        let connected = Connection::new(ours).map_err(|error| io::Error::other(error.to_string()));
-        let logging = stderr.map_or(Ok(()), |stderr| {
-            let log = std::thread::Builder::new().name("model-log".into());
-            log.spawn(move || pass_on(model, stderr)).map(drop)
-        });
-        match (connected, logging) {
-            (Ok(connection), Ok(())) => Ok((child, connection)),
-            (Err(error), _) | (_, Err(error)) => {
-                child.kill()?;
-                child.wait()?;
-                Err(error)
-            }
-        }
     }
 
     /// Greets the process, waits until it has read the model, and passes its answers on until it ends.
@@ -345,9 +320,7 @@ impl Shared {
                 }
                 Ok(())
             }
-            Report::Hello { version: theirs, .. } => {
-                Err(WireError::Version { ours: VERSION, theirs }.into())
-            }
+            Report::Hello { version: theirs, .. } => Err(WireError::Version { ours: VERSION, theirs }.into()),
             _ => Err(WireError::OutOfPlace("no greeting").into()),
         }
     }
@@ -368,31 +341,4 @@ impl From<LoadError> for ServeError {
     fn from(error: LoadError) -> Self {
         Self::NotLoaded(error)
     }
-}
-
-/// How a process ended.
-fn in_words(status: io::Result<ExitStatus>) -> String {
-    match status {
-        Err(error) => format!("ended, and how cannot be told: {error}"),
-        Ok(status) => match (status.code(), status.signal()) {
-            (_, Some(signal)) => format!("was killed by the signal {}", signal_name(signal)),
-            (Some(code), None) => format!("ended with the code {code}"),
-            (None, None) => "ended".to_owned(),
-        },
-    }
-}
-
-fn signal_name(number: i32) -> String {
-    let name = match number {
-        4 => "SIGILL",
-        6 => "SIGABRT, as without memory",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL, as by the system when memory is short",
-        11 => "SIGSEGV",
-        15 => "SIGTERM",
-        31 => "SIGSYS",
-        _ => return number.to_string(),
-    };
-    format!("{number} ({name})")
 }

@@ -111,7 +111,10 @@ mod tests {
     fn a_length_beyond_the_limit_is_refused_before_memory_is_taken_for_it() {
         let lie = u32::MAX.to_le_bytes();
         let refused = receive::<Vec<u8>>(&mut lie.as_slice());
-        assert!(matches!(refused, Err(WireError::TooLong { len }) if len == u32::MAX as usize), "{refused:?}");
+        assert!(
+            matches!(refused, Err(WireError::TooLong { len }) if len == u32::MAX as usize),
+            "{refused:?}"
+        );
         let refused = send(&mut Vec::new(), &vec![0u8; FRAME_BYTES_MAX]);
         assert!(matches!(refused, Err(WireError::TooLongToSend { .. })), "{refused:?}");
     }

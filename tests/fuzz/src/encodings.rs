@@ -1,4 +1,5 @@
-//! Encodings that are hashed, signed, sealed or kept: manifests, log entries, statements, records, parcels, key files.
+//! Encodings that are hashed, signed, sealed, kept or passed between processes: manifests, log entries, statements, records, parcels,
+//! key files, frames.
 
 use assay_manifest::lineage::Edge;
 use assay_manifest::log::LogEntry;
@@ -6,6 +7,7 @@ use assay_manifest::manifest::FileEntry;
 use assay_manifest::merkle::{ConsistencyProof, InclusionProof};
 use assay_manifest::{Digest32, Manifest, sha256};
 use assay_node::keys::{KeyRef, LockedKey, Passphrase, WordCount, Words};
+use assay_node::model_process::message::{Order, Report};
 use assay_protocol::certificate::{CommitCertificate, ValidatorSet};
 use assay_protocol::commitment::Salt;
 use assay_protocol::header::HeaderView;
@@ -22,7 +24,7 @@ use crate::memory::in_proportion;
 type Reader = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// What an input's first byte chooses from.
-const READERS: [Reader; 15] = [
+const READERS: [Reader; 17] = [
     |bytes| Manifest::from_bytes(bytes).ok().map(|manifest| manifest.to_bytes()),
     |bytes| Edge::from_statement(bytes).ok().map(|edge| edge.statement()),
     |bytes| LogEntry::from_bytes(bytes).ok().map(|entry| entry.to_bytes()),
@@ -38,6 +40,8 @@ const READERS: [Reader; 15] = [
     scale::<Envelope>,
     scale::<Parcel>,
     key_file,
+    scale::<Order>,
+    scale::<Report>,
 ];
 
 /// What can be made without a chain, and as many zeros for each of the others.

@@ -147,10 +147,9 @@ impl From<StartError> for Failure {
             )),
             StartError::Store(source) => store_trouble(artifact_fault(source)),
             StartError::Rpc(source) => Some((Exit::Usage, address_hint(source))),
-            StartError::Isolation(ProbeError::Unconfined { .. }) => Some((
-                Exit::Usage,
-                "use a kernel with Landlock and seccomp, or leave --require-sandbox out",
-            )),
+            StartError::Isolation(ProbeError::Unconfined { .. }) => {
+                Some((Exit::Usage, "use a kernel with Landlock and seccomp, or leave --require-sandbox out"))
+            }
             StartError::Isolation(_) => Some((
                 Exit::Internal,
                 "let this user run the program again, or run models in the node with --isolation none",

@@ -1,8 +1,6 @@
 //! Landlock: no rule grants anything, so whatever the kernel knows to deny is denied.
 
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetError, RulesetStatus, Scope,
-};
+use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetError, RulesetStatus, Scope};
 
 use super::Landlock;
 

@@ -1,4 +1,4 @@
-//! Limits of memory, files and descriptors.
+//! Limits of memory and descriptors.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -13,7 +13,6 @@ const RESERVED_BYTES: u64 = 64 << 30;
 /// No time is limited: executions take as long as they take.
 pub fn set(memory_bytes_max: Option<u64>) -> Result<(), SandboxError> {
     lower("the size of a core dump", Resource::Core, 0)?;
-    lower("the size of files", Resource::Fsize, 0)?;
     lower("descriptors", Resource::Nofile, 0)?;
     if let Some(bytes) = memory_bytes_max {
         lower("memory", Resource::Data, bytes)?;

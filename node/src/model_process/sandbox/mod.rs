@@ -122,8 +122,8 @@ pub enum SandboxError {
 /// Bytes beside weights, keys and values: the program, its threads' stacks, the tokenizer, what a pass works with.
 const OTHER_BYTES: u64 = 2 << 30;
 
-/// What packed weights may take, as a multiple of the file: narrow types are widened for the kernels.
-const PACKED_PER_FILE: u64 = 3;
+/// What packed weights may take, as a multiple of the file: they are as narrow as there, but rows come in sixteens.
+const PACKED_PER_FILE: u64 = 2;
 
 /// The most memory that a model process may take for itself, in bytes; none where the settings bound no cache.
 pub fn memory_bytes_max(model_bytes: u64, settings: &Settings) -> Option<u64> {
@@ -160,7 +160,7 @@ mod tests {
         let settings = Settings::for_this_machine();
         assert_eq!(memory_bytes_max(1, &settings), None);
         let bounded = Settings { cache_bytes_max: 1 << 30, prefix_bytes_max: 0, ..settings };
-        assert_eq!(memory_bytes_max(1 << 30, &bounded), Some(6 << 30));
+        assert_eq!(memory_bytes_max(1 << 30, &bounded), Some(5 << 30));
         assert_eq!(memory_bytes_max(u64::MAX, &bounded), Some(u64::MAX));
     }
 
