@@ -2,12 +2,12 @@
 //!
 //! `cargo build --release && cargo run --release -p assay-node --example model_process -- MODEL.gguf [TOKENS [ROUNDS]]`
 
+use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
 use assay_engine::{Engine, LoadOptions, Model, Settings};
 use assay_manifest::{ArtifactKind, Digest32, Manifest};
 use assay_node::model_process::{
@@ -18,9 +18,11 @@ use assay_node::worker::Outcome;
 use assay_protocol::request::{F32, Prompt, REQUEST_VERSION, Request, Sampler};
 use assay_store::Store;
 
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let model = arguments.first().context("name a model file")?;
+    let model = arguments.first().ok_or("name a model file")?;
     let tokens = arguments.get(1).map_or(Ok(256), |tokens| tokens.parse())?;
     let rounds = arguments.get(2).map_or(Ok(9), |rounds| rounds.parse())?;
     let dir = tempfile::tempdir()?;
@@ -58,7 +60,7 @@ fn hosted(model: &str, settings: Settings) -> Result<Hosted> {
 fn process(model: &str, settings: Settings, manifest: &Manifest) -> Result<ModelProcess> {
     let plan = Plan {
         config: ProcessConfig { program: binary()?, unconfined: Unconfined::Warned },
-        model: manifest.model_id().context("the file holds no model")?,
+        model: manifest.model_id().ok_or("the file holds no model")?,
         file: File::open(model)?,
         start: Start::new(&settings, manifest.to_bytes()),
     };
@@ -68,9 +70,9 @@ fn process(model: &str, settings: Settings, manifest: &Manifest) -> Result<Model
 /// The binary that lies beside the directory of the examples.
 fn binary() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let binary = own.parent().and_then(Path::parent).context("no directory")?.join("assay");
+    let binary = own.parent().and_then(Path::parent).ok_or("no directory")?.join("assay");
     if !binary.exists() {
-        bail!("build {} first", binary.display());
+        return Err(format!("build {} first", binary.display()).into());
     }
     Ok(binary)
 }
@@ -82,7 +84,7 @@ fn request(hosted: &Hosted, max_tokens: u32) -> Result<Request> {
     let question = Question { prompt: prompt.clone(), now_s: 0, sampler: sampler.clone(), max_tokens };
     let counted = match hosted.answer(&Call::Count(question), &mut ()) {
         Ok(Reply::Counted(counted)) => counted,
-        other => bail!("counting the prompt: {other:?}"),
+        other => return Err(format!("counting the prompt: {other:?}").into()),
     };
     Ok(Request {
         version: REQUEST_VERSION,
@@ -103,11 +105,11 @@ fn execute(request: &Request) -> Call {
 }
 
 /// Tokens that were generated, and in what time.
-fn time(run: impl FnOnce() -> Result<Reply, String>) -> Result<(usize, Duration)> {
+fn time(run: impl FnOnce() -> std::result::Result<Reply, String>) -> Result<(usize, Duration)> {
     let began = Instant::now();
     match run() {
         Ok(Reply::Outcome(Outcome::Answer { answer, .. })) => Ok((answer.tokens.len(), began.elapsed())),
-        other => bail!("executing the request: {other:?}"),
+        other => Err(format!("executing the request: {other:?}").into()),
     }
 }
 

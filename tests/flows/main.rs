@@ -13,6 +13,9 @@ mod market;
 mod pausing;
 #[path = "../../runtime/tests/support/mod.rs"]
 mod support;
+#[cfg(target_os = "linux")]
+#[path = "../isolation/processes.rs"]
+mod processes;
 
 mod process;
 mod parties;
@@ -32,3 +35,5 @@ mod damage;
 mod traces;
 mod tolerance;
 mod validators;
+#[cfg(target_os = "linux")]
+mod isolation;

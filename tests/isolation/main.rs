@@ -6,13 +6,11 @@
 #[path = "../flows/process.rs"]
 #[allow(dead_code)]
 mod process;
-#[path = "../flows/parties.rs"]
-#[allow(dead_code)]
-mod parties;
 
+#[allow(dead_code)]
+mod processes;
 mod support;
 mod confinement;
 mod crashes;
 mod frames;
-mod node;
 mod results;

@@ -17,6 +17,7 @@ use crate::worker::{Answer, Outcome};
 pub const VERSION: u16 = 1;
 
 /// From the node.
+#[expect(clippy::large_enum_variant, reason = "one at a time, encoded or taken apart at once")]
 #[derive(Encode, Decode)]
 pub enum Order {
     /// The first message: what to be.

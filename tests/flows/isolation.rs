@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::parties::{Parties, wish};
 use crate::process::{NodeProcess, failure};
-use crate::support::{is_worker, signal, until, workers_of};
+use crate::processes::{is_worker, signal, until, workers_of};
 
 #[tokio::test]
 async fn a_job_is_verified_although_the_models_process_is_killed_and_none_outlives_the_node() {
