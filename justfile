@@ -44,11 +44,12 @@ deny:
 kills:
     ASSAY_KILLS=500 cargo test -p assay-node --test flows -- --nocapture storm
 
-# The measured claims: import, engine, weights of calls, transfers, proofs of the log, the ledger's stores
+# The measured claims: import, engine, models in processes, weights of calls, transfers, proofs of the log, the ledger's stores
 bench:
     cargo run --release -p assay-store --example import_speed
     cargo run --release -- bench --model verifier/trainer/model/demo-q8_0.gguf --prompt 64 --generate 128
     cargo run --release -p assay-runtime --example weights
+    cargo run --release -p assay-node --example model_process -- verifier/trainer/model/demo-q8_0.gguf
     cargo run --release -p assay-node --example transfers
     cargo run --release -p assay-runtime --example log_proofs
     cargo run --release -p assay-node --example stores
