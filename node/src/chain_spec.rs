@@ -1,5 +1,8 @@
 //! Which chain a node is on: its genesis and the pace of its blocks, in one JSON file.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use assay_manifest::{Digest32, TaggedHash};
@@ -40,6 +43,19 @@ const DEVELOPMENT_TOKENS: u128 = 1_000_000 * UNIT;
 const DEVELOPMENT_BLOCK_TIME: Duration = Duration::from_millis(200);
 /// Blocks of a chain that is set up with `node init`.
 const BLOCK_TIME: Duration = Duration::from_secs(1);
+
+/// Largest file of a chain: 100 validators, and some 100,000 accounts.
+const SPEC_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// A file that should hold a chain does not.
+#[derive(Debug, thiserror::Error)]
+#[error("reading the chain in {}: {cause}", path.display())]
+pub struct SpecFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub cause: String,
+}
 
 impl ChainSpec {
     /// The id of the development chain, which no other has.
@@ -105,6 +121,27 @@ impl ChainSpec {
                 params: Params::MAIN,
             },
         }
+    }
+
+    /// A chain in a file, as `assay chain spec` prints it.
+    ///
+    /// # Errors
+    /// [`SpecFileError`] when it cannot be read, or is none.
+    pub fn read(path: &Path) -> Result<Self, SpecFileError> {
+        let failed = |cause: String| SpecFileError { path: path.into(), cause };
+        let mut text = Vec::new();
+        let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+        file.take(SPEC_BYTES_MAX + 1).read_to_end(&mut text).map_err(|error| failed(error.to_string()))?;
+        if text.len() as u64 > SPEC_BYTES_MAX {
+            return Err(failed(format!("it has more than {SPEC_BYTES_MAX} bytes")));
+        }
+        let spec: Self = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
+        // It names a directory.
+        if spec.id.is_empty() || !spec.id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return Err(failed(format!("the id {:?} is not of letters, digits and '-'", spec.id)));
+        }
+        spec.genesis.storage().map_err(failed)?;
+        Ok(spec)
     }
 
     /// Whether its keys are the public ones of development.

@@ -11,8 +11,8 @@ use assay_node::client::Client;
 use assay_node::consensus::Network;
 use assay_node::data_dir::DataDir;
 use assay_node::keys::Key;
-use assay_node::model_process::Isolation;
 use assay_node::ledger::{self, LedgerHandle};
+use assay_node::model_process::Isolation;
 use assay_node::node::{Config, Node, StartError};
 use assay_node::rpc::{self, ChainKind};
 use assay_node::supervisor::TaskError;
@@ -200,6 +200,48 @@ async fn four_validators_agree_though_one_leaves_comes_back_and_loses_everything
     for node in nodes {
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_that_lost_everything_begins_with_anothers_snapshot() {
+    let mut town = Town::new(None);
+    let mut nodes = town.start_all().await;
+    nodes[0].reaches(30).await;
+    nodes.remove(1).stop().await;
+    nodes.pop().unwrap().stop().await;
+    let file = town.dirs[0].path().join("snapshot");
+    let file = file.to_str().unwrap();
+    // The node without keys is stopped; its ledger serves.
+    assay(town.dirs[4].path(), &["chain", "snapshot", "export", file]);
+    let spec = town.dirs[0].path().join("spec.json");
+    std::fs::write(&spec, assay(town.dirs[4].path(), &["chain", "spec"])).unwrap();
+    town.forget(1);
+    let import = ["chain", "snapshot", "import", file, "--spec", spec.to_str().unwrap()];
+    let imported: serde_json::Value = serde_json::from_slice(&assay(town.dirs[1].path(), &import)).unwrap();
+    let begins = u32::try_from(imported["height"].as_u64().unwrap()).unwrap();
+    assert!(begins >= 3);
+    let back = town.start(1).await;
+    assert_eq!((back.ledger.base(), back.ledger.hash_of(begins - 1).await.unwrap()), (begins, None));
+    let height = nodes[0].ledger.head().number + 5;
+    back.reaches(height).await;
+    nodes[0].reaches(height).await;
+    for height in begins..=height {
+        assert_eq!(
+            back.ledger.hash_of(height).await.unwrap(),
+            nodes[0].ledger.hash_of(height).await.unwrap()
+        );
+    }
+    back.stop().await;
+    assay(town.dirs[1].path(), &["chain", "check"]);
+}
+
+/// What a command prints that works in a directory of its own.
+fn assay(base: &Path, arguments: &[&str]) -> Vec<u8> {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_assay"));
+    command.args(["--json", "--chain", "local", "--base-path"]).arg(base).args(arguments);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -100,6 +100,7 @@ pub struct LedgerHandle {
     pub(super) head: watch::Receiver<Header>,
     pub(super) blocks: broadcast::Sender<Arc<FinalizedBlock>>,
     pub(super) genesis: Hash,
+    pub(super) base: BlockNumber,
 }
 
 impl LedgerHandle {
@@ -129,6 +130,11 @@ impl LedgerHandle {
     /// The hash of block 0.
     pub const fn genesis(&self) -> Hash {
         self.genesis
+    }
+
+    /// The lowest height whose block is here: that of the snapshot that the ledger began with, or 0.
+    pub const fn base(&self) -> BlockNumber {
+        self.base
     }
 
     /// Every block from now on. A receiver that lags is told how many it missed.

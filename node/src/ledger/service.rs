@@ -73,6 +73,7 @@ pub fn open(kv: impl Kv, genesis: &GenesisSpec, config: Config) -> Result<Ledger
         head: heads,
         blocks: blocks.clone(),
         genesis: chain.genesis(),
+        base: chain.reader().base(),
     };
     let (report, ended) = oneshot::channel();
     let writer = Writer { chain, verified: VecDeque::new(), head, blocks };

@@ -1,6 +1,7 @@
 //! `assay chain`: look at the chain, and rule on what its verdicts rest on.
 
 mod rule;
+mod snapshot;
 
 use assay_manifest::{Digest32, SpecId};
 use assay_protocol::certificate::ValidatorSet;
@@ -12,6 +13,7 @@ use jsonrpsee::rpc_params;
 use serde::{Deserialize, Serialize};
 
 use self::rule::{Rule, Standing};
+use self::snapshot::SnapshotCommand;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::tokens;
@@ -27,6 +29,11 @@ pub enum ChainCommand {
     Info,
     /// Read the whole ledger of a stopped node and compare it with its hashes: blocks, certificates, state, log.
     Check,
+    /// Print what the chain begins with, for other machines: `assay node --spec FILE` joins it.
+    Spec,
+    /// The chain at one height as a file.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     Rule(Rule),
 }
 
@@ -45,6 +52,12 @@ impl ChainCommand {
                 let whole = Whole::read(&context.data_dir()?)?;
                 context.output().result(&whole, Whole::text)?;
             }
+            Self::Spec => {
+                let spec = context.data_dir()?.chain_spec()?;
+                let text = serde_json::to_string_pretty(&spec).map_err(anyhow::Error::from)?;
+                context.output().result(&spec, |_| text)?;
+            }
+            Self::Snapshot(command) => command.run(context)?,
             Self::Rule(rule) => rule.run(context).await?,
         }
         Ok(())

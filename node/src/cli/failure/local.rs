@@ -7,6 +7,7 @@ use assay_runtime::executor::{ChainError, StoreFault};
 use tokio::task::JoinError;
 
 use super::{Exit, Failure};
+use crate::chain_spec::SpecFileError;
 use crate::consensus::ConsensusError;
 use crate::data_dir::DataDirError;
 use crate::keys::KeyError;
@@ -98,6 +99,12 @@ const FREE_SPACE: &str = "free some space on the disk and start again; nothing t
 const PUT_BACK: &str = "put a copy of the whole data directory in its place, made while no node ran; or move the \
                         directory away and begin anew";
 const ANOTHER_DIRECTORY: &str = "choose another directory with --base-path; nothing was changed in this one";
+
+impl From<SpecFileError> for Failure {
+    fn from(error: SpecFileError) -> Self {
+        Self::usage(error).hint("print the chain with `assay chain spec --json` on a node that has it")
+    }
+}
 
 impl From<DataDirError> for Failure {
     fn from(error: DataDirError) -> Self {

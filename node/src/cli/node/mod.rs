@@ -4,7 +4,7 @@ mod init;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use assay_engine::Settings;
 use assay_manifest::ModelId;
@@ -67,6 +67,10 @@ struct Run {
     /// it is gone when the node ends.
     #[arg(long)]
     dev: bool,
+    /// The chain to join, as `assay chain spec` prints it on a node that has it. Its directory below --base-path is made
+    /// if it is not there.
+    #[arg(long, value_name = "FILE", conflicts_with = "dev")]
+    spec: Option<PathBuf>,
     /// Account as which this node sells compute: its address, the name of its key, or a development URI; may be
     /// given several times. The node needs the work key that `assay provider keys` made, not the account's own.
     #[arg(long, value_name = "ACCOUNT")]
@@ -200,11 +204,9 @@ impl Run {
             let spec = ChainSpec::development()?;
             (spec.clone(), ChainKind::Development, DataDir::create(base, &spec, self.store)?)
         } else {
-            let data = context.data_dir().map_err(|failure| {
-                failure.hint("set a chain up with `assay node init`, or try `assay node --dev`")
-            })?;
-            data.expect_store(self.store)?;
-            (data.chain_spec()?, ChainKind::Live, data)
+            let data = self.data_dir(context, base)?;
+            let spec = data.chain_spec()?;
+            (spec.clone(), if spec.is_development() { ChainKind::Development } else { ChainKind::Live }, data)
         };
         if let Some(millis) = self.block_time {
             spec.block_time_ms = millis;
@@ -244,6 +246,20 @@ impl Run {
                 false => Unconfined::Warned,
             })?,
         })
+    }
+
+    /// The directory of the chain that is named, made if its file is; or of the one that is there.
+    fn data_dir(&self, context: &Context, base: &Path) -> Result<DataDir, Failure> {
+        if let Some(file) = &self.spec {
+            return Ok(DataDir::create(base, &ChainSpec::read(file)?, self.store)?);
+        }
+        let data = context.data_dir().map_err(|failure| {
+            failure.hint(
+                "join a chain with --spec FILE, set one up with `assay node init`, or try `assay node --dev`",
+            )
+        })?;
+        data.expect_store(self.store)?;
+        Ok(data)
     }
 
     /// The keys of the validator that this node is. Without them it follows a chain, if it is told where that is.

@@ -166,9 +166,9 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
             AppMsg::GetDecidedValues { range, reply } => {
                 let _ = reply.send(self.decided(*range.start(), *range.end()).await?);
             }
-            // Every block is kept.
+            // Every block is kept, from the first one here on.
             AppMsg::GetHistoryMinHeight { reply } => {
-                let _ = reply.send(Height(1));
+                let _ = reply.send(Height::from(self.ledger.base().max(1)));
             }
             // Votes have no extensions.
             AppMsg::ExtendVote { reply, .. } => {
