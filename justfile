@@ -53,3 +53,4 @@ bench:
     cargo run --release -p assay-node --example transfers
     cargo run --release -p assay-runtime --example log_proofs
     cargo run --release -p assay-node --example stores
+    cargo run --release -p assay-node --example blobs

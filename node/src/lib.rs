@@ -13,6 +13,7 @@ pub mod mempool;
 pub mod sealing;
 pub mod worker;
 pub mod model_process;
+pub mod blobs;
 pub mod serving;
 pub mod receipts;
 pub mod retention;

@@ -15,8 +15,9 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::adapters::{
-    Board, CandidateFile, Journal, JournalError, Models, Orders, PoolSource, Workplace, open_ledger,
+    Board, CandidateFile, Journal, JournalError, Models, Orders, Peers, PoolSource, Workplace, open_ledger,
 };
+use crate::blobs::{self, Fetch, FetchConfig, Fetcher, NoNetwork, ServeConfig, Uploads};
 use crate::chain_spec::ChainSpec;
 use crate::consensus::{self, CandidatesError, Consensus, Proposer, ValidatorKeys};
 use crate::data_dir::{DataDir, DataDirError};
@@ -154,6 +155,8 @@ struct Parts {
     ring: KeyRing,
     store: Arc<Store>,
     models: Arc<Models>,
+    /// Artifacts of other nodes.
+    peers: Arc<Peers>,
     /// The finalized height, told after the pool has heard of the block.
     heights: watch::Receiver<u32>,
 }
@@ -246,7 +249,24 @@ fn start_ledger(supervisor: &mut Supervisor, kept: Kept, workplace: Workplace) -
     let retention = retention::run(ledger.clone(), journal.clone(), supervisor.stopping());
     supervisor.spawn("retention", infallible(retention));
     let models = Arc::new(Models::at(workplace, Arc::clone(&store)));
-    Parts { ledger, pool, journal, ring, store, models, heights }
+    let fetch = start_blobs(supervisor, &store, None::<blobs::Joined<blobs::Nobody>>);
+    let peers = Arc::new(Peers::new(fetch, Arc::clone(&store)));
+    Parts { ledger, pool, journal, ring, store, models, peers, heights }
+}
+
+/// Serves artifacts to the nodes of a network, and returns what fetches from them. Without a network nothing is served,
+/// and whoever fetches is told so.
+fn start_blobs<S: blobs::Swarm>(
+    supervisor: &mut Supervisor,
+    store: &Arc<Store>,
+    network: Option<blobs::Joined<S>>,
+) -> Arc<dyn Fetch> {
+    let Some(blobs::Joined { swarm, incoming }) = network else { return Arc::new(NoNetwork) };
+    let uploads = Uploads::default();
+    let server =
+        blobs::Server::new(Arc::clone(&swarm), Arc::clone(store), ServeConfig::default(), uploads.clone());
+    supervisor.spawn("blobs", infallible(server.run(incoming, supervisor.stopping())));
+    Arc::new(Fetcher::new(swarm, Arc::clone(store), FetchConfig::default(), uploads))
 }
 
 /// Where models are run, after it was found out whether they can be run there as is asked for.
@@ -271,10 +291,12 @@ async fn start_rpc(
     config: rpc::Config,
     identity: rpc::Identity,
 ) -> Result<Rpc, rpc::StartError> {
-    let Parts { ledger, pool, journal, store, models, .. } = parts;
+    let Parts { ledger, pool, journal, store, models, peers, .. } = parts;
+    let peers: Arc<Peers> = Arc::clone(peers);
     let backend = Backend { ledger: ledger.clone(), pool: pool.clone(), identity: Arc::new(identity) };
     let services = Services {
         artifacts: Arc::clone(store),
+        peers,
         models: Arc::clone(models),
         jobs: Arc::new(Orders { journal: journal.clone(), models: Arc::clone(models) }),
         receipts: Arc::new(Receipts::new(ledger.clone(), Arc::new(journal.clone()))),
@@ -289,9 +311,9 @@ async fn start_selling(
     identities: &[Seller],
     validator: Option<&ValidatorKeys>,
 ) {
-    let Parts { ledger, pool, journal, ring, models, heights, .. } = parts;
+    let Parts { ledger, pool, journal, ring, models, peers, heights, .. } = parts;
     let accounts = identities.iter().map(|seller| seller.account.clone()).collect();
-    let mut serving = Serving::new(ledger.reserved(), Arc::clone(&models), accounts);
+    let mut serving = Serving::new(ledger.reserved(), Arc::clone(&models), peers, accounts);
     serving.prepare().await;
     supervisor.spawn("serving", infallible(serving.run(supervisor.stopping())));
     let referee = validator.map(|keys| Referee { key: keys.consensus.clone() });

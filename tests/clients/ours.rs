@@ -34,6 +34,44 @@ async fn import(rpc: &Plain, content: &str) -> Value {
     }
 }
 
+/// Asks for an artifact of other nodes and returns the last event.
+async fn fetch(rpc: &Plain, id: &Value) -> Value {
+    let events = rpc.0.subscribe("artifact_v1_fetch", rpc_params![id], "artifact_v1_cancelFetch");
+    let mut events = events.await.unwrap();
+    let event = next(&mut events).await;
+    assert_eq!(next(&mut events).await["event"], "stop");
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pinned_stays_when_the_store_shrinks_and_without_a_network_nothing_is_fetched() {
+    let node = TestNode::start().await;
+    let rpc = node.plain().await;
+    let (kept, gone) = (import(&rpc, "hello").await, import(&rpc, "other words").await);
+    let (kept, gone) = (&kept["artifactId"], &gone["artifactId"]);
+    let pinned: Value = rpc.call("artifact_v1_pin", rpc_params![kept]).await;
+    assert_eq!(pinned, json!({ "artifactId": kept }));
+    let unknown = JobId::from_bytes([7; 32]);
+    assert_eq!(rpc.refusal("artifact_v1_pin", rpc_params![unknown]).await.code(), 20001);
+    let collected: Value = rpc.call("artifact_v1_gc", rpc_params![0]).await;
+    let expected = json!({ "artifacts": [gone], "garbageBlobs": 0, "freedBytes": 11, "leftBytes": 5 });
+    assert_eq!(collected, expected);
+    let local: Value = rpc.call("artifact_v1_listLocal", rpc_params![]).await;
+    assert_eq!((&local[0]["artifactId"], &local[0]["pins"]), (kept, &json!(["user"])));
+
+    let failed = fetch(&rpc, gone).await;
+    assert_eq!((&failed["event"], &failed["code"]), (&json!("failed"), &json!(25007)));
+    assert!(failed["message"].as_str().unwrap().contains("this node has no network"), "{failed}");
+    assert!(failed["hint"].as_str().unwrap().contains("artifact_v1_import"), "{failed}");
+
+    let _: Value = rpc.call("artifact_v1_unpin", rpc_params![kept]).await;
+    let collected: Value = rpc.call("artifact_v1_gc", rpc_params![]).await;
+    assert_eq!(collected["artifacts"], json!([]), "nothing must go without a cap");
+    let collected: Value = rpc.call("artifact_v1_gc", rpc_params![0]).await;
+    assert_eq!(collected["artifacts"], json!([kept]));
+    node.stop().await;
+}
+
 async fn register(client: &Client, key: &assay_node::keys::Key, artifact: &Value, name: &str) {
     let artifact = serde_json::from_value(artifact.clone()).unwrap();
     let call = RuntimeCall::Artifacts(pallet_assay_artifacts::Call::register {
@@ -67,7 +105,9 @@ async fn an_imported_and_registered_artifact_is_found_by_id_and_by_name() {
         assert!(by_alice["deposit"].as_str().unwrap().parse::<u128>().unwrap() > 0);
     }
     let stored: Value = rpc.call("artifact_v1_listLocal", rpc_params![]).await;
-    assert_eq!(stored, json!([{ "artifactId": id, "name": "words", "sizeBytes": 5, "kind": "dataset" }]));
+    let expected =
+        json!([{ "artifactId": id, "name": "words", "sizeBytes": 5, "kind": "dataset", "pins": [] }]);
+    assert_eq!(stored, expected);
     node.stop().await;
 }
 

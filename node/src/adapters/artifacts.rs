@@ -1,10 +1,12 @@
 //! The artifact store as JSON-RPC sees it.
 
 use assay_manifest::{ArtifactId, Digest32, Manifest};
-use assay_store::{IdKind, Progress, Store, StoreError};
+use assay_store::{IdKind, PinReason, Progress, Store, StoreError};
 
 use super::model_file::spec_of_file;
-use crate::rpc::{Artifacts, ImportProgress, ImportRequest, LocalArtifact, NewArtifact, PortError};
+use crate::rpc::{
+    Artifacts, Collected, ImportProgress, ImportRequest, LocalArtifact, NewArtifact, PortError,
+};
 
 impl Artifacts for Store {
     fn import(
@@ -32,11 +34,13 @@ impl Artifacts for Store {
     }
 
     fn list(&self) -> Result<Vec<LocalArtifact>, PortError> {
-        let names = self.names().map_err(failed)?;
+        let (names, pins) = (self.names().map_err(failed)?, self.pins().map_err(failed)?);
         let local = |id: ArtifactId| {
             let manifest = self.get(&id).map_err(failed)?;
             let name = names.iter().find(|(_, named)| *named == id).map(|(name, _)| name.clone());
+            let pins = pins.iter().filter(|(pinned, _)| *pinned == id);
             Ok(LocalArtifact {
+                pins: pins.map(|(_, reason)| reason.name().to_owned()).collect(),
                 artifact_id: id,
                 name,
                 size_bytes: manifest.size_bytes(),
@@ -52,6 +56,28 @@ impl Artifacts for Store {
             Err(StoreError::UnknownArtifact(_)) => Ok(None),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    fn pin(&self, artifact: &ArtifactId) -> Result<(), PortError> {
+        Self::pin(self, artifact, PinReason::User).map_err(|error| match error {
+            StoreError::UnknownArtifact(_) => PortError::NotFound(error.to_string()),
+            other => failed(other),
+        })
+    }
+
+    fn unpin(&self, artifact: &ArtifactId) -> Result<(), PortError> {
+        Self::unpin(self, artifact, PinReason::User).map_err(failed)
+    }
+
+    fn collect(&self, cap_bytes: Option<u64>) -> Result<Collected, PortError> {
+        let garbage_blobs = self.collect_garbage().map_err(failed)?;
+        let freed = self.evict(cap_bytes.unwrap_or(u64::MAX)).map_err(failed)?;
+        Ok(Collected {
+            artifacts: freed.artifacts,
+            garbage_blobs,
+            freed_bytes: freed.freed_bytes,
+            left_bytes: freed.left_bytes,
+        })
     }
 
     fn find(&self, id: &Digest32) -> Result<Vec<ArtifactId>, PortError> {

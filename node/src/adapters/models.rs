@@ -8,7 +8,8 @@ use assay_engine::{Engine, LoadOptions, Model, Settings};
 use assay_manifest::{ArtifactId, Digest32, Manifest, ModelId, SpecId};
 use assay_protocol::request::Request;
 use assay_runtime::AccountId;
-use assay_store::{IdKind, Store, StoreError};
+use assay_store::{IdKind, PinReason, Store, StoreError};
+use tracing::warn;
 
 use super::model_file::{open_model, spec_of_file};
 use crate::model_process::{
@@ -154,10 +155,25 @@ impl Models {
         Ok((artifact_id, self.store.get(&artifact_id).map_err(unusable)?))
     }
 
+    /// Lets the store remove the models that are offered no more.
+    fn unpin_others(&self, offered: &[ModelId]) -> Result<(), StoreError> {
+        let mut kept = Vec::new();
+        for model in offered {
+            kept.extend(self.store.find(&model.digest())?.into_iter().map(|found| found.artifact_id));
+        }
+        for (artifact, reason) in self.store.pins()? {
+            if reason == PinReason::Offer && !kept.contains(&artifact) {
+                self.store.unpin(&artifact, reason)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Has the model's one GGUF file read, its ids computed anew, and its weights packed.
     fn open(&self, id: &ModelId) -> Result<Loaded, LoadError> {
         let unusable = |cause: String| LoadError::Unusable { model: *id, cause };
         let (artifact_id, manifest) = self.manifest(id)?;
+        let _lease = self.store.lease(&manifest);
         let file = open_model(&self.store, &manifest).map_err(unusable)?;
         let (runner, found, spec_id) = match &self.workplace {
             Workplace::Here(engine) => {
@@ -199,10 +215,21 @@ impl Shelf for Models {
         if loaded.spec_id != *spec {
             return Err(LoadError::OtherSpec { model: *model, spec: loaded.spec_id });
         }
+        let artifact = loaded.artifact_id;
         let replaced = self.write().insert(*model, Loaded { identities, ..loaded });
         // A process ends with what is dropped here, and nobody waits for it under the lock.
         drop(replaced);
+        // A model that cannot be pinned is served all the same: it is in memory.
+        let kept = self.store.pin(&artifact, PinReason::Offer).and_then(|()| self.store.note_use(&artifact));
+        if let Err(error) = kept {
+            warn!(%model, %error, "keeping an offered model in the store");
+        }
         Ok(())
+    }
+
+    fn artifact(&self, model: &ModelId) -> Option<ArtifactId> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.get(model).map(|entry| entry.artifact_id)
     }
 
     fn holds(&self, model: &ModelId) -> bool {
@@ -213,6 +240,9 @@ impl Shelf for Models {
         let others: Vec<_> = self.write().extract_if(.., |id, _| !models.contains(id)).collect();
         // Processes end with what is dropped here, and nobody waits for them under the lock.
         drop(others);
+        if let Err(error) = self.unpin_others(models) {
+            warn!(%error, "letting models go that are offered no more");
+        }
     }
 }
 
@@ -353,6 +383,22 @@ mod tests {
         assert!(models.get(&model).is_none());
         models.load(&model, &spec, Vec::new()).unwrap();
         assert_eq!(models.served()[0].spec_id, spec);
+    }
+
+    #[test]
+    fn what_is_offered_is_pinned_until_it_is_offered_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, model) = store(dir.path());
+        let models = models(Arc::clone(&store));
+        let spec = models.spec(&model).unwrap();
+        models.load(&model, &spec, Vec::new()).unwrap();
+        assert!(store.evict(0).unwrap().artifacts.is_empty());
+        models.keep_only(&[model]);
+        assert_eq!(store.pins().unwrap().len(), 1);
+        models.keep_only(&[]);
+        assert!(store.pins().unwrap().is_empty());
+        assert_eq!(store.evict(0).unwrap().artifacts.len(), 1);
+        assert!(matches!(models.spec(&model), Err(LoadError::NotHere(_))));
     }
 
     #[test]

@@ -66,6 +66,9 @@ enum Command {
     /// Register datasets and look them up.
     #[command(subcommand)]
     Dataset(dataset::DatasetCommand),
+    /// Fetch models and datasets from other nodes, and say what stays in the store.
+    #[command(subcommand)]
+    Artifact(artifact::ArtifactCommand),
     /// Say later what became of your registrations, edges and keys.
     #[command(subcommand)]
     Claim(claim::ClaimCommand),
@@ -117,6 +120,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Key(command) => command.run(&context),
         Command::Model(command) => command.run(&context).await,
         Command::Dataset(command) => command.run(&context).await,
+        Command::Artifact(command) => command.run(&context).await,
         Command::Claim(command) => command.run(&context).await,
         Command::Provider(command) => command.run(&context).await,
         Command::Validator(command) => command.run(&context).await,

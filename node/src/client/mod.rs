@@ -3,6 +3,7 @@
 mod chain;
 mod submit;
 mod artifacts;
+mod fetching;
 mod claims;
 mod providers;
 mod deliveries;
@@ -15,6 +16,7 @@ pub use chain::{Balances, Client, ClientError, Heights, decimal};
 pub use claims::{Claim, Prior, StatedStatus};
 pub use deliveries::{Handed, InputState, JobOutput, awaits_input};
 pub use demands::Demanded;
+pub use fetching::Subject as StoredArtifact;
 pub use orders::{JobEvents, JobState, Order, Wish, is_right};
 pub use providers::{Hardware, Offer, PendingOffer, Provider, Terms, Unbonding};
 pub use submit::{CallError, Included, SubmitError, signed};

@@ -68,6 +68,8 @@ codes! {
     ArtifactRefused = 20002, "artifact: refused", "correct what the cause names and ask again";
     /// Too many at once.
     ArtifactBusy = 20003, "artifact: busy", "ask again when the other imports are done";
+    /// Nobody who has it can be reached.
+    ArtifactUnavailable = 20004, "artifact: unavailable", "ask again later, or import the files: what has come is kept for the next time";
     /// No such provider.
     ProviderNotFound = 21001, "provider: not found", "list the providers with provider_v1_list";
     /// The model or the journal of jobs failed.
@@ -100,6 +102,8 @@ codes! {
     UnsafeMethod = 25005, "node: unsafe method", "ask on the node's own machine, or start the node with --rpc-methods unsafe";
     /// More keys or heights than one request may name.
     TooMuch = 25006, "node: too much at once", "ask for less, in several requests";
+    /// The node talks to no others.
+    NoNetwork = 25007, "node: no network", "start the node with a network, or bring the files and import them with artifact_v1_import";
 }
 
 /// An answer that is an error.
@@ -251,6 +255,8 @@ impl Group {
             PortError::NotFound(cause) => RpcError::new(not_found, cause),
             PortError::Refused(cause) => RpcError::new(refused, cause),
             PortError::Full(cause) => RpcError::new(busy, cause),
+            PortError::Unavailable(cause) => RpcError::new(Code::ArtifactUnavailable, cause),
+            PortError::NoNetwork(cause) => RpcError::new(Code::NoNetwork, cause),
         }
     }
 }

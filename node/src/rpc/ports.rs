@@ -11,8 +11,10 @@ use assay_protocol::receipt::Receipt;
 use assay_protocol::request::{Prompt, Sampler};
 use assay_protocol::seal::Envelope;
 use assay_runtime::AccountId;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::blobs::Progress;
 use crate::model_process::Confinement;
 
 /// Why the node could not do what it was asked. The text says what was attempted and what went wrong.
@@ -27,6 +29,12 @@ pub enum PortError {
     /// A bound is reached; asking again later may help.
     #[error("{0}")]
     Full(String),
+    /// Nobody who has it can be reached now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// This node talks to no others.
+    #[error("{0}")]
+    NoNetwork(String),
     /// The node failed.
     #[error("{0}")]
     Failed(String),
@@ -78,6 +86,56 @@ pub struct LocalArtifact {
     pub size_bytes: u64,
     /// Model or dataset.
     pub kind: ArtifactKind,
+    /// Why it stays when the store has to shrink: `user`, `offer`; none if it may go.
+    #[serde(default)]
+    pub pins: Vec<String>,
+}
+
+/// What was removed from the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Collected {
+    /// Artifacts that had to go, in their order: the one that was used least recently first.
+    pub artifacts: Vec<ArtifactId>,
+    /// Blobs that belonged to no artifact.
+    pub garbage_blobs: usize,
+    /// Bytes that the removed artifacts had to themselves.
+    pub freed_bytes: u64,
+    /// Bytes of what is left.
+    pub left_bytes: u64,
+}
+
+/// What is to be fetched from other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchRequest {
+    /// The artifact.
+    pub artifact: ArtifactId,
+    /// What it is, if somebody has said so on the ledger.
+    pub kind: Option<ArtifactKind>,
+}
+
+/// Hears how far a fetch is; called often, and does not block.
+pub type FetchWatch<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// The stores of other nodes.
+pub trait Peers: Send + Sync + 'static {
+    /// Fetches an artifact into this node's store, computing every id anew. Dropping the future cancels; what was
+    /// verified is kept for the next time.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`] when nobody gives it, [`PortError::NoNetwork`] when there is nobody to ask, and
+    /// [`PortError::Refused`] when what came does not make it.
+    fn fetch<'a>(
+        &'a self,
+        request: FetchRequest,
+        watch: FetchWatch<'a>,
+    ) -> BoxFuture<'a, Result<NewArtifact, PortError>>;
+
+    /// Tells other nodes that this one has an artifact. Does not block.
+    fn announce(&self, artifact: ArtifactId);
+
+    /// Tells them so no more. Does not block.
+    fn withdraw(&self, artifact: ArtifactId);
 }
 
 /// The artifact store of this node.
@@ -104,6 +162,25 @@ pub trait Artifacts: Send + Sync + 'static {
     /// # Errors
     /// [`PortError::Failed`] when the store fails.
     fn manifest(&self, artifact: &ArtifactId) -> Result<Option<Manifest>, PortError>;
+
+    /// Keeps an artifact when the store has to shrink, because the user said so.
+    ///
+    /// # Errors
+    /// [`PortError::NotFound`] when it is not in the store.
+    fn pin(&self, artifact: &ArtifactId) -> Result<(), PortError>;
+
+    /// Takes back what the user said; an offer may still keep it.
+    ///
+    /// # Errors
+    /// [`PortError::Failed`] when the store fails.
+    fn unpin(&self, artifact: &ArtifactId) -> Result<(), PortError>;
+
+    /// Removes what belongs to no artifact, and then artifacts that nothing keeps, until the store has `cap_bytes` or
+    /// less.
+    ///
+    /// # Errors
+    /// [`PortError::Failed`] when the store fails.
+    fn collect(&self, cap_bytes: Option<u64>) -> Result<Collected, PortError>;
 
     /// The artifacts in the store that have `id` as their artifact, weights or model id.
     ///

@@ -17,7 +17,7 @@ use super::blocking::Blocking;
 use super::error::{Code, RpcError};
 use super::feed::Registry;
 use super::gate::Gate;
-use super::ports::{Artifacts, Jobs, Models, Receipts};
+use super::ports::{Artifacts, Jobs, Models, Peers, Receipts};
 use super::{
     Config, Identity, artifacts, author, chain, jobs, node, payment, providers, receipts, state, system,
 };
@@ -29,7 +29,14 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// Length of subscription ids; Substrate's clients expect text.
 const SUBSCRIPTION_ID_CHARS: usize = 16;
 /// Methods that touch the node's disk.
-const UNSAFE: [&str; 2] = ["artifact_v1_import", "artifact_v1_listLocal"];
+const UNSAFE: [&str; 6] = [
+    "artifact_v1_import",
+    "artifact_v1_listLocal",
+    "artifact_v1_fetch",
+    "artifact_v1_pin",
+    "artifact_v1_unpin",
+    "artifact_v1_gc",
+];
 
 /// What Substrate's methods work with.
 #[derive(Clone)]
@@ -46,6 +53,8 @@ pub struct Backend {
 pub struct Services<A, M, J, R> {
     /// The artifact store.
     pub artifacts: Arc<A>,
+    /// The stores of other nodes.
+    pub peers: Arc<dyn Peers>,
     /// The loaded models.
     pub models: Arc<M>,
     /// Inputs and outputs of jobs.
@@ -142,14 +151,14 @@ fn methods<A: Artifacts, M: Models, J: Jobs, R: Receipts>(
     let mut methods = substrate_methods(config, &backend)?;
     let blocking = Blocking::new(config.blocking_max);
     let (ledger, tells_data_dir) = (backend.ledger.clone(), config.serves_unsafe());
-    let Services { artifacts, models, jobs, receipts } = services;
+    let Services { artifacts, peers, models, jobs, receipts } = services;
 
     let mut of_node = Registry::new(node::Context { backend, models: Arc::clone(&models), tells_data_dir });
     node::register(&mut of_node)?;
     methods.merge(of_node.into_methods())?;
 
     let mut of_artifacts =
-        Registry::new(artifacts::Context::new(ledger.clone(), artifacts, blocking.clone()));
+        Registry::new(artifacts::Context::new(ledger.clone(), artifacts, peers, blocking.clone()));
     artifacts::register(&mut of_artifacts)?;
     let refused: &[&str] = if config.serves_unsafe() {
         artifacts::register_unsafe(&mut of_artifacts)?;

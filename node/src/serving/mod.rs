@@ -1,9 +1,10 @@
-//! Which models this node has loaded: those that its identities offer on the ledger and that lie in its store.
+//! Which models this node has loaded: those that its identities offer on the ledger. One that is not in its store is
+//! fetched by its id from other nodes, and loaded when it has come.
 //!
 //! The ledger alone says what is offered, so a restart loads the same models again without a list of its own.
 
 mod ports;
 mod service;
 
-pub use ports::{LoadError, Shelf};
+pub use ports::{LoadError, Shelf, Supply, SupplyError};
 pub use service::Serving;

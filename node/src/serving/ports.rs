@@ -1,7 +1,8 @@
 //! What serving needs from others.
 
-use assay_manifest::{ModelId, SpecId};
+use assay_manifest::{ArtifactId, ModelId, SpecId};
 use assay_runtime::AccountId;
+use futures::future::BoxFuture;
 
 /// A model cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,22 @@ pub enum LoadError {
     },
 }
 
+/// A model that is not here could not be brought.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SupplyError(pub String);
+
+/// Brings artifacts of models that are not in this node's store.
+pub trait Supply: Send + Sync + 'static {
+    /// Returns when the artifact is in the store, every id computed anew.
+    ///
+    /// # Errors
+    /// [`SupplyError`] when nobody gives it, or what came does not make it.
+    fn bring(&self, artifact: ArtifactId) -> BoxFuture<'_, Result<(), SupplyError>>;
+    /// Tells others that this node has an artifact and keeps it. Does not block.
+    fn share(&self, artifact: ArtifactId);
+}
+
 /// Loads models and lets them go. Loading blocks for as long as it takes to read and pack the weights.
 pub trait Shelf: Send + Sync + 'static {
     /// The definitions that executions of a model would follow here; reads no weights.
@@ -71,6 +88,8 @@ pub trait Shelf: Send + Sync + 'static {
     /// # Errors
     /// [`LoadError`] when it is not here, is not what it should be, or cannot be run.
     fn load(&self, model: &ModelId, spec: &SpecId, identities: Vec<AccountId>) -> Result<(), LoadError>;
+    /// The artifact of a model that is loaded.
+    fn artifact(&self, model: &ModelId) -> Option<ArtifactId>;
     /// Whether a model is loaded.
     fn holds(&self, model: &ModelId) -> bool;
     /// Lets every other model go.

@@ -1,16 +1,17 @@
 //! Follows the offers of this node's identities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use assay_manifest::{ModelId, SpecId};
+use assay_manifest::{ArtifactId, ModelId, SpecId};
 use assay_protocol::job::Job;
 use assay_runtime::queries::ProviderEntry;
 use assay_runtime::{AccountId, RuntimeEvent};
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::ports::{LoadError, Shelf};
+use super::ports::{LoadError, Shelf, Supply, SupplyError};
 use crate::ledger::{FinalizedBlock, LedgerError, LedgerHandle};
 use crate::supervisor::told_to_stop;
 
@@ -21,6 +22,13 @@ const RETRY_BLOCKS: u32 = 25;
 pub struct Serving<S> {
     ledger: LedgerHandle,
     shelf: Arc<S>,
+    supply: Arc<dyn Supply>,
+    /// Models that are being fetched, which nothing else waits for.
+    fetching: BTreeSet<ModelId>,
+    fetches: JoinSet<(ModelId, Result<(), SupplyError>)>,
+    /// Models whose artifact has come and which are not ready: were their files another model's, they would be fetched
+    /// again and again.
+    brought: BTreeSet<ModelId>,
     identities: Vec<AccountId>,
     blocks: broadcast::Receiver<Arc<FinalizedBlock>>,
     /// Height at which offers that could not all be served are looked at again.
@@ -28,10 +36,16 @@ pub struct Serving<S> {
 }
 
 impl<S: Shelf> Serving<S> {
-    /// Serves what `identities` offer.
-    pub fn new(ledger: LedgerHandle, shelf: Arc<S>, identities: Vec<AccountId>) -> Self {
+    /// Serves what `identities` offer, and has `supply` bring what is not here.
+    pub fn new(
+        ledger: LedgerHandle,
+        shelf: Arc<S>,
+        supply: Arc<dyn Supply>,
+        identities: Vec<AccountId>,
+    ) -> Self {
         let blocks = ledger.subscribe();
-        Self { ledger, shelf, identities, blocks, retry_at: None }
+        let (fetching, fetches, brought) = (BTreeSet::new(), JoinSet::new(), BTreeSet::new());
+        Self { ledger, shelf, supply, fetching, fetches, brought, identities, blocks, retry_at: None }
     }
 
     /// Loads what is offered now. A worker that starts before would decline what it could do in a moment.
@@ -44,6 +58,10 @@ impl<S: Shelf> Serving<S> {
         loop {
             let block = tokio::select! {
                 block = self.blocks.recv() => block,
+                Some(fetched) = self.fetches.join_next(), if !self.fetches.is_empty() => {
+                    self.fetched(fetched).await;
+                    continue;
+                }
                 () = told_to_stop(&mut stop) => return,
             };
             match block {
@@ -80,16 +98,80 @@ impl<S: Shelf> Serving<S> {
             }
         };
         let models: Vec<_> = offered.keys().map(|(model, _)| *model).collect();
-        self.shelf.keep_only(&models);
+        let kept = on_shelf(&self.shelf, move |shelf| {
+            shelf.keep_only(&models);
+            Ok(())
+        });
+        if let Err(error) = kept.await {
+            warn!(%error, "letting models go that are offered no more");
+        }
         for ((model, spec), identities) in offered {
             match self.serve((model, spec), identities).await {
-                Ok(()) => info!(%model, "model ready"),
+                Ok(()) => {
+                    self.brought.remove(&model);
+                    if let Some(artifact) = self.shelf.artifact(&model) {
+                        self.supply.share(artifact);
+                    }
+                    info!(%model, "model ready");
+                }
+                Err(ServeError::Load(LoadError::NotHere(_))) => self.fetch(model, height).await,
                 Err(error) => {
                     warn!(%error, "an offered model is not served");
                     self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
                 }
             }
         }
+    }
+
+    /// Begins to fetch a model that is offered and not here, by the artifact that the ledger knows it by.
+    async fn fetch(&mut self, model: ModelId, height: u32) {
+        if self.fetching.contains(&model) {
+            return;
+        }
+        if self.brought.remove(&model) {
+            warn!(%model, "the files that the ledger names for an offered model make another one");
+            self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
+            return;
+        }
+        let artifact: Option<ArtifactId> = match self.ledger.query(None, "ArtifactsApi_model", model).await {
+            Ok(artifact) => artifact,
+            Err(error) => {
+                warn!(%model, %error, "looking up the artifact of an offered model");
+                None
+            }
+        };
+        let Some(artifact) = artifact else {
+            let error = LoadError::NotRegistered(model);
+            warn!(%error, "an offered model is neither here nor can it be fetched");
+            self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
+            return;
+        };
+        info!(%model, %artifact, "fetching an offered model that is not here");
+        self.fetching.insert(model);
+        let supply = Arc::clone(&self.supply);
+        self.fetches.spawn(async move { (model, supply.bring(artifact).await) });
+    }
+
+    async fn fetched(&mut self, ended: Result<(ModelId, Result<(), SupplyError>), tokio::task::JoinError>) {
+        let height = self.ledger.head().number;
+        match ended {
+            Ok((model, result)) => {
+                self.fetching.remove(&model);
+                match result {
+                    Ok(()) => {
+                        self.brought.insert(model);
+                        return self.refresh(height).await;
+                    }
+                    Err(error) => warn!(%model, %error, "an offered model is not here"),
+                }
+            }
+            Err(panic) => {
+                warn!(%panic, "fetching an offered model panicked");
+                // Which one it was is not known; those that still run are told apart by the fetcher.
+                self.fetching.clear();
+            }
+        }
+        self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
     }
 
     /// Loads a model that the ledger knows as the one that lies here. One that is loaded is kept whatever the
@@ -173,7 +255,68 @@ enum ServeError {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+
     use super::*;
+    use crate::chain_spec::ChainSpec;
+    use crate::ledger;
+    use assay_runtime::executor::MemoryKv;
+
+    /// Holds nothing, and gets nothing.
+    struct Empty;
+
+    impl Shelf for Empty {
+        fn spec(&self, model: &ModelId) -> Result<SpecId, LoadError> {
+            Err(LoadError::NotHere(*model))
+        }
+
+        fn load(&self, model: &ModelId, _: &SpecId, _: Vec<AccountId>) -> Result<(), LoadError> {
+            Err(LoadError::NotHere(*model))
+        }
+
+        fn artifact(&self, _: &ModelId) -> Option<ArtifactId> {
+            None
+        }
+
+        fn holds(&self, _: &ModelId) -> bool {
+            false
+        }
+
+        fn keep_only(&self, _: &[ModelId]) {}
+    }
+
+    impl Supply for Empty {
+        fn bring(&self, artifact: ArtifactId) -> BoxFuture<'_, Result<(), SupplyError>> {
+            async move { Err(SupplyError(format!("nobody has {artifact}"))) }.boxed()
+        }
+
+        fn share(&self, _: ArtifactId) {}
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_brought_or_turns_out_to_be_another_is_tried_again_later_and_not_at_once() {
+        let spec = ChainSpec::development().unwrap();
+        let ledger =
+            ledger::open(MemoryKv::default(), &spec.genesis, ledger::Config::default()).unwrap().handle;
+        let empty = Arc::new(Empty);
+        let mut serving = Serving::new(ledger, Arc::clone(&empty), empty, Vec::new());
+        let model = ModelId::from_bytes([3; 32]);
+        serving.fetch(model, 10).await;
+        assert_eq!(serving.retry_at, Some(10 + RETRY_BLOCKS), "the ledger does not know it");
+        assert!(serving.fetching.is_empty());
+
+        serving.retry_at = None;
+        serving.fetching.insert(model);
+        serving.fetched(Ok((model, Err(SupplyError("nobody has it".into()))))).await;
+        assert_eq!((serving.retry_at, serving.fetching.len()), (Some(RETRY_BLOCKS), 0));
+
+        serving.retry_at = None;
+        serving.fetched(Ok((model, Ok(())))).await;
+        serving.fetch(model, 10).await;
+        assert_eq!(serving.retry_at, Some(10 + RETRY_BLOCKS), "it came, and is not the model");
+        assert!(serving.fetching.is_empty() && serving.brought.is_empty());
+    }
 
     #[test]
     fn a_model_is_served_only_as_it_is_registered() {

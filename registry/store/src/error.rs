@@ -109,6 +109,45 @@ pub enum StoreError {
         /// The hash of what was read.
         found: Digest32,
     },
+    /// A range of a blob is not what the blob's name says.
+    #[error("reading blob {blob}: its content is damaged at byte {at}; import the artifact again")]
+    CorruptRange {
+        /// Its name.
+        blob: Digest32,
+        /// Where the first damaged group begins.
+        at: u64,
+    },
+    /// The hashes inside of a blob's hash are damaged.
+    #[error("reading blob {0}: the hashes beside it were damaged; they are made anew when it is read again")]
+    CorruptOutboard(Digest32),
+    /// A range that a blob does not have, or that does not begin and end with its groups.
+    #[error("reading blob {blob}: {start} to {end} is no range of groups of its {size} bytes")]
+    BadRange {
+        /// The blob.
+        blob: Digest32,
+        /// First byte.
+        start: u64,
+        /// Behind the last byte.
+        end: u64,
+        /// The blob's length in bytes.
+        size: u64,
+    },
+    /// More bytes than any blob has.
+    #[error("receiving blob {blob}: {size} bytes are more than any file has")]
+    TooLarge {
+        /// The blob.
+        blob: Digest32,
+        /// The length that was stated.
+        size: u64,
+    },
+    /// A download lacks bytes.
+    #[error("publishing a download: blob {blob} lacks {missing_bytes} bytes")]
+    Incomplete {
+        /// The blob.
+        blob: Digest32,
+        /// How many bytes of it were not verified yet.
+        missing_bytes: u64,
+    },
     /// A manifest is damaged.
     #[error("reading the manifest of {0}: it is damaged; import the artifact again")]
     CorruptManifest(ArtifactId),

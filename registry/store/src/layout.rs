@@ -1,12 +1,14 @@
 //! Where files stand, and how they get there and away without being seen half done.
 
 use crate::error::StoreError;
+use crate::room::PinReason;
 use assay_manifest::{ArtifactId, ArtifactName, Digest32, Manifest};
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 /// The store's directory, locked.
 #[derive(Debug)]
@@ -29,11 +31,38 @@ const BLOBS: &str = "blobs";
 const MANIFESTS: &str = "manifests";
 const NAMES: &str = "names";
 const TEMP: &str = "tmp";
+const OUTBOARDS: &str = "outboards";
+const PARTIAL: &str = "partial";
+const PINS: &str = "pins";
+
+/// A file of a download that is not whole yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PartialFile {
+    /// Which ranges were verified. It goes first, so that none is claimed of files that are gone.
+    Record,
+    /// The hashes inside of the blob's hash.
+    Outboard,
+    /// The content, with holes.
+    Data,
+}
+
+impl PartialFile {
+    /// In the order in which they are removed.
+    const ALL: [Self; 3] = [Self::Record, Self::Outboard, Self::Data];
+
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Outboard => "outboard",
+            Self::Data => "data",
+        }
+    }
+}
 
 impl Layout {
     /// Creates what is missing, takes the lock and empties `tmp`.
     pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
-        for directory in [BLOBS, MANIFESTS, NAMES, TEMP] {
+        for directory in [BLOBS, MANIFESTS, NAMES, TEMP, OUTBOARDS, PARTIAL, PINS] {
             let path = root.join(directory);
             fs::create_dir_all(&path).map_err(StoreError::io("creating", &path))?;
         }
@@ -58,9 +87,35 @@ impl Layout {
 
     /// Where a blob stands, or would.
     pub(crate) fn blob_path(&self, blake3: &Digest32) -> PathBuf {
+        self.sharded(BLOBS, blake3)
+    }
+
+    /// The length of a blob's file in bytes, if there is one.
+    pub(crate) fn blob_size(&self, blake3: &Digest32) -> Result<Option<u64>, StoreError> {
+        let path = self.blob_path(blake3);
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            metadata => {
+                metadata.map(|metadata| Some(metadata.len())).map_err(StoreError::io("reading", &path))
+            }
+        }
+    }
+
+    /// Where the hashes inside of a blob's hash stand, or would.
+    pub(crate) fn outboard_path(&self, blake3: &Digest32) -> PathBuf {
+        self.sharded(OUTBOARDS, blake3)
+    }
+
+    fn sharded(&self, directory: &str, blake3: &Digest32) -> PathBuf {
         let name = hex(blake3);
         let (prefix, _) = name.split_at(2);
-        self.root.join(BLOBS).join(prefix).join(&name)
+        self.root.join(directory).join(prefix).join(&name)
+    }
+
+    /// Where a file of a download stands. The length is part of the name, because whoever states a wrong one for a
+    /// hash must not undo the download of the right one.
+    pub(crate) fn partial_path(&self, blake3: &Digest32, size: u64, file: PartialFile) -> PathBuf {
+        self.root.join(PARTIAL).join(format!("{}-{size}.{}", hex(blake3), file.extension()))
     }
 
     fn manifest_path(&self, id: &ArtifactId) -> PathBuf {
@@ -96,6 +151,79 @@ impl Layout {
         directories.iter().try_for_each(|directory| sync_dir(directory))
     }
 
+    /// Moves the files of a finished download to where the blob's hash says; they are synced.
+    pub(crate) fn place_partial(&self, blake3: &Digest32, size: u64) -> Result<(), StoreError> {
+        // The content first: without it, what was verified would have to be fetched again.
+        let moves = [
+            (PartialFile::Data, self.blob_path(blake3)),
+            (PartialFile::Outboard, self.outboard_path(blake3)),
+        ];
+        for (file, to) in moves {
+            self.place(&self.partial_path(blake3, size, file), &to)?;
+        }
+        self.remove(&self.partial_path(blake3, size, PartialFile::Record))
+    }
+
+    /// Moves a synced file to its place, which then lasts.
+    pub(crate) fn place(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        self.step()?;
+        if let Some(directory) = to.parent() {
+            fs::create_dir_all(directory).map_err(StoreError::io("creating", directory))?;
+        }
+        fs::rename(from, to).map_err(StoreError::io("writing", to))?;
+        to.ancestors().skip(1).take(2).try_for_each(sync_dir)
+    }
+
+    /// Removes the files of a download.
+    pub(crate) fn remove_partial(&self, blake3: &Digest32, size: u64) -> Result<(), StoreError> {
+        PartialFile::ALL.iter().try_for_each(|file| self.remove(&self.partial_path(blake3, size, *file)))
+    }
+
+    /// The files of downloads: of which blob, the length that it was begun for, and when the file last changed.
+    pub(crate) fn partials(&self) -> Result<Vec<(Digest32, u64, SystemTime)>, StoreError> {
+        let parse = |path: PathBuf| {
+            let (blake3, size) = path.file_stem()?.to_str()?.split_once('-')?;
+            let changed = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok()?;
+            Some((blake3.parse().ok()?, size.parse().ok()?, changed))
+        };
+        Ok(entries(&self.root.join(PARTIAL))?.into_iter().filter_map(parse).collect())
+    }
+
+    /// Notes that an artifact was used now.
+    pub(crate) fn touch(&self, id: &ArtifactId) -> Result<(), StoreError> {
+        let path = self.manifest_path(id);
+        let touched =
+            File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        touched.map_err(StoreError::io("touching", &path))
+    }
+
+    /// When an artifact was used last.
+    pub(crate) fn used_at(&self, id: &ArtifactId) -> Result<SystemTime, StoreError> {
+        let path = self.manifest_path(id);
+        let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        modified.map_err(StoreError::io("reading", &path))
+    }
+
+    pub(crate) fn write_pin(&self, id: &ArtifactId, reason: PinReason) -> Result<(), StoreError> {
+        self.write(&self.pin_path(id, reason), b"")
+    }
+
+    pub(crate) fn remove_pin(&self, id: &ArtifactId, reason: PinReason) -> Result<(), StoreError> {
+        self.remove(&self.pin_path(id, reason))
+    }
+
+    fn pin_path(&self, id: &ArtifactId, reason: PinReason) -> PathBuf {
+        self.root.join(PINS).join(format!("{}.{}", hex(&id.digest()), reason.name()))
+    }
+
+    pub(crate) fn pins(&self) -> Result<BTreeSet<(ArtifactId, PinReason)>, StoreError> {
+        let parse = |path: PathBuf| {
+            let (id, reason) = path.file_name()?.to_str()?.split_once('.')?;
+            Some((id.parse().ok()?, PinReason::from_name(reason)?))
+        };
+        Ok(entries(&self.root.join(PINS))?.into_iter().filter_map(parse).collect())
+    }
+
     pub(crate) fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let mut bytes = manifest.to_bytes();
         let checksum = blake3::hash(&bytes);
@@ -123,7 +251,12 @@ impl Layout {
     }
 
     pub(crate) fn remove_blob(&self, blake3: &Digest32) -> Result<(), StoreError> {
-        self.remove(&self.blob_path(blake3))
+        self.remove(&self.blob_path(blake3))?;
+        self.remove_outboard(blake3)
+    }
+
+    pub(crate) fn remove_outboard(&self, blake3: &Digest32) -> Result<(), StoreError> {
+        self.remove(&self.outboard_path(blake3))
     }
 
     pub(crate) fn write_name(&self, name: &ArtifactName, id: &ArtifactId) -> Result<(), StoreError> {
@@ -150,11 +283,20 @@ impl Layout {
 
     /// The blobs that stand in the store, damaged ones too.
     pub(crate) fn blobs(&self) -> Result<Vec<Digest32>, StoreError> {
-        let mut blobs = Vec::new();
-        for directory in entries(&self.root.join(BLOBS))? {
-            blobs.extend(digests(&directory)?);
+        self.all_sharded(BLOBS)
+    }
+
+    /// The blobs whose inner hashes stand in the store.
+    pub(crate) fn outboards(&self) -> Result<Vec<Digest32>, StoreError> {
+        self.all_sharded(OUTBOARDS)
+    }
+
+    fn all_sharded(&self, directory: &str) -> Result<Vec<Digest32>, StoreError> {
+        let mut found = Vec::new();
+        for directory in entries(&self.root.join(directory))? {
+            found.extend(digests(&directory)?);
         }
-        Ok(blobs)
+        Ok(found)
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {

@@ -4,6 +4,9 @@ use crate::error::StoreError;
 use crate::import::{self, Progress};
 use crate::index::{self, Index, Match};
 use crate::layout::{Layout, TempFile};
+use crate::outboard::BlobReader;
+use crate::partial::Downloads;
+use crate::room::{Leases, PinReason};
 use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, Manifest};
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
@@ -11,17 +14,22 @@ use std::io::{self, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 /// An open store; see the crate's documentation for its shape.
 ///
 /// All methods take `&self` and may run at the same time.
 #[derive(Debug)]
 pub struct Store {
-    layout: Layout,
-    index: Index,
+    pub(crate) layout: Layout,
+    pub(crate) index: Index,
     /// Held while blobs and manifests change, so that garbage collection sees no blob that came before its
     /// manifest.
     changing: Mutex<()>,
+    /// Blobs that are being read.
+    pub(crate) leases: Leases,
+    /// Blobs that are on their way in.
+    pub(crate) downloads: Downloads,
 }
 
 impl Store {
@@ -35,7 +43,8 @@ impl Store {
             Some(index) => index,
             None => rebuilt_index(&layout)?,
         };
-        Ok(Self { layout, index, changing: Mutex::new(()) })
+        let (leases, downloads) = (Leases::default(), Downloads::default());
+        Ok(Self { layout, index, changing: Mutex::new(()), leases, downloads })
     }
 
     /// Copies a file, or a directory with all below it, into the store and returns its manifest.
@@ -79,13 +88,22 @@ impl Store {
 
     fn publish(&self, manifest: &Manifest, blobs: Vec<(TempFile, Digest32)>) -> Result<(), StoreError> {
         let _changing = self.changing();
-        let id = manifest.artifact_id();
-        if let Ok(stored) = self.layout.read_manifest(&id)
-            && stored.kind() != manifest.kind()
-        {
-            return Err(StoreError::OtherKind(id));
-        }
+        self.check_kind(manifest)?;
         self.layout.place_blobs(blobs)?;
+        self.enter(manifest)
+    }
+
+    /// Refuses files that are stored as the other kind of artifact.
+    pub(crate) fn check_kind(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let id = manifest.artifact_id();
+        match self.layout.read_manifest(&id) {
+            Ok(stored) if stored.kind() != manifest.kind() => Err(StoreError::OtherKind(id)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a manifest whose blobs are there, and then its index entries.
+    pub(crate) fn enter(&self, manifest: &Manifest) -> Result<(), StoreError> {
         self.layout.write_manifest(manifest)?;
         self.layout.step()?;
         Ok(self.index.insert(manifest)?)
@@ -164,6 +182,15 @@ impl Store {
         Ok(self.open_blob(blake3)?.0)
     }
 
+    /// Opens a blob of which ranges are to be read, each with the hashes that verify it. The first time this reads the
+    /// whole blob, unless it came from somebody who read it so.
+    ///
+    /// # Errors
+    /// When it is not in the store, its content is another, or the file system fails.
+    pub fn reader(&self, blake3: &Digest32) -> Result<BlobReader, StoreError> {
+        BlobReader::open(&self.layout, blake3, self.leases.take(vec![*blake3]))
+    }
+
     /// The content of a blob, checked against its name.
     ///
     /// # Errors
@@ -193,6 +220,11 @@ impl Store {
     /// When it is unknown, or the file system fails.
     pub fn remove(&self, id: &ArtifactId) -> Result<(), StoreError> {
         let _changing = self.changing();
+        self.remove_unlocked(id)
+    }
+
+    /// [`Self::remove`], while [`Self::changing`] is held.
+    pub(crate) fn remove_unlocked(&self, id: &ArtifactId) -> Result<(), StoreError> {
         let blobs: HashSet<_> = match self.layout.read_manifest(id) {
             Ok(manifest) => manifest.files().iter().map(|file| file.blake3).collect(),
             // What it named cannot be known; garbage collection finds it.
@@ -207,6 +239,9 @@ impl Store {
         self.layout.remove_manifest(id)?;
         self.layout.step()?;
         self.index.remove(id)?;
+        for reason in PinReason::ALL {
+            self.layout.remove_pin(id, reason)?;
+        }
         for blob in blobs {
             if self.index.find(&blob)?.is_empty() {
                 self.layout.remove_blob(&blob)?;
@@ -215,7 +250,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the blobs that no manifest names, and returns how many there were.
+    /// Removes the blobs that no manifest names, and returns how many there were; and what belongs to nothing beside
+    /// them: hashes of blobs that are gone, pins of artifacts that are gone, downloads that were given up.
     ///
     /// # Errors
     /// When a manifest is damaged, because the blobs that it named cannot be told from garbage; or the file
@@ -228,20 +264,16 @@ impl Store {
         }
         let mut removed = 0;
         for blob in self.layout.blobs()? {
-            if !named.contains(&blob) {
+            if !named.contains(&blob) && !self.leases.holds(&blob) {
                 self.layout.remove_blob(&blob)?;
                 removed += 1;
             }
         }
+        self.collect_leftovers(SystemTime::now())?;
         Ok(removed)
     }
 
-    #[cfg(test)]
-    pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn changing(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
         // Nothing is behind the lock that a panic could leave half done: the files are the state.
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,3 +1,7 @@
+mod download;
+mod ranges;
+mod room;
+
 use super::*;
 use assay_manifest::canonical::gguf_part_ids;
 use assay_manifest::formats::{DType, gguf, safetensors};
@@ -354,7 +358,7 @@ fn survives_a_kill_at_every_step(
         let fixture = Fixture::new();
         let store = fixture.open();
         prepare(&fixture, &store);
-        store.layout().steps_left.store(steps, Ordering::Relaxed);
+        store.layout.steps_left.store(steps, Ordering::Relaxed);
         let finished = change(&fixture, &store).is_ok();
         drop(store);
         fs::write(fixture.store_dir().join("tmp/left"), b"half").unwrap();

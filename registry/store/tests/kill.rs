@@ -1,10 +1,11 @@
 //! A store survives the death of its process, which no step inside of it can see coming.
 
 use assay_manifest::ArtifactKind;
-use assay_store::Store;
+use assay_store::{GROUP_BYTES, Store};
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -48,6 +49,80 @@ fn a_process_that_cannot_write_any_more_leaves_a_store_that_opens_whole() {
     }
 }
 
+/// Groups of a range of the download that is killed.
+const RANGE_GROUPS: u64 = 4;
+/// A name of this test, by which it finds itself in the process that is to be killed.
+const DOWNLOAD_KILLED: &str = "a_killed_download_goes_on_where_it_was";
+
+#[test]
+fn a_killed_download_goes_on_where_it_was() {
+    if let Some(dir) = env::var_os(DOOMED) {
+        receive_all(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0..40 * GROUP_BYTES).map(|at| (at * at / 7) as u8).collect();
+    fs::write(dir.path().join("content"), content).unwrap();
+    let from = Store::open(&dir.path().join("from")).unwrap();
+    let manifest = from.import(&dir.path().join("content"), ArtifactKind::Dataset, &mut |_| {}).unwrap();
+    drop(from);
+    let (blob, size) = (manifest.files()[0].blake3, manifest.size_bytes());
+    for ranges in 1..=4 {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.stdin(Stdio::piped());
+        let mut child = doomed_as(DOWNLOAD_KILLED, &mut command, dir.path());
+        // Two ranges are asked for, and the kill comes after the first.
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(b"next\nnext\n").unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let done = lines.by_ref().filter(|line| line.ends_with("done")).take(1).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(done, 1);
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let missing = store.partial(&blob, size).unwrap().missing_bytes();
+        assert!(
+            missing <= size - ranges * RANGE_GROUPS * GROUP_BYTES,
+            "what was said to be here is here: {missing}"
+        );
+    }
+    let (from, store) = stores(dir.path());
+    receive(&from, &store, || {}, |_| {});
+    assert_eq!(store.publish_download(&manifest, ArtifactKind::Dataset, &mut |_| {}).unwrap(), manifest);
+    check(&store);
+}
+
+fn stores(dir: &Path) -> (Store, Store) {
+    (Store::open(&dir.join("from")).unwrap(), Store::open(&dir.join("store")).unwrap())
+}
+
+/// Receives what is missing of the one file, a range for each line of input, until killed.
+fn receive_all(dir: &Path) -> ! {
+    let (from, store) = stores(dir);
+    let mut lines = std::io::stdin().lines();
+    let mut wait = || drop(lines.next().unwrap().unwrap());
+    receive(&from, &store, &mut wait, |range| println!("{range:?} done"));
+    wait();
+    std::process::exit(0)
+}
+
+fn receive(from: &Store, store: &Store, mut wait: impl FnMut(), mut told: impl FnMut(Range<u64>)) {
+    let id = *from.list().unwrap().first().unwrap();
+    let file = from.get(&id).unwrap().files()[0].clone();
+    let partial = store.partial(&file.blake3, file.size).unwrap();
+    let reader = from.reader(&file.blake3).unwrap();
+    let step = RANGE_GROUPS * GROUP_BYTES;
+    for missing in partial.missing(0..file.size) {
+        for start in (missing.start..missing.end).step_by(step as usize) {
+            let range = start..missing.end.min(start + step);
+            wait();
+            let mut bytes = Vec::new();
+            reader.encode(range.clone(), &mut bytes).unwrap();
+            partial.receive(range.clone(), bytes.as_slice(), |_| ControlFlow::Continue(())).unwrap();
+            told(range);
+        }
+    }
+}
+
 /// A directory with things to import.
 fn files() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -61,7 +136,11 @@ fn files() -> TempDir {
 
 /// Starts a process that works in `dir` until it ends.
 fn doomed(command: &mut Command, dir: &Path) -> Child {
-    let child = command.args(["--exact", KILLED, "--nocapture"]).env(DOOMED, dir).stdout(Stdio::piped());
+    doomed_as(KILLED, command, dir)
+}
+
+fn doomed_as(test: &str, command: &mut Command, dir: &Path) -> Child {
+    let child = command.args(["--exact", test, "--nocapture"]).env(DOOMED, dir).stdout(Stdio::piped());
     child.stderr(Stdio::null()).spawn().unwrap()
 }
 

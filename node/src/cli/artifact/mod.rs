@@ -1,6 +1,7 @@
-//! What `assay model` and `assay dataset` have in common.
+//! What `assay model` and `assay dataset` have in common, and `assay artifact`.
 
 mod commit;
+mod keep;
 mod register;
 
 use assay_manifest::status::{Reason, StatusKind};
@@ -17,6 +18,7 @@ use crate::client::{Artifact, Client, Registration, StatedEdge, StatedStatus};
 use crate::rpc::LocalArtifact;
 
 pub use commit::{Commit, Commitments};
+pub use keep::ArtifactCommand;
 pub use register::Register;
 
 fn ids(registration: &Registration) -> Vec<(&'static str, String)> {
@@ -89,9 +91,10 @@ fn local_text(local: &[LocalArtifact]) -> String {
     }
     let row = |artifact: &LocalArtifact| {
         let name = artifact.name.as_ref().map_or_else(|| "-".into(), ToString::to_string);
-        [artifact.artifact_id.to_string(), HumanBytes(artifact.size_bytes).to_string(), name]
+        let pins = if artifact.pins.is_empty() { "-".into() } else { artifact.pins.join(", ") };
+        [artifact.artifact_id.to_string(), HumanBytes(artifact.size_bytes).to_string(), name, pins]
     };
-    table::table(["ARTIFACT", "SIZE", "NAME"], &local.iter().map(row).collect::<Vec<_>>())
+    table::table(["ARTIFACT", "SIZE", "NAME", "PINNED BY"], &local.iter().map(row).collect::<Vec<_>>())
 }
 
 fn registrations_text(registered: &[Registration]) -> String {

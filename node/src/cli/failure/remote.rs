@@ -6,7 +6,7 @@ use sp_runtime::{DispatchError, TokenError};
 use super::{Exit, Failure};
 use crate::client::{CallError, ClientError, SubmitError};
 use crate::development::SetupError;
-use crate::rpc::Reason;
+use crate::rpc::{Code, Reason};
 
 type ArtifactsError = pallet_assay_artifacts::Error<Runtime>;
 type BalancesError = pallet_balances::Error<Runtime>;
@@ -35,12 +35,15 @@ impl From<ClientError> for Failure {
     }
 }
 
+/// The node that was asked talks to no others.
+const NO_NETWORK: i32 = Code::NoNetwork.number();
+
 /// The exit code of a JSON-RPC error: numbers of 1010 to 1016 are about transactions; of our own codes, those that
 /// end in 1 and 2 say that something is unknown or refused.
 const fn refusal(code: i32, reason: Option<Reason>) -> Exit {
     match (code, code % 1000) {
         (1010, _) if matches!(reason, Some(Reason::Payment)) => Exit::Payment,
-        (1010..=1016 | -32_602, _) | (20_000..=23_999, 1 | 2) => Exit::Usage,
+        (1010..=1016 | -32_602, _) | (20_000..=23_999, 1 | 2) | (NO_NETWORK, _) => Exit::Usage,
         _ => Exit::Internal,
     }
 }

@@ -91,9 +91,10 @@ enum ImportEvent {
     Failed { code: i32, message: String, hint: &'static str },
 }
 
+/// An artifact that came into the store, with every id.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Imported {
+pub(super) struct Imported {
     artifact_id: ArtifactId,
     #[serde(skip_serializing_if = "Option::is_none")]
     model_id: Option<ModelId>,
@@ -107,21 +108,25 @@ struct Imported {
     manifest: Manifest,
 }
 
+impl From<NewArtifact> for Imported {
+    fn from(NewArtifact { manifest, spec_id }: NewArtifact) -> Self {
+        let parts = manifest.model_parts();
+        Self {
+            artifact_id: manifest.artifact_id(),
+            model_id: parts.map(|parts| parts.model_id()),
+            weights_id: parts.map(|parts| parts.weights_id),
+            spec_id,
+            size_bytes: manifest.size_bytes(),
+            parts,
+            manifest,
+        }
+    }
+}
+
 impl From<Result<NewArtifact, RpcError>> for ImportEvent {
     fn from(result: Result<NewArtifact, RpcError>) -> Self {
         match result {
-            Ok(NewArtifact { manifest, spec_id }) => {
-                let parts = manifest.model_parts();
-                Self::Imported(Box::new(Imported {
-                    artifact_id: manifest.artifact_id(),
-                    model_id: parts.map(|parts| parts.model_id()),
-                    weights_id: parts.map(|parts| parts.weights_id),
-                    spec_id,
-                    size_bytes: manifest.size_bytes(),
-                    parts,
-                    manifest,
-                }))
-            }
+            Ok(artifact) => Self::Imported(Box::new(artifact.into())),
             Err(error) => Self::Failed {
                 code: error.code().number(),
                 message: error.cause().to_owned(),

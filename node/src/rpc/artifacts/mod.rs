@@ -1,6 +1,7 @@
 //! `artifact_v1_*`: models and datasets, on the ledger and in this node's store.
 
 mod import;
+mod fetch;
 mod views;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use super::blocking::Blocking;
 use super::error::{Code, End, Group, RpcError};
 use super::feed::{Registry, reject};
 use super::params::Args;
-use super::ports::Artifacts;
+use super::ports::{Artifacts, Peers};
 use crate::ledger::LedgerHandle;
 use import::Source;
 use views::{ArtifactView, EdgeView, PriorView, RegistrationView, StatusView};
@@ -32,18 +33,23 @@ const PAGE_DEFAULT: u32 = 100;
 const PAGES_SEARCHED_MAX: usize = 16;
 /// Imports at the same time: they read and write the same disk.
 const IMPORTS_MAX: usize = 2;
+/// Fetches that callers wait for at the same time: they share the line and the disk.
+const FETCHES_MAX: usize = 4;
 
 /// What the methods work with.
 pub struct Context<A> {
     ledger: LedgerHandle,
     artifacts: Arc<A>,
+    peers: Arc<dyn Peers>,
     blocking: Blocking,
     imports: Arc<Semaphore>,
+    fetches: Arc<Semaphore>,
 }
 
 impl<A> Context<A> {
-    pub fn new(ledger: LedgerHandle, artifacts: Arc<A>, blocking: Blocking) -> Self {
-        Self { ledger, artifacts, blocking, imports: Arc::new(Semaphore::new(IMPORTS_MAX)) }
+    pub fn new(ledger: LedgerHandle, artifacts: Arc<A>, peers: Arc<dyn Peers>, blocking: Blocking) -> Self {
+        let (imports, fetches) = (Semaphore::new(IMPORTS_MAX), Semaphore::new(FETCHES_MAX));
+        Self { ledger, artifacts, peers, blocking, imports: Arc::new(imports), fetches: Arc::new(fetches) }
     }
 }
 
@@ -84,7 +90,7 @@ pub fn register_unsafe<A: Artifacts>(methods: &mut Registry<Context<A>>) -> Resu
                 }
             },
         )?;
-    Ok(())
+    fetch::register(methods)
 }
 
 impl<A: Artifacts> Context<A> {

@@ -1,4 +1,5 @@
-//! Import: from files somewhere to blobs in `tmp` and a manifest.
+//! Import: from files somewhere to blobs in `tmp` and a manifest. What a download brought is read by the same rules,
+//! where it lies.
 
 mod pass;
 mod walk;
@@ -14,7 +15,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use walk::{Source, walk};
+use walk::walk;
+
+pub(crate) use walk::Source;
 
 /// How far an import is.
 #[derive(Clone, Copy, Debug)]
@@ -39,29 +42,58 @@ pub(crate) fn import(
     kind: ArtifactKind,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(Manifest, Vec<(TempFile, Digest32)>), StoreError> {
-    let sources = walk(root)?;
+    let mut blobs = Vec::new();
+    let manifest = read_all(walk(root)?, kind, progress, &mut |source, look, on_bytes| {
+        let (entry, temp) = import_file(layout, source, on_bytes, look)?;
+        blobs.push((temp, entry.blake3));
+        Ok(entry)
+    })?;
+    Ok((manifest, blobs))
+}
+
+/// The manifest that files make which lie in the store already, whatever anybody said of them.
+pub(crate) fn recompute(
+    sources: Vec<Source>,
+    kind: ArtifactKind,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Manifest, StoreError> {
+    read_all(sources, kind, progress, &mut |source, look, on_bytes| {
+        let file = open(source)?;
+        let hashes = read_file(source, file, None, on_bytes, look)?;
+        Ok(entry(source, hashes))
+    })
+}
+
+/// What reads along while a file is hashed.
+type Look<'a> = &'a mut dyn FnMut(&mut Pass<'_>) -> Result<(), StoreError>;
+/// Reads one file.
+type ReadFile<'a> =
+    &'a mut dyn FnMut(&Source, Look<'_>, &mut dyn FnMut(u64)) -> Result<FileEntry, StoreError>;
+
+fn read_all(
+    sources: Vec<Source>,
+    kind: ArtifactKind,
+    progress: &mut dyn FnMut(Progress<'_>),
+    read_file: ReadFile<'_>,
+) -> Result<Manifest, StoreError> {
     let bytes_total = sources.iter().map(|source| source.size).sum();
     let mut bytes_done = 0;
-    let (mut files, mut blobs, mut model) = (Vec::new(), Vec::new(), Model::default());
+    let (mut files, mut model) = (Vec::new(), Model::default());
     for source in sources {
         let mut on_bytes = |bytes: u64| {
             bytes_done += bytes;
             progress(Progress { path: &source.path, bytes_done, bytes_total });
         };
-        let (entry, temp) = match kind {
-            ArtifactKind::Model => {
-                import_file(layout, &source, &mut on_bytes, |pass| model.read(&source, pass))?
-            }
-            ArtifactKind::Dataset => import_file(layout, &source, &mut on_bytes, |_| Ok(()))?,
+        let mut look = |pass: &mut Pass<'_>| match kind {
+            ArtifactKind::Model => model.read(&source, pass),
+            ArtifactKind::Dataset => Ok(()),
         };
-        blobs.push((temp, entry.blake3));
-        files.push(entry);
+        files.push(read_file(&source, &mut look, &mut on_bytes)?);
     }
-    let manifest = match kind {
+    Ok(match kind {
         ArtifactKind::Model => Manifest::model(files, std::mem::take(&mut model.tensors), model.part_ids()?)?,
         ArtifactKind::Dataset => Manifest::dataset(files)?,
-    };
-    Ok((manifest, blobs))
+    })
 }
 
 /// Copies one file to `tmp`, hashing it, while `look` reads along what it wants to know of the content.
@@ -69,21 +101,40 @@ fn import_file(
     layout: &Layout,
     source: &Source,
     on_bytes: &mut dyn FnMut(u64),
-    look: impl FnOnce(&mut Pass<'_>) -> Result<(), StoreError>,
+    look: Look<'_>,
 ) -> Result<(FileEntry, TempFile), StoreError> {
-    let from = &source.location;
-    let file = File::open(from).map_err(StoreError::io("opening", from))?;
+    let file = open(source)?;
     let (temp, copy) = layout.create_temp()?;
-    let hashes = pass::run(file, &copy, on_bytes, |pass| {
-        look(pass)?;
-        pass.skip_rest().map_err(StoreError::io("importing", from))
-    })?;
-    if hashes.size != source.size {
-        return Err(StoreError::SourceChanged(from.clone()));
-    }
+    let hashes = read_file(source, file, Some(&copy), on_bytes, look)?;
     copy.sync_all().map_err(StoreError::io("syncing", temp.path()))?;
+    Ok((entry(source, hashes), temp))
+}
+
+fn open(source: &Source) -> Result<File, StoreError> {
+    File::open(&source.location).map_err(StoreError::io("opening", &source.location))
+}
+
+fn read_file(
+    source: &Source,
+    file: File,
+    copy: Option<&File>,
+    on_bytes: &mut dyn FnMut(u64),
+    look: Look<'_>,
+) -> Result<pass::Hashes, StoreError> {
+    let hashes = pass::run(file, copy, on_bytes, |pass| {
+        look(pass)?;
+        pass.skip_rest().map_err(StoreError::io("importing", &source.location))
+    })?;
+    if hashes.size == source.size {
+        Ok(hashes)
+    } else {
+        Err(StoreError::SourceChanged(source.location.clone()))
+    }
+}
+
+fn entry(source: &Source, hashes: pass::Hashes) -> FileEntry {
     let pass::Hashes { size, sha256, blake3 } = hashes;
-    Ok((FileEntry { path: source.path.clone(), size, sha256, blake3 }, temp))
+    FileEntry { path: source.path.clone(), size, sha256, blake3 }
 }
 
 /// What the files of a model say, collected file by file.

@@ -32,7 +32,7 @@ type Chunk = Arc<Vec<u8>>;
 /// The file as it is read; what has been read has also been copied and handed to the hashes.
 pub(super) struct Pass<'a> {
     source: File,
-    copy: &'a File,
+    copy: Option<&'a File>,
     on_bytes: &'a mut dyn FnMut(u64),
     hashers: [SyncSender<Chunk>; 2],
     /// Used in turn; when one's turn comes again, both hashes are done with it.
@@ -43,10 +43,11 @@ pub(super) struct Pass<'a> {
     chunk_offset: u64,
 }
 
-/// Runs `consume` over the file and returns the hashes of what it read; it must read to the end.
+/// Runs `consume` over the file, copying it where there is a `copy`, and returns the hashes of what it read; it must
+/// read to the end.
 pub(super) fn run<E>(
     source: File,
-    copy: &File,
+    copy: Option<&File>,
     on_bytes: &mut dyn FnMut(u64),
     consume: impl FnOnce(&mut Pass<'_>) -> Result<(), E>,
 ) -> Result<Hashes, E> {
@@ -133,7 +134,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Reads the next chunk, copies it and hands it to the hashes.
+    /// Reads the next chunk, copies it if that is wanted, and hands it to the hashes.
     fn next_chunk(&mut self) -> io::Result<()> {
         self.chunk_offset += self.consumed as u64;
         self.consumed = 0;
@@ -143,7 +144,9 @@ impl Pass<'_> {
         buffer.resize(CHUNK_BYTES, 0);
         let len = read_full(&mut self.source, buffer)?;
         buffer.truncate(len);
-        self.copy.write_all(buffer)?;
+        if let Some(mut copy) = self.copy {
+            copy.write_all(buffer)?;
+        }
         for hasher in &self.hashers {
             let ended = |_| io::Error::other("a hashing thread has ended");
             hasher.send(Arc::clone(chunk)).map_err(ended)?;

@@ -8,13 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A file to import.
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Where it is.
-    pub(super) location: PathBuf,
+    pub(crate) location: PathBuf,
     /// Where it stands in the artifact.
-    pub(super) path: RelativePath,
+    pub(crate) path: RelativePath,
     /// Its length when the import began.
-    pub(super) size: u64,
+    pub(crate) size: u64,
 }
 
 /// Deepest nesting of directories; published models and datasets stay under ten.

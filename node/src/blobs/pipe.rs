@@ -1,0 +1,145 @@
+//! Bytes between a stream, which async code reads and writes, and a thread that hashes and touches the disk.
+//!
+//! A pipe holds a few chunks. Who fills it waits while it is full, so a slow disk slows its stream down, and a slow
+//! stream its disk.
+
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use futures::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+/// Bytes of a chunk: large against the cost of waking a thread.
+const CHUNK_BYTES: usize = 128 << 10;
+/// Chunks that wait.
+const CHUNKS_WAITING_MAX: usize = 4;
+/// How long a chunk waits to become full: short against the time of a range, and long enough that a stream that brings a
+/// frame at a time does not wake the thread for each.
+const LINGER: Duration = Duration::from_millis(2);
+
+/// Where a stream's bytes go to.
+pub type Chunks = mpsc::Sender<Vec<u8>>;
+
+/// A pipe from a stream to a thread, and where the thread leaves chunks that it has read, to be filled again.
+pub fn to_thread() -> (Chunks, PipeReader, mpsc::Receiver<Vec<u8>>) {
+    let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let (spent, spare) = mpsc::channel(CHUNKS_WAITING_MAX + 1);
+    (sender, PipeReader { chunks, spent, chunk: Vec::new(), read: 0 }, spare)
+}
+
+/// A pipe from a thread to a stream.
+pub fn from_thread() -> (PipeWriter, mpsc::Receiver<Vec<u8>>) {
+    let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+    (PipeWriter { chunks: sender, chunk: Vec::with_capacity(CHUNK_BYTES) }, chunks)
+}
+
+/// A chunk that is being filled from a stream.
+#[derive(Debug)]
+pub struct Filling {
+    chunk: Vec<u8>,
+    filled: usize,
+    /// When it goes on although it is not full.
+    goes_at: Instant,
+}
+
+impl Filling {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { chunk: vec![0; CHUNK_BYTES], filled: 0, goes_at: Instant::now() }
+    }
+
+    /// Fills the chunk, or as much of it as comes in a short while after the first byte. Nothing was filled when the
+    /// stream has ended.
+    ///
+    /// Nothing is lost when this is dropped while it waits.
+    ///
+    /// # Errors
+    /// What the stream fails with before any byte came.
+    pub async fn fill<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> io::Result<usize> {
+        while let Some(rest) = self.chunk.get_mut(self.filled..).filter(|rest| !rest.is_empty()) {
+            if self.filled == 0 {
+                self.filled = from.read(rest).await?;
+                self.goes_at = Instant::now() + LINGER;
+                if self.filled == 0 {
+                    break;
+                }
+                continue;
+            }
+            // What failed or ended behind bytes that came does so again when it is read next.
+            match timeout_at(self.goes_at, from.read(rest)).await {
+                Ok(Ok(more @ 1..)) => self.filled += more,
+                _ => break,
+            }
+        }
+        Ok(self.filled)
+    }
+
+    /// What was filled.
+    pub fn bytes(&self) -> &[u8] {
+        self.chunk.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Takes the chunk, and goes on with a spare one, if there is one.
+    pub fn take(&mut self, spare: Option<Vec<u8>>) -> Vec<u8> {
+        let mut next = spare.unwrap_or_default();
+        next.resize(CHUNK_BYTES, 0);
+        let mut chunk = std::mem::replace(&mut self.chunk, next);
+        chunk.truncate(self.filled);
+        self.filled = 0;
+        chunk
+    }
+
+    /// Forgets what was filled.
+    pub const fn clear(&mut self) {
+        self.filled = 0;
+    }
+}
+
+/// The thread's end of a pipe that comes from a stream; it ends where the stream's end was dropped.
+pub struct PipeReader {
+    chunks: mpsc::Receiver<Vec<u8>>,
+    spent: mpsc::Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+    read: usize,
+}
+
+impl Read for PipeReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.read == self.chunk.len() {
+            let Some(chunk) = self.chunks.blocking_recv() else { return Ok(0) };
+            let spent = std::mem::replace(&mut self.chunk, chunk);
+            self.read = 0;
+            // Where there are enough of them, one is freed.
+            drop(self.spent.try_send(spent));
+        }
+        let mut rest = self.chunk.get(self.read..).unwrap_or_default();
+        let length = Read::read(&mut rest, buffer)?;
+        self.read += length;
+        Ok(length)
+    }
+}
+
+/// The thread's end of a pipe that goes to a stream; what is written arrives in chunks, the last one on flushing.
+pub struct PipeWriter {
+    chunks: mpsc::Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+}
+
+impl Write for PipeWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES + (16 << 10)));
+        self.chunks.blocking_send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}

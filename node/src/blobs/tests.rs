@@ -1,0 +1,6 @@
+//! Nodes that serve and fetch, in one process.
+
+mod fetching;
+mod loopback;
+mod serving;
+mod world;

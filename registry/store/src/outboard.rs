@@ -1,0 +1,183 @@
+//! The hashes inside of a blob's BLAKE3, kept beside it, and reading ranges that are checked with them.
+//!
+//! They stand in post-order, 64 bytes a pair and without a header, so that they can be written while the blob is read
+//! once. They follow from the blob: who needs them and finds none makes them.
+
+use crate::error::StoreError;
+use crate::layout::Layout;
+use crate::ranges::{chunks_of, tree_of};
+use crate::room::Lease;
+use assay_manifest::Digest32;
+use bao_tree::BaoTree;
+use bao_tree::io::EncodeError;
+use bao_tree::io::outboard::PostOrderOutboard;
+use bao_tree::io::sync::{ReadAt, encode_ranges_validated, outboard_post_order};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Bytes that are read at once while hashes are made.
+const READ_BYTES: usize = 1 << 20;
+
+/// A blob of which ranges can be read; while it lives, the blob stays in the store.
+#[derive(Debug)]
+pub struct BlobReader {
+    blake3: Digest32,
+    size: u64,
+    data: File,
+    path: PathBuf,
+    hashes: PostOrderOutboard<Hashes>,
+    hashes_path: PathBuf,
+    _lease: Lease,
+}
+
+/// The stored pairs; a blob of one group has none.
+#[derive(Debug)]
+pub(crate) struct Hashes(pub(crate) Option<File>);
+
+/// A range could not be read or passed on.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeFailure {
+    /// The blob is not what it should be, or cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Whoever takes the bytes does not take them any more.
+    #[error("passing on a range: {0}")]
+    Output(io::Error),
+}
+
+impl BlobReader {
+    /// Opens a blob that `lease` keeps in the store, and makes its hashes if they are missing, for which all of it is
+    /// read once.
+    pub(crate) fn open(layout: &Layout, blake3: &Digest32, lease: Lease) -> Result<Self, StoreError> {
+        let path = layout.blob_path(blake3);
+        let data = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::UnknownBlob(*blake3));
+            }
+            opened => opened.map_err(StoreError::io("opening", &path))?,
+        };
+        let size = data.metadata().map_err(StoreError::io("reading", &path))?.len();
+        let tree = tree_of(blake3, size)?;
+        let hashes_path = layout.outboard_path(blake3);
+        let hashes = match open_hashes(&hashes_path, tree)? {
+            Some(hashes) => hashes,
+            None => make_hashes(layout, blake3, (&data, &path), tree)?,
+        };
+        let hashes = PostOrderOutboard { root: root(blake3), tree, data: hashes };
+        Ok(Self { blake3: *blake3, size, data, path, hashes, hashes_path, _lease: lease })
+    }
+
+    /// Length in bytes.
+    pub const fn size_bytes(&self) -> u64 {
+        self.size
+    }
+
+    /// Writes a range to `out` with the hashes by which whoever knows the blob's name and length can verify it. Each
+    /// group is verified before it is written.
+    ///
+    /// # Errors
+    /// When the range does not begin and end with groups, the blob or its hashes are damaged, or `out` fails.
+    pub fn encode(&self, range: Range<u64>, out: impl Write) -> Result<(), EncodeFailure> {
+        let chunks = chunks_of(&self.blake3, self.size, &range)?;
+        let mut out = Output { inner: out, failed: None };
+        let encoded = encode_ranges_validated(&self.data, &self.hashes, &chunks, &mut out);
+        match (encoded, out.failed) {
+            (Ok(()), None) => Ok(()),
+            (_, Some(error)) => Err(EncodeFailure::Output(error)),
+            (Err(error), None) => Err(self.damage(error).into()),
+        }
+    }
+
+    fn damage(&self, error: EncodeError) -> StoreError {
+        match error {
+            EncodeError::LeafHashMismatch(chunk) => {
+                StoreError::CorruptRange { blob: self.blake3, at: chunk.to_bytes() }
+            }
+            EncodeError::ParentHashMismatch(_) => self.forget_hashes(),
+            EncodeError::Io(error) => StoreError::io("reading", &self.path)(error),
+            other => StoreError::io("reading", &self.path)(other.into()),
+        }
+    }
+
+    /// Removes damaged hashes, so that the next who opens the blob makes them anew.
+    fn forget_hashes(&self) -> StoreError {
+        match fs::remove_file(&self.hashes_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                StoreError::io("removing", &self.hashes_path)(error)
+            }
+            _ => StoreError::CorruptOutboard(self.blake3),
+        }
+    }
+}
+
+/// The hash as bao-tree has it.
+pub(crate) const fn root(blake3: &Digest32) -> bao_tree::blake3::Hash {
+    bao_tree::blake3::Hash::from_bytes(*blake3.as_bytes())
+}
+
+/// The hashes of a blob, if they are there whole.
+fn open_hashes(path: &Path, tree: BaoTree) -> Result<Option<Hashes>, StoreError> {
+    if tree.outboard_size() == 0 {
+        return Ok(Some(Hashes(None)));
+    }
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(StoreError::io("opening", path))?,
+    };
+    let length = file.metadata().map_err(StoreError::io("reading", path))?.len();
+    Ok((length == tree.outboard_size()).then_some(Hashes(Some(file))))
+}
+
+/// Reads a blob once, and keeps its hashes if they make its name.
+fn make_hashes(
+    layout: &Layout,
+    blake3: &Digest32,
+    (data, data_path): (&File, &Path),
+    tree: BaoTree,
+) -> Result<Hashes, StoreError> {
+    let (temp, file) = layout.create_temp()?;
+    let mut out = BufWriter::new(&file);
+    let found = outboard_post_order(BufReader::with_capacity(READ_BYTES, data), tree, &mut out)
+        .map_err(StoreError::io("hashing", data_path))?;
+    out.flush().and_then(|()| file.sync_all()).map_err(StoreError::io("writing", temp.path()))?;
+    drop(out);
+    let found = Digest32::from_bytes(*found.as_bytes());
+    if found != *blake3 {
+        return Err(StoreError::CorruptBlob { expected: *blake3, found });
+    }
+    let path = layout.outboard_path(blake3);
+    layout.place(temp.path(), &path)?;
+    let file = File::open(&path).map_err(StoreError::io("opening", &path))?;
+    Ok(Hashes(Some(file)))
+}
+
+impl ReadAt for Hashes {
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.as_ref().map_or(Ok(0), |file| file.read_at(at, buffer))
+    }
+}
+
+/// Keeps what its writer failed with, which otherwise could not be told from a failure to read.
+struct Output<W> {
+    inner: W,
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.inner.write(bytes) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                let kind = error.kind();
+                self.failed = Some(error);
+                Err(kind.into())
+            }
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
