@@ -7,6 +7,7 @@
 //! ledger.redb        state, blocks, certificates, events, log; or the directory ledger.sled
 //! candidates.redb    proposed blocks that are not decided
 //! consensus.wal      what consensus said and heard of the present height
+//! peers.json         where nodes of the market's network were met
 //! jobs.redb          sealed inputs and answers of open jobs; nothing in it can be read without the keys
 //! keystore/          accounts' keys, encrypted; below it, roles/ has the keys that the machine works with
 //! sealing/           keys that open what is sealed to this node, mode 0600
@@ -277,6 +278,11 @@ impl DataDir {
     /// The file of proposed blocks.
     pub fn candidates(&self) -> PathBuf {
         self.root.join("candidates.redb")
+    }
+
+    /// Where nodes of the market's network were met.
+    pub fn peers(&self) -> PathBuf {
+        self.root.join("peers.json")
     }
 
     /// The file that consensus writes what it says to before it says it.

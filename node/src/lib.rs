@@ -10,6 +10,7 @@ pub mod data_dir;
 pub mod ledger;
 pub mod consensus;
 pub mod mempool;
+pub mod network;
 pub mod sealing;
 pub mod worker;
 pub mod model_process;

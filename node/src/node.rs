@@ -15,9 +15,10 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::adapters::{
-    Board, CandidateFile, Journal, JournalError, Models, Orders, Peers, PoolSource, Workplace, open_ledger,
+    Board, CandidateFile, Journal, JournalError, Market, Models, Orders, Peers, PoolSource, Swarm, Workplace,
+    open_ledger,
 };
-use crate::blobs::{self, Fetch, FetchConfig, Fetcher, NoNetwork, ServeConfig, Uploads};
+use crate::blobs::{self, FetchConfig, Fetcher, NoNetwork, ServeConfig, Uploads};
 use crate::chain_spec::ChainSpec;
 use crate::consensus::{self, CandidatesError, Consensus, Proposer, ValidatorKeys};
 use crate::data_dir::{DataDir, DataDirError};
@@ -25,6 +26,9 @@ use crate::keys::Seller;
 use crate::ledger::{self, LedgerError, LedgerHandle};
 use crate::mempool::{self, Mempool, MempoolHandle};
 use crate::model_process::{Isolation, ProbeError, confined};
+use crate::network::{
+    self, Announcing, Courier, Home, Incoming, NetworkHandle, Presence, Transactions, Wish,
+};
 use crate::receipts::Receipts;
 use crate::retention;
 use crate::rpc::{self, Backend, ChainKind, Rpc, Services};
@@ -45,6 +49,8 @@ pub struct Config {
     pub validator: Option<ValidatorKeys>,
     /// How it meets the nodes that agree on blocks.
     pub network: consensus::Network,
+    /// How it takes part in the market's network, if it does.
+    pub market: Option<network::Config>,
     /// The accounts as which it sells compute.
     pub identities: Vec<Seller>,
     /// How JSON-RPC is served.
@@ -102,6 +108,9 @@ pub enum StartError {
     /// The processes in which it runs models.
     #[error(transparent)]
     Isolation(#[from] ProbeError),
+    /// The market's network.
+    #[error(transparent)]
+    Network(#[from] network::StartError),
     /// Its server.
     #[error(transparent)]
     Rpc(#[from] rpc::StartError),
@@ -110,6 +119,7 @@ pub enum StartError {
 /// A running node.
 pub struct Node {
     ledger: LedgerHandle,
+    network: Option<NetworkHandle>,
     rpc: Rpc,
     supervisor: Supervisor,
     models: Arc<Models>,
@@ -167,8 +177,19 @@ impl Node {
     /// # Errors
     /// [`StartError`] naming what could not be started; whatever was started before it has ended again.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { data, spec, kind, validator, network, identities, rpc, ledger, engine, isolation } =
-            config;
+        let Config {
+            data,
+            spec,
+            kind,
+            validator,
+            network,
+            market,
+            identities,
+            rpc,
+            ledger,
+            engine,
+            isolation,
+        } = config;
         let workplace = workplace(isolation, engine).await?;
         data.check_whole()?;
         let kept = Kept::open(&data, &spec, ledger, first_keys(&identities, validator.as_ref()))?;
@@ -176,7 +197,7 @@ impl Node {
         data.keep_trust(&trust)?;
         let mut supervisor = Supervisor::new();
         let candidates = kept.candidates.clone();
-        let parts = start_ledger(&mut supervisor, kept, workplace);
+        let mut parts = start_ledger(&mut supervisor, kept, workplace);
         let (ledger, models) = (parts.ledger.clone(), Arc::clone(&parts.models));
         let identity = rpc::Identity {
             chain: spec.name.clone(),
@@ -185,7 +206,14 @@ impl Node {
             data_dir: Some(data.root().into()),
             validator: validator.is_some(),
         };
-        let rpc = start_rpc(&parts, rpc, identity).await?;
+        let market = match market {
+            Some(config) => {
+                Some(start_market(&mut supervisor, &mut parts, config, &identities, validator.as_ref())?)
+            }
+            None => None,
+        };
+        let (market, wish) = market.unzip();
+        let rpc = start_rpc(&parts, rpc, identity, (market.clone(), wish)).await?;
         let source = PoolSource { pool: parts.pool.clone(), ledger: ledger.reserved() };
         let consensus = Consensus {
             config: consensus::Config {
@@ -201,7 +229,7 @@ impl Node {
         // Blocks last, so that no deadline passes while models are loaded.
         supervisor.spawn("consensus", consensus.run(supervisor.stopping()));
         info!(chain = %spec.id, genesis = %ledger.genesis(), height = ledger.head().number, "node started");
-        Ok(Self { ledger, rpc, supervisor, models, trust })
+        Ok(Self { ledger, network: market, rpc, supervisor, models, trust })
     }
 
     /// Where JSON-RPC listens.
@@ -212,6 +240,11 @@ impl Node {
     /// The ledger.
     pub const fn ledger(&self) -> &LedgerHandle {
         &self.ledger
+    }
+
+    /// The market's network, if this node takes part in it.
+    pub const fn network(&self) -> Option<&NetworkHandle> {
+        self.network.as_ref()
     }
 
     /// What receipts of this chain rest on.
@@ -249,24 +282,22 @@ fn start_ledger(supervisor: &mut Supervisor, kept: Kept, workplace: Workplace) -
     let retention = retention::run(ledger.clone(), journal.clone(), supervisor.stopping());
     supervisor.spawn("retention", infallible(retention));
     let models = Arc::new(Models::at(workplace, Arc::clone(&store)));
-    let fetch = start_blobs(supervisor, &store, None::<blobs::Joined<blobs::Nobody>>);
-    let peers = Arc::new(Peers::new(fetch, Arc::clone(&store)));
+    let peers = Arc::new(Peers::new(Arc::new(NoNetwork), Arc::clone(&store)));
     Parts { ledger, pool, journal, ring, store, models, peers, heights }
 }
 
-/// Serves artifacts to the nodes of a network, and returns what fetches from them. Without a network nothing is served,
-/// and whoever fetches is told so.
+/// Serves artifacts to the nodes of a network, and returns what fetches from them.
 fn start_blobs<S: blobs::Swarm>(
     supervisor: &mut Supervisor,
     store: &Arc<Store>,
-    network: Option<blobs::Joined<S>>,
-) -> Arc<dyn Fetch> {
-    let Some(blobs::Joined { swarm, incoming }) = network else { return Arc::new(NoNetwork) };
+    network: blobs::Joined<S>,
+) -> Fetcher<S> {
+    let blobs::Joined { swarm, incoming } = network;
     let uploads = Uploads::default();
     let server =
         blobs::Server::new(Arc::clone(&swarm), Arc::clone(store), ServeConfig::default(), uploads.clone());
     supervisor.spawn("blobs", infallible(server.run(incoming, supervisor.stopping())));
-    Arc::new(Fetcher::new(swarm, Arc::clone(store), FetchConfig::default(), uploads))
+    Fetcher::new(swarm, Arc::clone(store), FetchConfig::default(), uploads)
 }
 
 /// Where models are run, after it was found out whether they can be run there as is asked for.
@@ -290,18 +321,53 @@ async fn start_rpc(
     parts: &Parts,
     config: rpc::Config,
     identity: rpc::Identity,
+    (network, wish): (Option<NetworkHandle>, Option<Wish>),
 ) -> Result<Rpc, rpc::StartError> {
     let Parts { ledger, pool, journal, store, models, peers, .. } = parts;
     let peers: Arc<Peers> = Arc::clone(peers);
-    let backend = Backend { ledger: ledger.clone(), pool: pool.clone(), identity: Arc::new(identity) };
+    let (ledger, pool, identity) = (ledger.clone(), pool.clone(), Arc::new(identity));
+    let backend = Backend { ledger: ledger.clone(), pool, identity, network };
     let services = Services {
         artifacts: Arc::clone(store),
         peers,
         models: Arc::clone(models),
-        jobs: Arc::new(Orders { journal: journal.clone(), models: Arc::clone(models) }),
-        receipts: Arc::new(Receipts::new(ledger.clone(), Arc::new(journal.clone()))),
+        jobs: Arc::new(Orders { journal: journal.clone(), models: Arc::clone(models), wish }),
+        receipts: Arc::new(Receipts::new(ledger, Arc::new(journal.clone()))),
     };
     rpc::start(config, backend, services).await
+}
+
+/// The market's network, and what travels over it.
+fn start_market(
+    supervisor: &mut Supervisor,
+    parts: &mut Parts,
+    config: network::Config,
+    identities: &[Seller],
+    validator: Option<&ValidatorKeys>,
+) -> Result<(NetworkHandle, Wish), network::StartError> {
+    let Parts { ledger, pool, journal, models, heights, .. } = parts;
+    let market = Market { ledger: ledger.reserved(), models: Arc::clone(models), heights: heights.clone() };
+    let genesis = Digest32::from_bytes(ledger.genesis().0);
+    let (swarm, network, incoming) = network::Network::start(config, &genesis)?;
+    let Incoming { transactions, announcements, envelopes, book: questions } = incoming;
+    let home = Home {
+        hosted: identities.iter().map(|seller| seller.account.clone().into()).collect(),
+        judge: validator.map(|keys| *keys.public().as_bytes()),
+    };
+    let provider = |seller: &Seller| Announcing::Provider(seller.account.clone().into(), seller.work.clone());
+    let judge = validator.map(|keys| Announcing::Validator(keys.consensus.clone()));
+    let own = identities.iter().map(provider).chain(judge).collect();
+    let transactions = Transactions::new(network.clone(), transactions, pool.clone());
+    let (presence, book) = Presence::new(network.clone(), market.clone(), own, announcements, questions);
+    let (courier, wish) = Courier::new(network.clone(), envelopes, (market, journal.clone()), book, home);
+    let artifacts = Swarm::join(network.clone(), &genesis)?;
+    let fetcher = start_blobs(supervisor, &parts.store, artifacts);
+    parts.peers = Arc::new(Peers::new(Arc::new(fetcher), Arc::clone(&parts.store)));
+    supervisor.spawn("network", infallible(swarm.run(supervisor.stopping())));
+    supervisor.spawn("transactions", infallible(transactions.run(supervisor.stopping())));
+    supervisor.spawn("presence", infallible(presence.run(supervisor.stopping())));
+    supervisor.spawn("courier", infallible(courier.run(supervisor.stopping())));
+    Ok((network, wish))
 }
 
 /// Loads what is offered, then works for the seats of `identities`, and as a referee if this node is a validator.

@@ -46,6 +46,7 @@ impl TestNode {
             kind: rpc::ChainKind::Development,
             validator: Some(development_authority()),
             network: Network::alone(),
+            market: None,
             identities: Vec::new(),
             rpc,
             ledger: ledger::Config::default(),

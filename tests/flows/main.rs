@@ -37,3 +37,4 @@ mod tolerance;
 mod validators;
 #[cfg(target_os = "linux")]
 mod isolation;
+mod network;

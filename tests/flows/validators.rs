@@ -111,6 +111,7 @@ impl Town {
                     .collect(),
                 ..Network::alone()
             },
+            market: None,
             identities: Vec::new(),
             rpc: rpc::Config { listen: ([127, 0, 0, 1], 0).into(), ..rpc::Config::default() },
             ledger: ledger::Config::default(),

@@ -6,6 +6,7 @@ use assay_manifest::{JobId, ModelId};
 use assay_protocol::seal::Envelope;
 
 use super::{Journal, Models};
+use crate::network::Wish;
 use crate::rpc::{self, PortError};
 use crate::worker::{Mailbox, MailboxError};
 
@@ -15,6 +16,8 @@ pub struct Orders {
     pub journal: Journal,
     /// What decodes tokens.
     pub models: Arc<Models>,
+    /// What fetches answers of jobs that were bought through other nodes; none on a node without a network.
+    pub wish: Option<Wish>,
 }
 
 impl rpc::Jobs for Orders {
@@ -23,7 +26,11 @@ impl rpc::Jobs for Orders {
     }
 
     fn answers(&self, job: &JobId) -> Result<Vec<Envelope>, PortError> {
-        self.journal.answers(job).map_err(failed)
+        let answers = self.journal.answers(job).map_err(failed)?;
+        if let (true, Some(wish)) = (answers.is_empty(), &self.wish) {
+            wish.answer_of(*job);
+        }
+        Ok(answers)
     }
 
     fn decode(&self, model: &ModelId, tokens: &[u32]) -> Result<String, PortError> {

@@ -11,8 +11,10 @@ use assay_protocol::seal::{Envelope, Purpose};
 use assay_runtime::executor::StoreFault;
 use codec::{DecodeAll, Encode};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use tokio::sync::broadcast;
 
 use super::redb::{fault, open_or_create};
+use crate::network::{PostOffice, Slip};
 use crate::receipts::{IndexError, SettlementIndex};
 use crate::worker::{Mailbox, MailboxError};
 
@@ -28,10 +30,14 @@ const JOB_BYTES: usize = 32;
 /// Bytes of a whole one.
 const KEY_BYTES: usize = JOB_BYTES + 1 + 32 + 1 + 32;
 
+/// Slips of what was put in that wait for a reader.
+const ARRIVALS_MAX: usize = 1_024;
+
 /// A mailbox for the parties that this node hosts, through a file that survives it.
 #[derive(Clone)]
 pub struct Journal {
     db: Arc<Database>,
+    arrivals: broadcast::Sender<Slip>,
 }
 
 /// The journal's file cannot be opened.
@@ -73,7 +79,7 @@ impl Journal {
             write.commit()?;
             Ok(db)
         };
-        Ok(Self { db: Arc::new(attempt()?) })
+        Ok(Self { db: Arc::new(attempt()?), arrivals: broadcast::channel(ARRIVALS_MAX).0 })
     }
 
     /// The answers of a job that were sealed to its requester.
@@ -122,6 +128,19 @@ impl Journal {
         attempt().map_err(failed("forgetting a closed job"))
     }
 
+    fn slips_with(&self, prefix: &[u8]) -> Result<Vec<Slip>, MailboxError> {
+        let attempt = || -> Result<Vec<Slip>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(ENVELOPES)?;
+            let (first, last) = bounds(prefix);
+            let mut found = Vec::new();
+            for entry in table.range(first.as_slice()..=last.as_slice())? {
+                found.extend(slip_of(entry?.0.value()));
+            }
+            Ok(found)
+        };
+        attempt().map_err(failed("listing envelopes"))
+    }
+
     fn with_prefix(&self, prefix: &[u8]) -> Result<Vec<Envelope>, MailboxError> {
         const WHAT: &str = "reading envelopes";
         let attempt = || -> Result<Vec<Vec<u8>>, redb::Error> {
@@ -149,8 +168,27 @@ fn bounds(prefix: &[u8]) -> ([u8; KEY_BYTES], [u8; KEY_BYTES]) {
 }
 
 fn key(envelope: &Envelope) -> Vec<u8> {
-    let Envelope { job, purpose, recipient, seat, sender, .. } = envelope;
+    slip_key(&Slip::of(envelope))
+}
+
+fn slip_key(slip: &Slip) -> Vec<u8> {
+    let Slip { job, purpose, recipient, seat, sender } = slip;
     [job.as_bytes().as_slice(), &purpose.encode(), recipient, &[*seat], sender].concat()
+}
+
+/// What [`slip_key`] made a key of.
+fn slip_of(key: &[u8]) -> Option<Slip> {
+    let (job, rest) = key.split_first_chunk::<JOB_BYTES>()?;
+    let (purpose, rest) = rest.split_first_chunk::<1>()?;
+    let (recipient, rest) = rest.split_first_chunk::<32>()?;
+    let (seat, sender) = rest.split_first()?;
+    Some(Slip {
+        job: JobId::from_bytes(*job),
+        purpose: Purpose::decode_all(&mut purpose.as_slice()).ok()?,
+        recipient: *recipient,
+        seat: *seat,
+        sender: sender.try_into().ok()?,
+    })
 }
 
 impl Mailbox for Journal {
@@ -165,7 +203,12 @@ impl Mailbox for Journal {
             }
             Ok(write.commit()?)
         };
-        attempt().map_err(failed("keeping an envelope"))
+        attempt().map_err(failed("keeping an envelope"))?;
+        for envelope in envelopes {
+            // Nobody may be listening.
+            let _ = self.arrivals.send(Slip::of(envelope));
+        }
+        Ok(())
     }
 
     fn received(
@@ -175,6 +218,30 @@ impl Mailbox for Journal {
         recipient: &AccountBytes,
     ) -> Result<Vec<Envelope>, MailboxError> {
         self.with_prefix(&[job.as_bytes().as_slice(), &purpose.encode(), recipient].concat())
+    }
+}
+
+impl PostOffice for Journal {
+    fn slips(&self) -> Result<Vec<Slip>, MailboxError> {
+        self.slips_with(&[])
+    }
+
+    fn slips_of(&self, job: &JobId) -> Result<Vec<Slip>, MailboxError> {
+        self.slips_with(job.as_bytes())
+    }
+
+    fn envelope(&self, slip: &Slip) -> Result<Option<Envelope>, MailboxError> {
+        const WHAT: &str = "reading an envelope";
+        let attempt = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(ENVELOPES)?;
+            Ok(table.get(slip_key(slip).as_slice())?.map(|found| found.value().to_vec()))
+        };
+        let found = attempt().map_err(failed(WHAT))?;
+        found.map(|bytes| Envelope::decode_all(&mut bytes.as_slice()).map_err(failed(WHAT))).transpose()
+    }
+
+    fn arrivals(&self) -> broadcast::Receiver<Slip> {
+        self.arrivals.subscribe()
     }
 }
 
@@ -277,6 +344,20 @@ mod tests {
         journal.put(&[first, strangers.clone()]).unwrap();
         journal.put(std::slice::from_ref(&later)).unwrap();
         assert_eq!(journal.received(&later.job, Purpose::Input, &[2; 32]).unwrap(), vec![later, strangers]);
+    }
+
+    #[test]
+    fn slips_name_what_lies_there_and_tell_of_what_comes_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&dir.path().join("jobs.redb")).unwrap();
+        let mut arrivals = journal.arrivals();
+        let [own, other] = [envelope(7, Purpose::Work, [1, 2]), envelope(8, Purpose::Answer, [3, 4])];
+        journal.put(&[own.clone(), other.clone()]).unwrap();
+        assert_eq!(journal.slips().unwrap(), vec![Slip::of(&own), Slip::of(&other)]);
+        assert_eq!(journal.slips_of(&own.job).unwrap(), vec![Slip::of(&own)]);
+        assert_eq!(journal.envelope(&Slip::of(&own)).unwrap(), Some(own.clone()));
+        assert_eq!(journal.envelope(&Slip { seat: 9, ..Slip::of(&own) }).unwrap(), None);
+        assert_eq!([arrivals.try_recv(), arrivals.try_recv()], [Ok(Slip::of(&own)), Ok(Slip::of(&other))]);
     }
 
     #[test]

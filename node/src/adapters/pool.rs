@@ -1,15 +1,17 @@
-//! The pool's two sides: it asks the ledger, and consensus takes from it.
+//! The pool's sides: it asks the ledger, consensus takes from it, and the network tells others of it.
 
 use assay_protocol::vote::Equivocation;
 use assay_runtime::executor::{ChainError, decode_extrinsic};
 use assay_runtime::{Hash, RuntimeCall, UncheckedExtrinsic, general};
 use codec::Encode;
 use sp_runtime::transaction_validity::InvalidTransaction;
+use tokio::sync::broadcast;
 use tracing::warn;
 
 use crate::consensus::TransactionSource;
 use crate::ledger::LedgerHandle;
 use crate::mempool::{CheckError, LedgerCheck, MempoolHandle, PoolError, Transaction, Verdict};
+use crate::network::TransactionPool;
 
 /// Bytes of transactions that a block is offered: all that its length limit lets paid calls and steps have.
 const OFFERED_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -32,6 +34,20 @@ fn refusal(error: ChainError) -> CheckError {
     match error {
         ChainError::BadExtrinsic(cause) => CheckError::Malformed(cause),
         other => CheckError::Failed(other.to_string()),
+    }
+}
+
+impl TransactionPool for MempoolHandle {
+    async fn submit(&self, bytes: Vec<u8>) -> Result<Hash, PoolError> {
+        self.submit_of_peer(bytes).await
+    }
+
+    fn own(&self) -> broadcast::Receiver<Transaction> {
+        Self::own(self)
+    }
+
+    async fn held(&self, hashes: Vec<Hash>) -> Result<Vec<Transaction>, PoolError> {
+        Self::held(self, hashes).await
     }
 }
 

@@ -30,5 +30,5 @@ mod tests;
 pub use config::{FetchConfig, ServeConfig};
 pub use error::{Fault, FetchError, Missing, OpenError};
 pub use fetch::{Fetch, Fetcher, NoNetwork, Progress, Stage, Want};
-pub use ports::{Joined, Nobody, Swarm};
+pub use ports::{Joined, Swarm};
 pub use server::{Server, Uploads};

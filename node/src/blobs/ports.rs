@@ -42,31 +42,3 @@ pub struct Joined<S: Swarm> {
     /// them may drop one while this node is not quick enough.
     pub incoming: BoxStream<'static, (PeerId, S::Stream)>,
 }
-
-/// A network that no node can be in: there is no value of it.
-#[derive(Clone, Copy, Debug)]
-pub enum Nobody {}
-
-impl Swarm for Nobody {
-    type Stream = libp2p::Stream;
-
-    async fn holders(&self, _: Digest32) -> Vec<PeerId> {
-        match *self {}
-    }
-
-    async fn open(&self, _: PeerId) -> Result<Self::Stream, OpenError> {
-        match *self {}
-    }
-
-    fn report(&self, _: PeerId, _: Fault) {
-        match *self {}
-    }
-
-    fn announce(&self, _: Digest32) {
-        match *self {}
-    }
-
-    fn withdraw(&self, _: Digest32) {
-        match *self {}
-    }
-}

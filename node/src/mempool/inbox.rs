@@ -2,7 +2,7 @@
 
 use assay_runtime::{AccountId, Hash};
 use sp_runtime::transaction_validity::TransactionTag;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{Config, PoolError, Status, Transaction};
 
@@ -26,9 +26,19 @@ pub struct Counts {
     pub bytes: usize,
 }
 
+/// Who hands a transaction in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Somebody who uses this node, or the node itself.
+    Here,
+    /// A peer, who tells others by itself.
+    Peer,
+}
+
 pub(super) enum Message {
     Submit {
         transaction: Transaction,
+        origin: Origin,
         answer: Reply<Result<Hash, PoolError>>,
         watch: Option<mpsc::Sender<Status>>,
     },
@@ -43,6 +53,10 @@ pub(super) enum Message {
         answer: Reply<Vec<Transaction>>,
     },
     Pending(Reply<Vec<Transaction>>),
+    Held {
+        hashes: Vec<Hash>,
+        answer: Reply<Vec<Transaction>>,
+    },
     TagsOf {
         account: AccountId,
         answer: Reply<Vec<TransactionTag>>,
@@ -57,12 +71,18 @@ type Reply<T> = oneshot::Sender<T>;
 pub struct MempoolHandle {
     inbox: mpsc::Sender<Message>,
     transaction_bytes_max: usize,
+    own: broadcast::Sender<Transaction>,
 }
 
 impl MempoolHandle {
+    pub(super) fn teller(&self) -> broadcast::Sender<Transaction> {
+        self.own.clone()
+    }
+
     pub(super) fn new(config: &Config) -> (Self, mpsc::Receiver<Message>) {
         let (inbox, messages) = mpsc::channel(config.inbox_max);
-        (Self { inbox, transaction_bytes_max: config.transaction_bytes_max }, messages)
+        let own = broadcast::channel(config.inbox_max).0;
+        (Self { inbox, transaction_bytes_max: config.transaction_bytes_max, own }, messages)
     }
 
     /// Submits the bytes of a transaction; returns when the ledger has checked it and the pool has taken it.
@@ -70,7 +90,15 @@ impl MempoolHandle {
     /// # Errors
     /// [`PoolError`] saying why not.
     pub async fn submit(&self, bytes: Vec<u8>) -> Result<Hash, PoolError> {
-        self.hand_in(bytes, None).await
+        self.hand_in(bytes, Origin::Here, None).await
+    }
+
+    /// The same for a transaction that a peer passed on: [`Self::own`] does not tell of it.
+    ///
+    /// # Errors
+    /// [`PoolError`] saying why not.
+    pub async fn submit_of_peer(&self, bytes: Vec<u8>) -> Result<Hash, PoolError> {
+        self.hand_in(bytes, Origin::Peer, None).await
     }
 
     /// The same, and follows what becomes of it.
@@ -79,16 +107,29 @@ impl MempoolHandle {
     /// [`PoolError`] saying why not.
     pub async fn submit_and_watch(&self, bytes: Vec<u8>) -> Result<(Hash, Watch), PoolError> {
         let (sender, watch) = mpsc::channel(WATCH_MAX);
-        let hash = self.hand_in(bytes, Some(sender)).await?;
+        let hash = self.hand_in(bytes, Origin::Here, Some(sender)).await?;
         Ok((hash, watch))
     }
 
-    async fn hand_in(&self, bytes: Vec<u8>, watch: Option<mpsc::Sender<Status>>) -> Result<Hash, PoolError> {
+    /// Every transaction that was handed in at this node, from now on, once the pool has taken it. A receiver that lags
+    /// is told how many it missed.
+    pub fn own(&self) -> broadcast::Receiver<Transaction> {
+        self.own.subscribe()
+    }
+
+    async fn hand_in(
+        &self,
+        bytes: Vec<u8>,
+        origin: Origin,
+        watch: Option<mpsc::Sender<Status>>,
+    ) -> Result<Hash, PoolError> {
         let transaction = Transaction::parse(bytes, self.transaction_bytes_max)?;
         let (answer, answered) = oneshot::channel();
-        self.inbox.try_send(Message::Submit { transaction, answer, watch }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => PoolError::Busy,
-            mpsc::error::TrySendError::Closed(_) => PoolError::Stopped,
+        self.inbox.try_send(Message::Submit { transaction, origin, answer, watch }).map_err(|error| {
+            match error {
+                mpsc::error::TrySendError::Full(_) => PoolError::Busy,
+                mpsc::error::TrySendError::Closed(_) => PoolError::Stopped,
+            }
         })?;
         answered.await.map_err(|_| PoolError::Stopped)?
     }
@@ -123,6 +164,14 @@ impl MempoolHandle {
     /// [`PoolError::Stopped`].
     pub async fn pending(&self) -> Result<Vec<Transaction>, PoolError> {
         self.ask(Message::Pending).await
+    }
+
+    /// Those of these transactions that are still in the pool.
+    ///
+    /// # Errors
+    /// [`PoolError::Stopped`].
+    pub async fn held(&self, hashes: Vec<Hash>) -> Result<Vec<Transaction>, PoolError> {
+        self.ask(|answer| Message::Held { hashes, answer }).await
     }
 
     /// Tags that the account's transactions in the pool provide.

@@ -5,11 +5,11 @@ use std::panic::AssertUnwindSafe;
 
 use assay_runtime::Hash;
 use futures::FutureExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use super::inbox::Message;
+use super::inbox::{Message, Origin};
 use super::state::{Effect, Event, Pool, Ticket};
 use super::{CheckError, Config, LedgerCheck, MempoolHandle, PoolError, Status, Transaction, Verdict};
 use crate::supervisor::told_to_stop;
@@ -18,6 +18,8 @@ use crate::supervisor::told_to_stop;
 type Checked = Vec<(Hash, Result<Verdict, CheckError>)>;
 
 struct Submitter {
+    transaction: Transaction,
+    origin: Origin,
     answer: oneshot::Sender<Result<Hash, PoolError>>,
     watch: Option<mpsc::Sender<Status>>,
 }
@@ -29,6 +31,8 @@ pub struct Mempool<L> {
     pool: Pool,
     tickets: u64,
     submitters: HashMap<Ticket, Submitter>,
+    /// Tells of what was handed in here and taken.
+    own: broadcast::Sender<Transaction>,
     watches: HashMap<Hash, mpsc::Sender<Status>>,
     /// Job steps that wait for the ledger's check. The pool's limits bound all three queues.
     steps: VecDeque<Transaction>,
@@ -51,6 +55,7 @@ impl<L: LedgerCheck> Mempool<L> {
             pool: Pool::new(config, height),
             tickets: 0,
             submitters: HashMap::new(),
+            own: handle.teller(),
             watches: HashMap::new(),
             steps: VecDeque::new(),
             paid: VecDeque::new(),
@@ -83,10 +88,11 @@ impl<L: LedgerCheck> Mempool<L> {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Submit { transaction, answer, watch } => {
+            Message::Submit { transaction, origin, answer, watch } => {
                 let ticket = Ticket(self.tickets);
                 self.tickets += 1;
-                self.submitters.insert(ticket, Submitter { answer, watch });
+                let submitter = Submitter { transaction: transaction.clone(), origin, answer, watch };
+                self.submitters.insert(ticket, submitter);
                 self.step(Event::Submitted { ticket, transaction });
             }
             Message::Finalized { height, block, included } => {
@@ -98,6 +104,7 @@ impl<L: LedgerCheck> Mempool<L> {
             // Whoever asked may have gone away meanwhile.
             Message::Ready { bytes_max, answer } => drop(answer.send(self.pool.ready(bytes_max))),
             Message::Pending(answer) => drop(answer.send(self.pool.pending())),
+            Message::Held { hashes, answer } => drop(answer.send(self.pool.held(&hashes))),
             Message::TagsOf { account, answer } => drop(answer.send(self.pool.tags_of(&account))),
             Message::Counts(answer) => drop(answer.send(self.pool.counts())),
         }
@@ -119,7 +126,13 @@ impl<L: LedgerCheck> Mempool<L> {
     }
 
     fn answer(&mut self, ticket: Ticket, result: Result<Hash, PoolError>) {
-        let Some(Submitter { answer, watch }) = self.submitters.remove(&ticket) else { return };
+        let Some(Submitter { transaction, origin, answer, watch }) = self.submitters.remove(&ticket) else {
+            return;
+        };
+        if result.is_ok() && origin == Origin::Here {
+            // Nobody may be listening.
+            let _ = self.own.send(transaction);
+        }
         if let (Ok(hash), Some(watch)) = (&result, watch) {
             self.watches.insert(*hash, watch);
         }

@@ -136,6 +136,11 @@ impl Pool {
         self.graph.in_block_order().cloned().collect()
     }
 
+    /// Those of these transactions that are here.
+    pub fn held(&self, hashes: &[Hash]) -> Vec<Transaction> {
+        hashes.iter().filter_map(|hash| self.graph.get(hash)).map(|entry| entry.transaction.clone()).collect()
+    }
+
     pub fn tags_of(&self, account: &AccountId) -> Vec<TransactionTag> {
         self.graph.tags_of(account)
     }

@@ -60,10 +60,14 @@ fn signer(mut bytes: &[u8]) -> Result<Option<AccountId>, codec::Error> {
 
 #[cfg(test)]
 impl Transaction {
-    pub(super) fn made_up(seed: u64, length: usize, signer: Option<AccountId>) -> Self {
+    pub(crate) fn made_up(seed: u64, length: usize, signer: Option<AccountId>) -> Self {
         let mut bytes = vec![0; length];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Self { hash: BlakeTwo256::hash(&bytes), bytes: bytes.into(), signer }
+        Self { signer, ..Self::of_bytes(bytes) }
+    }
+
+    pub(crate) fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self { hash: BlakeTwo256::hash(&bytes), bytes: bytes.into(), signer: None }
     }
 }
 

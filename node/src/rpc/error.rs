@@ -9,6 +9,7 @@ use sp_runtime::transaction_validity::InvalidTransaction;
 use super::ports::PortError;
 use crate::ledger::LedgerError;
 use crate::mempool::PoolError;
+use crate::network::NetworkError;
 
 /// Where the codes are explained.
 const DOCS: &str = "docs/RPC.md#errors";
@@ -202,6 +203,13 @@ impl From<LedgerError> for RpcError {
             LedgerError::Busy => Code::NodeBusy,
             LedgerError::Chain(_) | LedgerError::Stopped | LedgerError::Foreign { .. } => Code::NodeFailed,
         };
+        Self::new(code, error)
+    }
+}
+
+impl From<NetworkError> for RpcError {
+    fn from(error: NetworkError) -> Self {
+        let code = if error == NetworkError::Busy { Code::NodeBusy } else { Code::NodeFailed };
         Self::new(code, error)
     }
 }

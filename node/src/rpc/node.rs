@@ -14,6 +14,7 @@ use super::feed::Registry;
 use super::ports::{Isolation, Models, Serving};
 use super::service::Backend;
 use super::system::{NAME, NODE_VERSION};
+use crate::network::PeerInfo;
 
 /// Blocks that may be missing before the node calls itself unwell.
 const BLOCKS_LATE_MAX: u64 = 10;
@@ -35,6 +36,10 @@ pub fn register<M: Models>(methods: &mut Registry<Context<M>>) -> Result<(), Reg
         .method("node_v1_health", |context, args| async move {
             args.finish()?;
             health(&context.backend).await
+        })?
+        .method("node_v1_peers", |context, args| async move {
+            args.finish()?;
+            peers(&context.backend).await
         })?;
     Ok(())
 }
@@ -63,21 +68,30 @@ struct Pool {
 }
 
 async fn info<M: Models>(context: &Context<M>) -> Result<Info, RpcError> {
-    let Backend { ledger, pool, identity } = &context.backend;
+    let Backend { ledger, pool, identity, .. } = &context.backend;
     let counts = pool.counts().await?;
+    let connected = peers(&context.backend).await?.into_iter().filter(|peer| peer.connected).count();
     Ok(Info {
         name: NAME,
         version: NODE_VERSION,
         chain: identity.chain.clone(),
         genesis: ledger.genesis(),
         best_height: ledger.head().number,
-        peers: 0,
+        peers: u32::try_from(connected).unwrap_or(u32::MAX),
         block_time_ms: identity.block_time_ms,
         data_dir: identity.data_dir.clone().filter(|_| context.tells_data_dir),
         serving: context.models.serving(),
         isolation: context.models.isolation(),
         pool: Pool { ready: counts.ready, future: counts.future },
     })
+}
+
+/// Those that the node meets on the market's network; none where it does not take part.
+async fn peers(backend: &Backend) -> Result<Vec<PeerInfo>, RpcError> {
+    match &backend.network {
+        Some(network) => Ok(network.peers().await?),
+        None => Ok(Vec::new()),
+    }
 }
 
 #[derive(Clone, Serialize)]

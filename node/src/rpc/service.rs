@@ -23,6 +23,7 @@ use super::{
 };
 use crate::ledger::LedgerHandle;
 use crate::mempool::MempoolHandle;
+use crate::network::NetworkHandle;
 
 /// How long open requests may take to end when the server stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -47,6 +48,8 @@ pub struct Backend {
     pub pool: MempoolHandle,
     /// What the node says about itself.
     pub identity: Arc<Identity>,
+    /// The market's network, if the node takes part in it.
+    pub network: Option<NetworkHandle>,
 }
 
 /// What our methods work with, besides.

@@ -1,5 +1,5 @@
-//! Encodings that are hashed, signed, sealed, kept or passed between processes: manifests, log entries, statements, records, parcels,
-//! key files, frames.
+//! Encodings that are hashed, signed, sealed, kept, or passed between processes and nodes: manifests, log entries,
+//! statements, records, parcels, key files, frames, messages.
 
 use assay_manifest::lineage::Edge;
 use assay_manifest::log::LogEntry;
@@ -8,6 +8,9 @@ use assay_manifest::merkle::{ConsistencyProof, InclusionProof};
 use assay_manifest::{Digest32, Manifest, sha256};
 use assay_node::keys::{KeyRef, LockedKey, Passphrase, WordCount, Words};
 use assay_node::model_process::message::{Order, Report};
+use assay_node::network::{
+    decode_announcement, decode_book_response, decode_envelope_request, decode_envelope_response,
+};
 use assay_protocol::certificate::{CommitCertificate, ValidatorSet};
 use assay_protocol::commitment::Salt;
 use assay_protocol::header::HeaderView;
@@ -24,7 +27,7 @@ use crate::memory::in_proportion;
 type Reader = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// What an input's first byte chooses from.
-const READERS: [Reader; 17] = [
+const READERS: [Reader; 21] = [
     |bytes| Manifest::from_bytes(bytes).ok().map(|manifest| manifest.to_bytes()),
     |bytes| Edge::from_statement(bytes).ok().map(|edge| edge.statement()),
     |bytes| LogEntry::from_bytes(bytes).ok().map(|entry| entry.to_bytes()),
@@ -42,6 +45,10 @@ const READERS: [Reader; 17] = [
     key_file,
     scale::<Order>,
     scale::<Report>,
+    |bytes| decode_envelope_request(bytes).ok().map(|request| request.encode()),
+    |bytes| decode_envelope_response(bytes).ok().map(|response| response.encode()),
+    |bytes| decode_book_response(bytes).ok().map(|response| response.encode()),
+    |bytes| decode_announcement(bytes).ok().map(|announcement| announcement.encode()),
 ];
 
 /// What can be made without a chain, and as many zeros for each of the others.

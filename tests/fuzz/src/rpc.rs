@@ -168,6 +168,7 @@ fn address() -> SocketAddr {
             kind: ChainKind::Development,
             validator: None,
             network: Network::alone(),
+            market: None,
             identities: Vec::new(),
             rpc: rpc::Config {
                 listen: ([127, 0, 0, 1], 0).into(),

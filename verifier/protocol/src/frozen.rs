@@ -10,6 +10,8 @@ use assay_manifest::{Digest32, JobId, sha256};
 use codec::Encode;
 use serde_json::Value;
 
+use crate::announcement::tests::announcement;
+use crate::announcement::{Announcer, SignedAnnouncement};
 use crate::certificate::CommitCertificate;
 use crate::commitment::{
     Claim, FailCode, Finish, Opening, Salt, SaltPurpose, SeatId, ValueKind, input_commit, trace_blind,
@@ -92,6 +94,9 @@ fn samples() -> Vec<(&'static str, Digest32)> {
     let candidates = [Candidate { provider: [17; 32], free_stake: Amount::new(18) }];
     let value = opening().value(&job(), 1, &claim());
     let [input, work, answer] = envelopes();
+    let announcement_of_provider = announcement(Announcer::Provider([30; 32]));
+    let signed =
+        SignedAnnouncement { announcement: announcement_of_provider, signature: Signature([31; 64]) };
     vec![
         ("request", sha256(&request().to_bytes())),
         ("public record", sha256(&record.encode())),
@@ -123,6 +128,9 @@ fn samples() -> Vec<(&'static str, Digest32)> {
         ("sealed answer", package_hash(&answer.package)),
         ("envelope: requester", input.digest(&genesis)),
         ("envelope: seat", work.digest(&genesis)),
+        ("announcement", sha256(&signed.encode())),
+        ("announcement: provider", signed.announcement.digest()),
+        ("announcement: validator", announcement(Announcer::Validator(digest(30))).digest()),
     ]
 }
 

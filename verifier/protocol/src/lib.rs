@@ -24,6 +24,7 @@ pub mod fees;
 pub mod job;
 pub mod certificate;
 pub mod vote;
+pub mod announcement;
 pub mod header;
 pub mod receipt;
 mod hex_bytes;

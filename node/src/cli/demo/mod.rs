@@ -121,6 +121,7 @@ async fn start_node(dir: &Path) -> Result<Node, Failure> {
         kind: ChainKind::Development,
         validator: Some(development_authority()),
         network: Network::alone(),
+        market: None,
         identities: development_sellers()?,
         rpc: rpc::Config { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..rpc::Config::default() },
         ledger: ledger::Config::default(),

@@ -13,6 +13,7 @@ use crate::data_dir::DataDirError;
 use crate::keys::KeyError;
 use crate::ledger::LedgerError;
 use crate::model_process::ProbeError;
+use crate::network;
 use crate::node::StartError;
 use crate::private_file::FileError;
 use crate::rpc;
@@ -153,6 +154,7 @@ impl From<StartError> for Failure {
                 "put a copy of the file back, or move it away: what was sealed to it is lost then",
             )),
             StartError::Store(source) => store_trouble(artifact_fault(source)),
+            StartError::Network(source) => network_trouble(source),
             StartError::Rpc(source) => Some((Exit::Usage, address_hint(source))),
             StartError::Isolation(ProbeError::Unconfined { .. }) => {
                 Some((Exit::Usage, "use a kernel with Landlock and seccomp, or leave --require-sandbox out"))
@@ -167,6 +169,18 @@ impl From<StartError> for Failure {
             (StartError::DataDir(error), _) => error.into(),
             (error, Some((exit, hint))) => Self::new(exit, error).hint(hint),
             (error, None) => Self::new(Exit::Internal, error),
+        }
+    }
+}
+
+const fn network_trouble(error: &network::StartError) -> Option<(Exit, &'static str)> {
+    match error {
+        network::StartError::Listen { .. } => Some((
+            Exit::Usage,
+            "choose an address of this machine and a free port with --listen, such as /ip4/0.0.0.0/udp/30334/quic-v1",
+        )),
+        network::StartError::Key(_) | network::StartError::Build(_) | network::StartError::Protocol(_) => {
+            None
         }
     }
 }

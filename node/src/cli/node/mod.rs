@@ -1,6 +1,7 @@
 //! `assay node`: running a node, and setting one up.
 
 mod init;
+mod peers;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -17,6 +18,7 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 use self::init::Init;
+use self::peers::Peers;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use crate::chain_spec::{self, ChainSpec, development_authority, development_providers, development_sellers};
@@ -27,11 +29,12 @@ use crate::development;
 use crate::keys::{Key, Role, Seller};
 use crate::ledger;
 use crate::model_process::{Isolation, ProcessConfig, Unconfined, own_program};
+use crate::network::{self, Multiaddr, Switch};
 use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind, Methods};
 use crate::supervisor::TaskError;
 
-/// Run a node, or set one up.
+/// Run a node, set one up, or look at its network.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct NodeCommand {
@@ -45,6 +48,8 @@ pub struct NodeCommand {
 enum Setup {
     /// Create a chain of your own, with this machine as its single authority.
     Init(Init),
+    /// List the peers that a running node meets on the market's network.
+    Peers(Peers),
 }
 
 impl NodeCommand {
@@ -55,6 +60,7 @@ impl NodeCommand {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         match self.setup {
             Some(Setup::Init(init)) => init.run(context),
+            Some(Setup::Peers(peers)) => peers.run(context).await,
             None => self.run.run(context).await,
         }
     }
@@ -101,6 +107,25 @@ struct Run {
     /// Where another node of the chain takes part in it, as a multiaddress; may be given several times.
     #[arg(long, value_name = "MULTIADDR", value_parser = check_address)]
     consensus_peer: Vec<String>,
+    /// Where others reach this node on the market's network, as a multiaddress such as
+    /// `/ip4/0.0.0.0/udp/30334/quic-v1`; may be given several times. Without this, --peer or --mdns the node takes no
+    /// part in it.
+    #[arg(long, value_name = "MULTIADDR", value_parser = multiaddr)]
+    listen: Vec<Multiaddr>,
+    /// Where a node of the market's network is reached, as a multiaddress; may be given several times.
+    #[arg(long, value_name = "MULTIADDR", value_parser = multiaddr)]
+    peer: Vec<Multiaddr>,
+    /// Where others reach this node besides, because a router passes on what comes in there; may be given several
+    /// times.
+    #[arg(long, value_name = "MULTIADDR", value_parser = multiaddr)]
+    external: Vec<Multiaddr>,
+    /// Look for other nodes on the local network.
+    #[arg(long)]
+    mdns: bool,
+    /// Pass connections on between nodes that cannot reach each other; needs --external where this node has no public
+    /// address.
+    #[arg(long)]
+    relay: bool,
     /// Keep every state instead of the last 256.
     #[arg(long)]
     archive: bool,
@@ -212,6 +237,7 @@ impl Run {
             spec.block_time_ms = millis;
         }
         let validator = self.validator(&data)?;
+        let market = self.market(&data)?;
         let network = Network {
             listen: self.consensus_listen,
             discovery: !self.consensus_peer.is_empty(),
@@ -232,6 +258,7 @@ impl Run {
             kind,
             validator,
             network,
+            market,
             identities,
             rpc: rpc::Config {
                 listen: SocketAddr::new(self.rpc_address, self.rpc_port),
@@ -260,6 +287,22 @@ impl Run {
         })?;
         data.expect_store(self.store)?;
         Ok(data)
+    }
+
+    /// How the node takes part in the market's network, if it is told where.
+    fn market(&self, data: &DataDir) -> Result<Option<network::Config>, Failure> {
+        if self.listen.is_empty() && self.peer.is_empty() && !self.mdns {
+            return Ok(None);
+        }
+        let key = data.keystore().roles().load_or_create(&Role::Network)?.ed25519().to_bytes().into();
+        Ok(Some(network::Config {
+            listen: self.listen.clone(),
+            peers: self.peer.clone(),
+            external: self.external.clone(),
+            mdns: switch(self.mdns),
+            relay: switch(self.relay),
+            ..network::Config::new(key, data.peers())
+        }))
     }
 
     /// The keys of the validator that this node is. Without them it follows a chain, if it is told where that is.
@@ -323,6 +366,15 @@ pub fn real_failure(failure: Failure, ended: Result<(), TaskError>) -> Failure {
         Err(error @ (TaskError::Failed { .. } | TaskError::Panicked(_))) => error.into(),
         Ok(()) | Err(TaskError::Stuck(_)) => failure,
     }
+}
+
+const fn switch(flag: bool) -> Switch {
+    if flag { Switch::On } else { Switch::Off }
+}
+
+fn multiaddr(text: &str) -> Result<Multiaddr, String> {
+    text.parse::<Multiaddr>()
+        .map_err(|error| format!("{error}; write one like /ip4/127.0.0.1/udp/30334/quic-v1"))
 }
 
 /// What the node needs to sell as an account.

@@ -1,0 +1,305 @@
+//! Where others were reached, and when to try again. No clock: every call is told the time.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+/// Addresses that are kept over a restart.
+pub const CONTACTS_MAX: usize = 256;
+/// Bytes of one address: the longest of ours, through a relay, has about 150.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Time from one attempt to the next, doubled from the first value to the second.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Attempts after which an address that nobody gave is forgotten.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// Where an address comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// From the operator: it is tried for ever.
+    Given,
+    /// From an earlier connection.
+    Met,
+}
+
+#[derive(Clone, Debug)]
+struct Contact {
+    source: Source,
+    /// Who is there, once that is known.
+    peer: Option<PeerId>,
+    attempts: u32,
+    next: Instant,
+    /// Place in the order of last success; zero if there was none.
+    reached: u64,
+}
+
+/// Addresses at which others may be.
+#[derive(Debug)]
+pub struct Contacts {
+    local: PeerId,
+    by_address: BTreeMap<Multiaddr, Contact>,
+    successes: u64,
+    changed: bool,
+}
+
+impl Contacts {
+    /// Those that the operator gave, and those that were kept.
+    pub fn new(local: PeerId, given: &[Multiaddr], kept: &[Multiaddr], now: Instant) -> Self {
+        let mut contacts = Self { local, by_address: BTreeMap::new(), successes: 0, changed: false };
+        for (address, source) in given
+            .iter()
+            .map(|address| (address, Source::Given))
+            .chain(kept.iter().take(CONTACTS_MAX).map(|address| (address, Source::Met)))
+        {
+            let peer = peer_of(address);
+            if peer != Some(local) && address.len() <= ADDRESS_BYTES_MAX {
+                let contact = Contact { source, peer, attempts: 0, next: now, reached: 0 };
+                contacts.by_address.entry(address.clone()).or_insert(contact);
+            }
+        }
+        contacts
+    }
+
+    /// Up to `wanted` addresses to dial now, of peers that are not connected; each is not due again for a while.
+    pub fn due(&mut self, connected: &HashSet<PeerId>, wanted: usize, now: Instant) -> Vec<Multiaddr> {
+        let absent = |contact: &Contact| contact.peer.is_none_or(|peer| !connected.contains(&peer));
+        let mut due: Vec<_> = self
+            .by_address
+            .iter_mut()
+            .filter(|(_, contact)| contact.next <= now && absent(contact))
+            .collect();
+        due.sort_by_key(|(_, contact)| (contact.attempts, u64::MAX - contact.reached));
+        let mut addresses = Vec::new();
+        for (address, contact) in due.into_iter().take(wanted) {
+            let (first, last) = RETRY;
+            let wait = first.saturating_mul(1 << contact.attempts.min(16)).min(last);
+            contact.attempts = contact.attempts.saturating_add(1);
+            contact.next = now + wait;
+            addresses.push(address.clone());
+        }
+        self.by_address
+            .retain(|_, contact| contact.source == Source::Given || contact.attempts <= ATTEMPTS_MAX);
+        addresses
+    }
+
+    /// A peer was reached at an address.
+    pub fn reached(&mut self, peer: PeerId, address: &Multiaddr, now: Instant) {
+        if peer == self.local || address.len() > ADDRESS_BYTES_MAX {
+            return;
+        }
+        self.successes = self.successes.saturating_add(1);
+        let (bare, whole) = (without_peer(address), with_peer(address, peer));
+        let mut is_known = false;
+        for (known, contact) in &mut self.by_address {
+            if without_peer(known) == bare {
+                is_known |= *known == whole;
+                contact.peer = Some(peer);
+                (contact.attempts, contact.next, contact.reached) = (0, now, self.successes);
+            }
+        }
+        if !is_known {
+            let reached = self.successes;
+            let contact = Contact { source: Source::Met, peer: Some(peer), attempts: 0, next: now, reached };
+            self.by_address.insert(whole, contact);
+            self.make_room();
+        }
+        self.changed = true;
+    }
+
+    /// Forgets a peer that is refused, unless the operator gave its address.
+    pub fn forget(&mut self, peer: &PeerId) {
+        let before = self.by_address.len();
+        self.by_address.retain(|_, contact| contact.source == Source::Given || contact.peer != Some(*peer));
+        self.changed |= self.by_address.len() != before;
+    }
+
+    /// What is to be kept, if it has changed since this was last asked.
+    pub fn take_changed(&mut self) -> Option<Vec<Multiaddr>> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let mut reached: Vec<_> = self.by_address.iter().filter(|(_, contact)| contact.reached > 0).collect();
+        reached.sort_by_key(|(_, contact)| u64::MAX - contact.reached);
+        let whole = |(address, contact): (&Multiaddr, &Contact)| match contact.peer {
+            Some(peer) => with_peer(address, peer),
+            None => address.clone(),
+        };
+        let mut kept: Vec<_> = reached.into_iter().map(whole).collect();
+        let mut seen = HashSet::new();
+        kept.retain(|address| seen.insert(address.clone()));
+        kept.truncate(CONTACTS_MAX);
+        Some(kept)
+    }
+
+    fn make_room(&mut self) {
+        let met = |contact: &Contact| contact.source == Source::Met;
+        if self.by_address.values().filter(|contact| met(contact)).count() <= CONTACTS_MAX {
+            return;
+        }
+        let oldest = self.by_address.iter().filter(|(_, contact)| met(contact));
+        let oldest = oldest.min_by_key(|(_, contact)| contact.reached).map(|(address, _)| address.clone());
+        if let Some(address) = oldest {
+            self.by_address.remove(&address);
+        }
+    }
+}
+
+/// The peer that an address ends with.
+pub fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        _ => None,
+    }
+}
+
+/// The address with the peer behind it.
+pub fn with_peer(address: &Multiaddr, peer: PeerId) -> Multiaddr {
+    if peer_of(address).is_some() { address.clone() } else { address.clone().with(Protocol::P2p(peer)) }
+}
+
+fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut bare = address.clone();
+    if peer_of(address).is_some() {
+        bare.pop();
+    }
+    bare
+}
+
+/// Whether an address that a peer names as its own may be one under which it is reached from here. Addresses of this
+/// machine or of a private network help only those who are on it, which the address `seen` of its connection tells.
+pub fn is_plausible(address: &Multiaddr, seen: &Multiaddr) -> bool {
+    if address.len() > ADDRESS_BYTES_MAX {
+        return false;
+    }
+    match (ip_of(address), ip_of(seen)) {
+        (Some(named), _) if named.is_unspecified() || named.is_multicast() => false,
+        (Some(named), Some(seen)) => reach(named) >= reach(seen),
+        // A name, or a connection through a relay: dialling will tell.
+        (Some(named), None) => reach(named) == Reach::World,
+        (None, _) => true,
+    }
+}
+
+/// How far an address reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    Machine,
+    Site,
+    World,
+}
+
+fn reach(ip: IpAddr) -> Reach {
+    let is_site = match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    match (ip.is_loopback(), is_site) {
+        (true, _) => Reach::Machine,
+        (false, true) => Reach::Site,
+        (false, false) => Reach::World,
+    }
+}
+
+fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    address.iter().find_map(|part| match part {
+        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+        Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    fn port(port: u16) -> Multiaddr {
+        address(&format!("/ip4/10.0.0.1/udp/{port}/quic-v1"))
+    }
+
+    #[test]
+    fn a_given_address_is_tried_for_ever_and_less_and_less_often() {
+        let (local, mut now) = (PeerId::random(), Instant::now());
+        let mut contacts = Contacts::new(local, &[port(1)], &[], now);
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            let start = now;
+            while contacts.due(&HashSet::new(), 9, now).is_empty() {
+                now += Duration::from_secs(1);
+            }
+            waits.push((now - start).as_secs());
+        }
+        assert_eq!(waits[..8], [0, 1, 2, 4, 8, 16, 32, 60]);
+        assert_eq!(waits[19], 60);
+    }
+
+    #[test]
+    fn whoever_is_connected_is_not_dialled_and_is_again_when_it_has_left() {
+        let (local, peer, now) = (PeerId::random(), PeerId::random(), Instant::now());
+        let mut contacts = Contacts::new(local, &[port(1)], &[], now);
+        assert_eq!(contacts.due(&HashSet::new(), 9, now), vec![port(1)]);
+        contacts.reached(peer, &port(1), now);
+        assert!(contacts.due(&HashSet::from([peer]), 9, now).is_empty());
+        let again = contacts.due(&HashSet::new(), 9, now);
+        assert!(again.contains(&port(1)) && again.contains(&with_peer(&port(1), peer)));
+    }
+
+    #[test]
+    fn what_was_reached_is_kept_with_its_peer_and_the_rest_is_not() {
+        let (local, peer, now) = (PeerId::random(), PeerId::random(), Instant::now());
+        let mut contacts = Contacts::new(local, &[port(1), port(2)], &[], now);
+        assert_eq!(contacts.take_changed(), None);
+        contacts.reached(peer, &port(1), now);
+        assert_eq!(contacts.take_changed(), Some(vec![with_peer(&port(1), peer)]));
+        assert_eq!(contacts.take_changed(), None);
+        contacts.forget(&peer);
+        let mut again = Contacts::new(local, &[], &[with_peer(&port(1), peer)], now);
+        assert_eq!(again.due(&HashSet::new(), 9, now), vec![with_peer(&port(1), peer)]);
+    }
+
+    #[test]
+    fn what_is_kept_has_a_bound_and_what_never_answers_is_forgotten() {
+        let (local, mut now) = (PeerId::random(), Instant::now());
+        let mut contacts = Contacts::new(local, &[], &[], now);
+        for number in 0..1_000 {
+            contacts.reached(PeerId::random(), &port(number), now);
+        }
+        assert_eq!(contacts.by_address.len(), CONTACTS_MAX);
+        assert_eq!(contacts.take_changed().unwrap().len(), CONTACTS_MAX);
+        for _ in 0..=ATTEMPTS_MAX {
+            contacts.due(&HashSet::new(), usize::MAX, now);
+            now += RETRY.1;
+        }
+        assert!(contacts.by_address.is_empty());
+    }
+
+    #[test]
+    fn this_node_is_not_dialled() {
+        let (local, now) = (PeerId::random(), Instant::now());
+        let mut contacts = Contacts::new(local, &[with_peer(&port(1), local)], &[], now);
+        contacts.reached(local, &port(2), now);
+        assert!(contacts.due(&HashSet::new(), 9, now).is_empty());
+    }
+
+    #[test]
+    fn an_address_counts_for_those_who_can_be_on_its_network() {
+        for (named, seen, expected) in [
+            ("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2", true),
+            ("/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/2", false),
+            ("/ip4/192.168.0.9/tcp/1", "/ip4/10.0.0.2/tcp/2", true),
+            ("/ip4/192.168.0.9/tcp/1", "/ip4/8.8.8.8/tcp/2", false),
+            ("/ip6/fd00::1/tcp/1", "/ip4/8.8.8.8/tcp/2", false),
+            ("/ip4/9.9.9.9/tcp/1", "/ip4/8.8.8.8/tcp/2", true),
+            ("/ip4/0.0.0.0/tcp/1", "/ip4/127.0.0.1/tcp/2", false),
+            ("/dns4/example.org/tcp/1", "/ip4/8.8.8.8/tcp/2", true),
+        ] {
+            assert_eq!(is_plausible(&address(named), &address(seen)), expected, "{named} from {seen}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What the swarm reports.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use codec::Encode;
+use libp2p::core::ConnectedPoint;
+use libp2p::kad::store::RecordStore;
+use libp2p::request_response::{self, Message as Exchanged};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping};
+use tracing::{debug, info};
+
+use super::behaviour::BehaviourEvent;
+use super::codec::fault_of;
+use super::contacts::is_plausible;
+use super::fault::Fault;
+use super::inbox::{Answering, Asked, Gossip, Joined, Judgement, NetworkError, Ticket};
+use super::names::Topic;
+use super::rate::{Rates, Taken};
+use super::service::{Network, answer};
+use super::wire::{BookRequest, BookResponse, EnvelopeRequest, EnvelopeResponse};
+
+/// Addresses of one peer that are remembered.
+const ADDRESSES_PER_PEER_MAX: usize = 8;
+/// Characters of what a peer calls its program.
+const AGENT_CHARS_MAX: usize = 64;
+
+impl Network {
+    pub(super) fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => self.connected(peer_id, &endpoint),
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                self.peers.remove(&peer_id);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => info!(%address, "the network listens"),
+            SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
+                tracing::warn!(?addresses, %error, "the network has stopped to listen");
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
+                debug!(peer = ?peer_id, %error, "dialling");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.identified(peer_id, &info);
+            }
+            BehaviourEvent::Ping(ping::Event { peer, result: Ok(latency), .. }) => {
+                if let Some(known) = self.peers.get_mut(&peer) {
+                    known.latency = Some(latency);
+                }
+            }
+            BehaviourEvent::Gossip(event) => self.on_gossip(event),
+            BehaviourEvent::Envelopes(event) => self.on_envelopes(event),
+            BehaviourEvent::Book(event) => self.on_book(event),
+            BehaviourEvent::Kad(event) => self.on_kad(event),
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                for (peer, address) in found {
+                    debug!(%peer, %address, "found on the local network");
+                    if let Err(error) = self.swarm.dial(super::contacts::with_peer(&address, peer)) {
+                        debug!(%address, %error, "dialling");
+                    }
+                }
+            }
+            BehaviourEvent::Autonat(event) => {
+                debug!(address = %event.tested_addr, reached = event.result.is_ok(), "reachability tested");
+            }
+            _ => {}
+        }
+    }
+
+    fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+        let address = endpoint.get_remote_address();
+        let known = self.peers.entry(peer).or_default();
+        known.seen.get_or_insert_with(|| address.clone());
+        if endpoint.is_dialer() {
+            remember(&mut known.addresses, address);
+            self.contacts.reached(peer, address, Instant::now());
+        }
+    }
+
+    fn identified(&mut self, peer: PeerId, info: &identify::Info) {
+        if info.protocol_version != self.names.version() {
+            return self.blame(peer, Fault::WrongChain);
+        }
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        let agent = info.agent_version.chars().take(AGENT_CHARS_MAX).collect();
+        let is_new = known.agent.replace(agent).is_none();
+        let Some(seen) = &known.seen else { return };
+        let plausible = info.listen_addrs.iter().filter(|address| is_plausible(address, seen));
+        let plausible: Vec<_> = plausible.take(ADDRESSES_PER_PEER_MAX).collect();
+        for address in &plausible {
+            remember(&mut known.addresses, address);
+            self.swarm.behaviour_mut().kad.add_address(&peer, (*address).clone());
+        }
+        if is_new {
+            // Nobody may be listening.
+            let _ = self.joined.send(Joined::Peer(peer));
+        }
+    }
+
+    fn on_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source: from, message_id: id, message } => {
+                let topic =
+                    Topic::ALL.into_iter().find(|topic| self.names.topic(*topic).hash() == message.topic);
+                let Some(topic) = topic else { return };
+                let taken = self.gossip_rates.take(from, message.data.len(), Instant::now());
+                if !self.is_within(from, taken) {
+                    return self.judge(&id, from, Judgement::Ignore);
+                }
+                let is_taken = self.pass_on(topic, Ticket { id: id.clone(), from }, message.data);
+                if !is_taken {
+                    debug!(?topic, "a message was dropped, since too many wait");
+                    self.judge(&id, from, Judgement::Ignore);
+                }
+            }
+            gossipsub::Event::Subscribed { peer_id, topic } => {
+                if let Some(which) =
+                    Topic::ALL.into_iter().find(|which| self.names.topic(*which).hash() == topic)
+                {
+                    // Nobody may be listening.
+                    let _ = self.joined.send(Joined::Topic(peer_id, which));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Hands a message to its service; false if there is no room.
+    fn pass_on(&self, topic: Topic, ticket: Ticket, bytes: Vec<u8>) -> bool {
+        let kib = u32::try_from(bytes.len() / 1_024).unwrap_or(u32::MAX).saturating_add(1);
+        let Ok(room) = Arc::clone(&self.routes.room).try_acquire_many_owned(kib) else { return false };
+        let route = match topic {
+            Topic::Transactions => &self.routes.transactions,
+            Topic::Announcements => &self.routes.announcements,
+        };
+        route.try_send(Gossip { from: ticket.from, bytes, ticket, room }).is_ok()
+    }
+
+    fn on_envelopes(
+        &mut self,
+        event: request_response::Event<Result<EnvelopeRequest, Fault>, EnvelopeResponse>,
+    ) {
+        match event {
+            request_response::Event::Message { peer: from, message, .. } => match message {
+                Exchanged::Request { request: question, channel, .. } => {
+                    if let Some(question) = self.sound(from, question) {
+                        let asked = Asked { from, question, answer: Answering { to: from, channel } };
+                        drop_unless_taken(self.routes.envelopes.try_send(asked).is_ok());
+                    }
+                }
+                Exchanged::Response { request_id, response } => {
+                    if let Some(reply) = self.asked_envelopes.remove(&request_id) {
+                        answer(reply, Ok(response));
+                    }
+                }
+            },
+            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+                self.blame_for_answer(peer, &error);
+                if let Some(reply) = self.asked_envelopes.remove(&request_id) {
+                    answer(reply, Err(NetworkError::Unanswered { peer, cause: error.to_string() }));
+                }
+            }
+            // Whoever asked has gone away, or does not get an answer.
+            request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {
+            }
+        }
+    }
+
+    fn on_book(&mut self, event: request_response::Event<Result<BookRequest, Fault>, BookResponse>) {
+        match event {
+            request_response::Event::Message { peer: from, message, .. } => match message {
+                Exchanged::Request { request: question, channel, .. } => {
+                    if let Some(question) = self.sound(from, question) {
+                        let asked = Asked { from, question, answer: Answering { to: from, channel } };
+                        drop_unless_taken(self.routes.book.try_send(asked).is_ok());
+                    }
+                }
+                Exchanged::Response { request_id, response } => {
+                    if let Some(reply) = self.asked_book.remove(&request_id) {
+                        answer(reply, Ok(response.0));
+                    }
+                }
+            },
+            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+                self.blame_for_answer(peer, &error);
+                if let Some(reply) = self.asked_book.remove(&request_id) {
+                    answer(reply, Err(NetworkError::Unanswered { peer, cause: error.to_string() }));
+                }
+            }
+            // Whoever asked has gone away, or does not get an answer.
+            request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {
+            }
+        }
+    }
+
+    /// Only bytes that a peer sent are a fault of it; that it cannot be reached is none.
+    fn blame_for_answer(&mut self, peer: PeerId, error: &request_response::OutboundFailure) {
+        if let request_response::OutboundFailure::Io(error) = error
+            && let Some(fault) = fault_of(error)
+        {
+            self.blame(peer, fault);
+        }
+    }
+
+    /// A question without a fault, of a peer that may ask one more.
+    fn sound<Q: Encode>(&mut self, from: PeerId, question: Result<Q, Fault>) -> Option<Q> {
+        match question {
+            Ok(question) => self.is_allowed(from, question.encoded_size()).then_some(question),
+            Err(fault) => {
+                self.blame(from, fault);
+                None
+            }
+        }
+    }
+
+    fn on_kad(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                if self.look_ups.progressed(id, result, step.last)
+                    && let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id)
+                {
+                    query.finish();
+                }
+            }
+            kad::Event::InboundRequest {
+                request: kad::InboundRequest::AddProvider { record: Some(record) },
+            } => {
+                let (peer, is_admitted) = (record.provider, self.claims.admit(&record, Instant::now()));
+                let store = self.swarm.behaviour_mut().kad.store_mut();
+                if !is_admitted || store.add_provider(record).is_err() {
+                    debug!(%peer, "what a peer says that it has is not kept: too much");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a peer may ask, or be answered, so much more.
+    pub(super) fn is_allowed(&mut self, from: PeerId, bytes: usize) -> bool {
+        let taken = take(&mut self.question_rates, from, bytes);
+        self.is_within(from, taken)
+    }
+
+    fn is_within(&mut self, from: PeerId, taken: Taken) -> bool {
+        if taken == Taken::Flood {
+            self.blame(from, Fault::Flood);
+        }
+        taken == Taken::Within
+    }
+}
+
+fn take(rates: &mut Rates, from: PeerId, bytes: usize) -> Taken {
+    rates.take(from, bytes, Instant::now())
+}
+
+/// Whoever asked learns from the end of its stream that there is no answer.
+fn drop_unless_taken(is_taken: bool) {
+    if !is_taken {
+        debug!("a question was dropped, since too many wait");
+    }
+}
+
+fn remember(addresses: &mut Vec<Multiaddr>, address: &Multiaddr) {
+    if !addresses.contains(address) && addresses.len() < ADDRESSES_PER_PEER_MAX {
+        addresses.push(address.clone());
+    }
+}

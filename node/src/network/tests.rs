@@ -1,0 +1,6 @@
+//! Swarms of one process that meet on loopback.
+
+mod hostile;
+mod meeting;
+mod post;
+mod town;

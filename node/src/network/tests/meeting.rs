@@ -1,0 +1,126 @@
+//! Honest nodes.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use assay_manifest::Digest32;
+use zeroize::Zeroizing;
+
+use super::town::{GENESIS, Node, QUIC, TCP};
+use crate::network::{Config, Multiaddr, Switch};
+
+async fn a_transaction_crosses_a_line_of_three(listen: &str) {
+    let first = Node::start(listen, &[]).await;
+    let middle = Node::start(listen, &[&first.address]).await;
+    let last = Node::start(listen, &[&middle.address]).await;
+    for (node, peer) in [(&first, &middle), (&middle, &first), (&middle, &last), (&last, &middle)] {
+        node.meets(peer.peer()).await;
+    }
+    let hash = first.pool.hand_in(9);
+    middle.pool.gets(hash).await;
+    last.pool.gets(hash).await;
+    let hash = last.pool.hand_in(10);
+    first.pool.gets(hash).await;
+    for node in [first, middle, last] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_reaches_everybody_over_quic() {
+    a_transaction_crosses_a_line_of_three(QUIC).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_reaches_everybody_over_tcp() {
+    a_transaction_crosses_a_line_of_three(TCP).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_handed_in_before_anybody_was_there_reaches_whoever_comes() {
+    let first = Node::start(QUIC, &[]).await;
+    let hash = first.pool.hand_in(9);
+    let second = Node::start(QUIC, &[&first.address]).await;
+    second.pool.gets(hash).await;
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_an_artifact_is_found_by_those_who_do_not_know_it() {
+    let first = Node::start(QUIC, &[]).await;
+    let second = Node::start(QUIC, &[&first.address]).await;
+    let third = Node::start(QUIC, &[&first.address]).await;
+    second.meets(first.peer()).await;
+    third.meets(first.peer()).await;
+    let id = Digest32::from_bytes([3; 32]);
+    second.handle.provide(id).await.unwrap();
+    loop {
+        if third.handle.providers(id).await.is_ok_and(|peers| peers == vec![second.peer()]) {
+            break;
+        }
+    }
+    assert_eq!(third.handle.providers(Digest32::from_bytes([4; 32])).await, Ok(vec![]));
+    for node in [first, second, third] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_starts_again_finds_its_peers_without_being_told() {
+    let first = Node::start(QUIC, &[]).await;
+    let key = [5; 32];
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let second = Node::start_in(dir, key, GENESIS, QUIC, &[&first.address]).await;
+    second.meets(first.peer()).await;
+    let dir = second.stop().await;
+    let again = Node::start_in(dir, key, GENESIS, QUIC, &[]).await;
+    again.meets(first.peer()).await;
+    first.stop().await;
+    again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_of_two_chains_part_and_neither_hears_of_the_others_transactions() {
+    let ours = Node::start(QUIC, &[]).await;
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let theirs = Node::start_in(dir, [6; 32], Digest32::from_bytes([8; 32]), QUIC, &[&ours.address]).await;
+    // Whoever hears first from which chain the other is cuts it off before it may have heard, too.
+    tokio::select! {
+        () = ours.refuses(theirs.peer()) => {}
+        () = theirs.refuses(ours.peer()) => {}
+    }
+    let [hash, foreign] = [ours.pool.hand_in(9), theirs.pool.hand_in(10)];
+    assert!(!theirs.pool.has(&hash) && !ours.pool.has(&foreign));
+    ours.stop().await;
+    theirs.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_nobody_reaches_is_met_through_a_relay() {
+    let config = |key: u8| {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let mut config = Config::new(Zeroizing::new([key; 32]), dir.path().join("peers.json"));
+        config.listen = vec![TCP.parse().unwrap()];
+        (dir, config)
+    };
+    let (dir, mut of_relay) = config(1);
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+    (of_relay.listen, of_relay.external) = (vec![address.clone()], vec![address.clone()]);
+    of_relay.relay = Switch::On;
+    let relay = Node::start_with(dir, GENESIS, of_relay).await;
+    let through: Multiaddr = format!("{address}/p2p/{}/p2p-circuit", relay.peer()).parse().unwrap();
+
+    let (dir, mut of_hidden) = config(2);
+    of_hidden.listen = vec![through.clone()];
+    let hidden = Node::start_with(dir, GENESIS, of_hidden).await;
+    let there = format!("{through}/p2p/{}", hidden.peer()).parse().unwrap();
+    let other = Node::start(TCP, &[&there]).await;
+    other.meets(hidden.peer()).await;
+    let hash = other.pool.hand_in(9);
+    hidden.pool.gets(hash).await;
+    for node in [relay, hidden, other] {
+        node.stop().await;
+    }
+}
