@@ -102,6 +102,19 @@ impl ChainSpec {
         Ok(Self { name: "Local network".into(), id: Self::LOCAL.into(), genesis, ..development })
     }
 
+    /// The same with tokens for as many development providers.
+    ///
+    /// # Errors
+    /// [`KeyError`] when a development key cannot be derived.
+    pub fn with_providers(mut self, providers: u32) -> Result<Self, KeyError> {
+        // The first are endowed already.
+        for number in DEVELOPMENT_PROVIDERS + 1..=providers {
+            let account = Key::development(&development_provider(number))?.account();
+            self.genesis.endowments.push(development_endowment(account));
+        }
+        Ok(self)
+    }
+
     /// A chain of one's own: one validator with `authority`'s keys, for which `founder` has a stake, and all other
     /// tokens with `endowments`.
     pub fn single(
@@ -171,7 +184,8 @@ pub fn development_sellers() -> Result<Vec<Seller>, KeyError> {
     (1..=DEVELOPMENT_PROVIDERS).map(|n| Seller::development(&development_provider(n))).collect()
 }
 
-fn development_provider(number: u32) -> String {
+/// The development URI of a provider, counted from one.
+pub fn development_provider(number: u32) -> String {
     format!("//Provider//{number}")
 }
 

@@ -147,9 +147,7 @@ async fn a_job_settles_whose_buyer_executor_and_verifiers_have_nodes_of_their_ow
     let published = published.unwrap();
     let providers = development_providers().unwrap();
     for (seller, provider) in sellers.iter().zip(&providers) {
-        development::open_market(&seller.client, std::slice::from_ref(provider), published.served())
-            .await
-            .unwrap();
+        development::open_market(&[(&seller.client, provider)], published.served()).await.unwrap();
     }
     let served = published.served();
     let mut heights = buyers.client.heights().await.unwrap();

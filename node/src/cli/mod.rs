@@ -15,6 +15,7 @@ mod asking;
 mod artifact;
 mod key;
 mod node;
+mod network;
 mod chain;
 mod model;
 mod dataset;
@@ -57,6 +58,8 @@ enum Command {
     Demo(demo::Demo),
     /// Run a node, or set one up.
     Node(node::NodeCommand),
+    /// Start a network of several nodes on this machine, to try things with.
+    Network(network::Network),
     /// Create, import and look after keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -117,6 +120,7 @@ pub async fn main(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Demo(command) => command.run(&context).await,
         Command::Node(command) => command.run(&context).await,
+        Command::Network(command) => command.run(&context).await,
         Command::Key(command) => command.run(&context),
         Command::Model(command) => command.run(&context).await,
         Command::Dataset(command) => command.run(&context).await,

@@ -156,17 +156,22 @@ fn entry(subject: Subject, size_bytes: u64, name: &str) -> Result<Entry, SetupEr
     Ok(Entry { subject, size_bytes, name, license })
 }
 
-/// Has every provider stake and offer the model, unless it does already, and waits until the offers are in
-/// force and the node has loaded the model.
+/// Has every provider stake and offer the model at its node, unless it does already, and waits until the offers are in
+/// force and each node has loaded the model.
 ///
 /// # Errors
-/// [`SetupError`] when the node or the ledger refuses.
-pub async fn open_market(client: &Client, providers: &[Key], model: Served) -> Result<(), SetupError> {
-    try_join_all(providers.iter().map(|provider| offer(client, provider, model))).await?;
+/// [`SetupError`] when a node or the ledger refuses.
+pub async fn open_market(providers: &[(&Client, &Key)], model: Served) -> Result<(), SetupError> {
+    try_join_all(providers.iter().map(|(client, provider)| offer(client, provider, model))).await?;
+    try_join_all(providers.iter().map(|(client, _)| opened(client, providers.len(), model))).await?;
+    Ok(())
+}
+
+/// Waits until a node knows so many offers of the model to be in force, and has loaded it.
+async fn opened(client: &Client, offers: usize, model: Served) -> Result<(), SetupError> {
     let mut heights = client.heights().await?;
     let Served { model_id, spec_id } = model;
-    while client.serving(&model_id, Some(&spec_id)).await?.len() < providers.len()
-        || !client.serves(&model_id).await?
+    while client.serving(&model_id, Some(&spec_id)).await?.len() < offers || !client.serves(&model_id).await?
     {
         heights.next().await?;
     }

@@ -172,7 +172,8 @@ async fn open_shop(
 ) -> Result<Published, Failure> {
     let published = development::publish(client, publisher, context.data_dir()?.root()).await?;
     story.registered(&published, development::recompute_quantisation())?;
-    development::open_market(client, providers, published.served()).await?;
+    let offering: Vec<_> = providers.iter().map(|provider| (client, provider)).collect();
+    development::open_market(&offering, published.served()).await?;
     story.market(providers)?;
     Ok(published)
 }

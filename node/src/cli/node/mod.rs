@@ -11,6 +11,7 @@ use assay_engine::Settings;
 use assay_manifest::ModelId;
 use assay_runtime::executor::Retention;
 use clap::{Args, Subcommand};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -21,7 +22,9 @@ use self::init::Init;
 use self::peers::Peers;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use crate::chain_spec::{self, ChainSpec, development_authority, development_providers, development_sellers};
+use crate::chain_spec::{
+    self, ChainSpec, development_authority, development_providers, development_sellers, development_validator,
+};
 use crate::client::Client;
 use crate::consensus::{Network, ValidatorKeys, check_address};
 use crate::data_dir::{DataDir, LedgerStore};
@@ -81,6 +84,12 @@ struct Run {
     /// given several times. The node needs the work key that `assay provider keys` made, not the account's own.
     #[arg(long, value_name = "ACCOUNT")]
     provider: Vec<String>,
+    /// Decide blocks with the public keys of this validator of the chain of `assay network`, counted from one.
+    #[arg(long, value_name = "N", conflicts_with = "dev", hide = true)]
+    development_validator: Option<u32>,
+    /// End when the process that started this one does.
+    #[arg(long, hide = true)]
+    with_parent: bool,
     /// Where JSON-RPC listens.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     rpc_address: IpAddr,
@@ -200,6 +209,9 @@ const DEFAULT_LOG: &str = "info,frame_executive=warn,runtime=warn,jsonrpsee=warn
 
 impl Run {
     async fn run(self, context: &Context) -> Result<(), Failure> {
+        if self.with_parent {
+            set_parent_process_death_signal(Some(Signal::TERM)).map_err(anyhow::Error::from)?;
+        }
         start_log(context);
         // Kept until the node has ended, then removed with all that is below it.
         let temporary = match (self.dev, context.named_base()) {
@@ -310,6 +322,9 @@ impl Run {
         if self.dev {
             return Ok(Some(development_authority()));
         }
+        if let Some(number) = self.development_validator {
+            return Ok(Some(development_validator(number)));
+        }
         if self.consensus_peer.is_empty() {
             authority(data).map(Some)
         } else {
@@ -410,7 +425,7 @@ fn start_log(context: &Context) {
 }
 
 /// Resolves at the first interrupt or termination signal; the second ends the process at once.
-fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+pub fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
     Ok(async move {
@@ -456,7 +471,9 @@ async fn set_up_development(url: &str, data: &DataDir) -> Result<ModelId, Failur
     let client = Client::connect(url).await?;
     let publisher = Key::development(chain_spec::DEVELOPMENT_ACCOUNTS[0])?;
     let published = development::publish(&client, &publisher, data.root()).await?;
-    development::open_market(&client, &development_providers()?, published.served()).await?;
+    let providers = development_providers()?;
+    let providers: Vec<_> = providers.iter().map(|provider| (&client, provider)).collect();
+    development::open_market(&providers, published.served()).await?;
     Ok(published.model_id)
 }
 
