@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use assay_engine::{Engine, Settings};
-use assay_manifest::Digest32;
+use assay_manifest::{Digest32, ModelId};
 use assay_protocol::receipt::Trust;
 use assay_protocol::seal::SealingSecret;
 use assay_runtime::executor::ChainError;
 use assay_store::{Store, StoreError};
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::adapters::{
@@ -33,7 +33,7 @@ use crate::receipts::Receipts;
 use crate::retention;
 use crate::rpc::{self, Backend, ChainKind, Rpc, Services};
 use crate::sealing::{self, KeyRing, RingError};
-use crate::serving::Serving;
+use crate::serving::{self, Judging, Serving, Wants};
 use crate::supervisor::{Supervisor, TaskError, told_to_stop};
 use crate::worker::{self, Desk, Identity, Referee, Shop, Worker};
 
@@ -167,6 +167,8 @@ struct Parts {
     models: Arc<Models>,
     /// Artifacts of other nodes.
     peers: Arc<Peers>,
+    /// Asks for models, and what is asked.
+    wants: (Wants, mpsc::Receiver<ModelId>),
     /// The finalized height, told after the pool has heard of the block.
     heights: watch::Receiver<u32>,
 }
@@ -283,7 +285,7 @@ fn start_ledger(supervisor: &mut Supervisor, kept: Kept, workplace: Workplace) -
     supervisor.spawn("retention", infallible(retention));
     let models = Arc::new(Models::at(workplace, Arc::clone(&store)));
     let peers = Arc::new(Peers::new(Arc::new(NoNetwork), Arc::clone(&store)));
-    Parts { ledger, pool, journal, ring, store, models, peers, heights }
+    Parts { ledger, pool, journal, ring, store, models, peers, wants: serving::wants(), heights }
 }
 
 /// Serves artifacts to the nodes of a network, and returns what fetches from them.
@@ -326,7 +328,7 @@ async fn start_rpc(
     let Parts { ledger, pool, journal, store, models, peers, .. } = parts;
     let peers: Arc<Peers> = Arc::clone(peers);
     let (ledger, pool, identity) = (ledger.clone(), pool.clone(), Arc::new(identity));
-    let backend = Backend { ledger: ledger.clone(), pool, identity, network };
+    let backend = Backend { ledger: ledger.clone(), pool, identity, network, wants: parts.wants.0.clone() };
     let services = Services {
         artifacts: Arc::clone(store),
         peers,
@@ -377,9 +379,11 @@ async fn start_selling(
     identities: &[Seller],
     validator: Option<&ValidatorKeys>,
 ) {
-    let Parts { ledger, pool, journal, ring, models, peers, heights, .. } = parts;
+    let Parts { ledger, pool, journal, ring, models, peers, wants: (_, questions), heights, .. } = parts;
     let accounts = identities.iter().map(|seller| seller.account.clone()).collect();
-    let mut serving = Serving::new(ledger.reserved(), Arc::clone(&models), peers, accounts);
+    let judging = validator.map_or(Judging::Nothing, |_| Judging::Contested);
+    let shelf = Arc::clone(&models);
+    let mut serving = Serving::new(ledger.reserved(), shelf, peers, accounts, questions, judging);
     serving.prepare().await;
     supervisor.spawn("serving", infallible(serving.run(supervisor.stopping())));
     let referee = validator.map(|keys| Referee { key: keys.consensus.clone() });

@@ -267,7 +267,10 @@ impl rpc::Models for Models {
     }
 
     fn spec_of(&self, model: &ModelId) -> Result<SpecId, PortError> {
-        Shelf::spec(self, model).map_err(|error| PortError::Refused(error.to_string()))
+        Shelf::spec(self, model).map_err(|error| match error {
+            LoadError::NotHere(_) => PortError::NotFound(error.to_string()),
+            other => PortError::Refused(other.to_string()),
+        })
     }
 
     fn prepare(&self, ask: &Ask) -> Result<Prepared, PortError> {

@@ -6,6 +6,7 @@ use assay_manifest::{Digest32, ModelId};
 use assay_runtime::{AccountId, Balance, Hash, Header, Nonce};
 use codec::{DecodeAll, Encode};
 use jsonrpsee::core::client::{ClientT, Error as RpcError, Subscription, SubscriptionClientT};
+use jsonrpsee::core::params::ArrayParams;
 use jsonrpsee::rpc_params;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use serde::de::DeserializeOwned;
@@ -96,6 +97,15 @@ pub struct Balances {
     pub held: Balance,
 }
 
+/// The URL by which the same server is asked over WebSocket, which subscriptions need.
+fn web_socket(url: &str) -> String {
+    match url.split_once("://") {
+        Some(("http", rest)) => format!("ws://{rest}"),
+        Some(("https", rest)) => format!("wss://{rest}"),
+        _ => url.into(),
+    }
+}
+
 /// JSON numbers lose precision past 2⁵³, so amounts travel as decimal text.
 ///
 /// # Errors
@@ -107,15 +117,20 @@ pub fn decimal<S: serde::Serializer>(amount: &Balance, serializer: S) -> Result<
 /// A read that takes longer is given up; the slowest one, hashing a large model, has its own limit.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The code with which a node says that a model is on its way.
+const UNAVAILABLE: i32 = 20_004;
+/// Blocks for which a model that is on its way is waited for.
+const BRINGING_BLOCKS_MAX: u32 = 120;
+
 impl Client {
-    /// Connects to the node at `url` (`ws://…`).
+    /// Connects to the node at `url` (`ws://…`; one for HTTP names the same port, which speaks both).
     ///
     /// # Errors
     /// [`ClientError`] when nothing answers or it is no node.
     pub async fn connect(url: &str) -> Result<Self, ClientError> {
         let rpc = WsClientBuilder::default()
             .request_timeout(READ_TIMEOUT)
-            .build(url)
+            .build(web_socket(url))
             .await
             .map_err(|error| ClientError::Connect { url: url.into(), cause: error.to_string() })?;
         let mut client = Self { rpc, genesis: Hash::zero() };
@@ -140,9 +155,31 @@ impl Client {
     pub async fn request<T: DeserializeOwned>(
         &self,
         method: &str,
-        params: jsonrpsee::core::params::ArrayParams,
+        params: ArrayParams,
     ) -> Result<T, ClientError> {
         self.rpc.request(method, params).await.map_err(|error| explain(method, error))
+    }
+
+    /// Calls a method for which the node may have to bring a model first; waits for that.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses, or the model does not come.
+    pub async fn request_of_model<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: ArrayParams,
+    ) -> Result<T, ClientError> {
+        let mut heights = self.heights().await?;
+        let mut waited = 0;
+        loop {
+            match self.request(method, params.clone()).await {
+                Err(ClientError::Refused { code: UNAVAILABLE, .. }) if waited < BRINGING_BLOCKS_MAX => {
+                    heights.next().await?;
+                    waited += 1;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Calls a runtime API at the finalized head.

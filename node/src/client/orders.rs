@@ -234,7 +234,7 @@ impl Client {
             "stop": wish.stop,
             "maxTokens": wish.max_tokens,
         });
-        let prepared: Prepared = self.request("job_v1_prepare", rpc_params![ask]).await?;
+        let prepared: Prepared = self.request_of_model("job_v1_prepare", rpc_params![ask]).await?;
         let nonce: u64 = self.runtime("JobsApi_next_nonce", &requester).await?;
         let height = self.height().await?;
         Ok(Order::draft(wish, prepared, (requester, nonce), (self.genesis_digest(), height)))

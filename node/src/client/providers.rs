@@ -198,7 +198,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] when the model is not in the node's store, or no engine of it runs the model.
     pub async fn spec(&self, model: &ModelId) -> Result<SpecId, ClientError> {
-        let found: Executed = self.request("job_v1_spec", rpc_params![model]).await?;
+        let found: Executed = self.request_of_model("job_v1_spec", rpc_params![model]).await?;
         Ok(found.spec_id)
     }
 }

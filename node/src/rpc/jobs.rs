@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use assay_manifest::{Digest32, JobId, ModelId, SpecId};
+use assay_manifest::{ArtifactId, Digest32, JobId, ModelId, SpecId};
 use assay_protocol::commitment::Claim;
 use assay_protocol::fees::Quote;
 use assay_protocol::job::{Job, Need, OpenedValue, Phase, Seat, SeatOutcome, SettlementRecord};
@@ -23,6 +23,7 @@ use super::params::Args;
 use super::ports::{Ask, Jobs, Models, PortError, Prepared, Receipts};
 use super::watch;
 use crate::ledger::LedgerHandle;
+use crate::serving::Wants;
 
 /// Jobs of a page when nobody says how many.
 const LIST_DEFAULT: u32 = 100;
@@ -31,6 +32,8 @@ const LIST_DEFAULT: u32 = 100;
 pub struct Context<M, J, R> {
     pub ledger: LedgerHandle,
     pub models: Arc<M>,
+    /// Brings models that are asked for and not loaded; nothing where strangers ask.
+    pub wants: Option<Wants>,
     pub jobs: Arc<J>,
     pub receipts: Arc<R>,
     pub blocking: Blocking,
@@ -162,14 +165,42 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
     }
 
     async fn prepare(&self, ask: Ask) -> Result<Prepared, RpcError> {
+        if let Some(wants) = &self.wants {
+            self.bring(wants, ask.model).await?;
+        }
         let models = Arc::clone(&self.models);
         self.blocking.run(Group::Job, move || models.prepare(&ask)).await
     }
 
+    /// Has a model kept that is asked for, and brought if it is not here and the ledger knows it.
+    async fn bring(&self, wants: &Wants, model: ModelId) -> Result<(), RpcError> {
+        let known: Option<ArtifactId> = self.ledger.query(None, "ArtifactsApi_model", model).await?;
+        if known.is_none() {
+            return Ok(());
+        }
+        wants.want(model);
+        if self.models.serving().iter().any(|loaded| loaded.model_id == model) {
+            return Ok(());
+        }
+        let cause = format!("preparing a request: {model} is not loaded here yet; it is being brought");
+        Err(RpcError::new(Code::ArtifactUnavailable, cause))
+    }
+
     async fn spec(&self, model_id: ModelId) -> Result<Spec, RpcError> {
         let models = Arc::clone(&self.models);
-        let spec_id = self.blocking.run(Group::Job, move || models.spec_of(&model_id)).await?;
-        Ok(Spec { model_id, spec_id })
+        let found = self.blocking.run(Group::Job, move || match models.spec_of(&model_id) {
+            Err(PortError::NotFound(cause)) => Ok(Err(cause)),
+            other => other.map(Ok),
+        });
+        match found.await? {
+            Ok(spec_id) => Ok(Spec { model_id, spec_id }),
+            Err(cause) => {
+                if let Some(wants) = &self.wants {
+                    self.bring(wants, model_id).await?;
+                }
+                Err(RpcError::new(Code::JobRefused, cause))
+            }
+        }
     }
 
     /// Keeps an input that the requester of an open job has sealed to the executor that waits for it. So nobody can

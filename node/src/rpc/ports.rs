@@ -263,7 +263,7 @@ pub trait Models: Send + Sync + 'static {
     /// The definitions by which this node executes a model, loaded or not: what an offer of it names.
     ///
     /// # Errors
-    /// [`PortError::Refused`] when the model is not here, or cannot be run.
+    /// [`PortError::NotFound`] when the model is not here, [`PortError::Refused`] when it cannot be run.
     fn spec_of(&self, model: &ModelId) -> Result<SpecId, PortError>;
 
     /// Renders and tokenizes a prompt and checks that the model can do what is asked.

@@ -24,6 +24,7 @@ use super::{
 use crate::ledger::LedgerHandle;
 use crate::mempool::MempoolHandle;
 use crate::network::NetworkHandle;
+use crate::serving::Wants;
 
 /// How long open requests may take to end when the server stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -50,6 +51,8 @@ pub struct Backend {
     pub identity: Arc<Identity>,
     /// The market's network, if the node takes part in it.
     pub network: Option<NetworkHandle>,
+    /// Asks for models that are not loaded.
+    pub wants: Wants,
 }
 
 /// What our methods work with, besides.
@@ -154,6 +157,7 @@ fn methods<A: Artifacts, M: Models, J: Jobs, R: Receipts>(
     let mut methods = substrate_methods(config, &backend)?;
     let blocking = Blocking::new(config.blocking_max);
     let (ledger, tells_data_dir) = (backend.ledger.clone(), config.serves_unsafe());
+    let wants = config.serves_unsafe().then(|| backend.wants.clone());
     let Services { artifacts, peers, models, jobs, receipts } = services;
 
     let mut of_node = Registry::new(node::Context { backend, models: Arc::clone(&models), tells_data_dir });
@@ -172,7 +176,7 @@ fn methods<A: Artifacts, M: Models, J: Jobs, R: Receipts>(
     };
     methods.merge(of_artifacts.into_methods())?;
 
-    let context = jobs::Context { ledger, models, jobs, receipts: Arc::clone(&receipts), blocking };
+    let context = jobs::Context { ledger, models, wants, jobs, receipts: Arc::clone(&receipts), blocking };
     let mut of_jobs = Registry::new(context);
     jobs::register(&mut of_jobs)?;
     methods.merge(of_jobs.into_methods())?;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use assay_manifest::{ArtifactId, ModelId, SpecId};
-use assay_protocol::job::Job;
+use assay_protocol::job::{Job, Phase};
 use assay_runtime::queries::ProviderEntry;
 use assay_runtime::{AccountId, RuntimeEvent};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -17,6 +17,40 @@ use crate::supervisor::told_to_stop;
 
 /// Blocks after which a model that could not be loaded is tried again.
 const RETRY_BLOCKS: u32 = 25;
+
+/// Blocks for which a model is kept after it was asked for last.
+const ASKED_BLOCKS: u32 = 3_600;
+/// Models that are kept because they are asked for; of more, those that were asked for the longest ago go.
+const ASKED_MAX: usize = 4;
+/// Questions for models that wait; more are dropped, and whoever asks asks again.
+const QUESTIONS_MAX: usize = 16;
+
+/// Asks for models that this node does not offer: to count a prompt with, to read an answer, to judge a job.
+#[derive(Clone, Debug)]
+pub struct Wants(mpsc::Sender<ModelId>);
+
+impl Wants {
+    /// Has a model brought, loaded and kept for a while, if there is one. Does not block.
+    pub fn want(&self, model: ModelId) {
+        // Where as many wait, whoever asks asks again.
+        let _ = self.0.try_send(model);
+    }
+}
+
+/// What asks, and what is asked.
+pub fn wants() -> (Wants, mpsc::Receiver<ModelId>) {
+    let (sender, receiver) = mpsc::channel(QUESTIONS_MAX);
+    (Wants(sender), receiver)
+}
+
+/// Whether this node judges jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judging {
+    /// It is a validator, and needs the models of jobs that are contested.
+    Contested,
+    /// It is none.
+    Nothing,
+}
 
 /// The service; [`Serving::run`] returns when it is told to stop.
 pub struct Serving<S> {
@@ -30,22 +64,43 @@ pub struct Serving<S> {
     /// again and again.
     brought: BTreeSet<ModelId>,
     identities: Vec<AccountId>,
+    questions: mpsc::Receiver<ModelId>,
+    judging: Judging,
+    /// Models that are asked for, with the height until which each is kept.
+    asked: BTreeMap<ModelId, u32>,
     blocks: broadcast::Receiver<Arc<FinalizedBlock>>,
     /// Height at which offers that could not all be served are looked at again.
     retry_at: Option<u32>,
 }
 
 impl<S: Shelf> Serving<S> {
-    /// Serves what `identities` offer, and has `supply` bring what is not here.
+    /// Serves what `identities` offer, what is asked for, and what is to be judged; has `supply` bring what is not
+    /// here.
     pub fn new(
         ledger: LedgerHandle,
         shelf: Arc<S>,
         supply: Arc<dyn Supply>,
         identities: Vec<AccountId>,
+        questions: mpsc::Receiver<ModelId>,
+        judging: Judging,
     ) -> Self {
         let blocks = ledger.subscribe();
         let (fetching, fetches, brought) = (BTreeSet::new(), JoinSet::new(), BTreeSet::new());
-        Self { ledger, shelf, supply, fetching, fetches, brought, identities, blocks, retry_at: None }
+        let (asked, retry_at) = (BTreeMap::new(), None);
+        Self {
+            ledger,
+            shelf,
+            supply,
+            fetching,
+            fetches,
+            brought,
+            identities,
+            questions,
+            judging,
+            asked,
+            blocks,
+            retry_at,
+        }
     }
 
     /// Loads what is offered now. A worker that starts before would decline what it could do in a moment.
@@ -61,6 +116,12 @@ impl<S: Shelf> Serving<S> {
                 Some(fetched) = self.fetches.join_next(), if !self.fetches.is_empty() => {
                     self.fetched(fetched).await;
                     continue;
+                }
+                Some(model) = self.questions.recv() => {
+                if self.ask(model) {
+                    self.refresh(self.ledger.head().number).await;
+                }
+                continue;
                 }
                 () = told_to_stop(&mut stop) => return,
             };
@@ -81,14 +142,39 @@ impl<S: Shelf> Serving<S> {
             RuntimeEvent::Providers(
                 OfferAnnounced { provider, .. } | OfferEffective { provider } | OffersEnded { provider },
             ) => self.identities.contains(provider),
+            RuntimeEvent::Jobs(pallet_assay_jobs::Event::Advanced { phase, .. }) => {
+                self.judging == Judging::Contested
+                    && matches!(phase, Phase::Refereeing { .. } | Phase::Rejudging { .. })
+            }
             _ => false,
         };
-        self.retry_at.is_some_and(|height| block.header.number >= height)
+        let height = block.header.number;
+        self.asked.values().any(|until| *until < height)
+            || self.retry_at.is_some_and(|height| block.header.number >= height)
             || block.events.iter().any(|record| own(&record.event))
+    }
+
+    /// Notes that a model is asked for; whether that is new.
+    fn ask(&mut self, model: ModelId) -> bool {
+        let until = self.ledger.head().number.saturating_add(ASKED_BLOCKS);
+        let is_new = self.asked.insert(model, until).is_none();
+        if self.asked.len() > ASKED_MAX {
+            let oldest =
+                self.asked.iter().filter(|(other, _)| **other != model).min_by_key(|(_, until)| **until);
+            if let Some(oldest) = oldest.map(|(oldest, _)| *oldest) {
+                self.asked.remove(&oldest);
+            }
+        }
+        is_new
     }
 
     async fn refresh(&mut self, height: u32) {
         self.retry_at = None;
+        self.asked.retain(|_, until| *until >= height);
+        if let Err(error) = self.ask_for_contested().await {
+            warn!(%error, "reading the jobs that are to be judged");
+            self.retry_at = Some(height.saturating_add(1));
+        }
         let offered = match self.offered().await {
             Ok(offered) => offered,
             Err(error) => {
@@ -97,7 +183,9 @@ impl<S: Shelf> Serving<S> {
                 return;
             }
         };
-        let models: Vec<_> = offered.keys().map(|(model, _)| *model).collect();
+        let mut models: Vec<_> = offered.keys().map(|(model, _)| *model).collect();
+        let asked: Vec<_> = self.asked.keys().copied().filter(|model| !models.contains(model)).collect();
+        models.extend(&asked);
         let kept = on_shelf(&self.shelf, move |shelf| {
             shelf.keep_only(&models);
             Ok(())
@@ -105,7 +193,10 @@ impl<S: Shelf> Serving<S> {
         if let Err(error) = kept.await {
             warn!(%error, "letting models go that are offered no more");
         }
-        for ((model, spec), identities) in offered {
+        let asked = asked.into_iter().map(|model| ((model, None), Vec::new()));
+        let offered =
+            offered.into_iter().map(|((model, spec), identities)| ((model, Some(spec)), identities));
+        for ((model, spec), identities) in offered.chain(asked) {
             match self.serve((model, spec), identities).await {
                 Ok(()) => {
                     self.brought.remove(&model);
@@ -116,11 +207,24 @@ impl<S: Shelf> Serving<S> {
                 }
                 Err(ServeError::Load(LoadError::NotHere(_))) => self.fetch(model, height).await,
                 Err(error) => {
-                    warn!(%error, "an offered model is not served");
+                    warn!(%error, "a model is not served");
                     self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
                 }
             }
         }
+    }
+
+    /// Has the models of jobs brought that this node is to judge.
+    async fn ask_for_contested(&mut self) -> Result<(), LedgerError> {
+        if self.judging == Judging::Nothing {
+            return Ok(());
+        }
+        let nobody = Vec::<AccountId>::new();
+        let contested: Vec<Job> = self.ledger.query(None, "JobsApi_at_hand", (nobody, true)).await?;
+        for job in contested {
+            self.ask(job.record.model_id);
+        }
+        Ok(())
     }
 
     /// Begins to fetch a model that is offered and not here, by the artifact that the ledger knows it by.
@@ -178,11 +282,11 @@ impl<S: Shelf> Serving<S> {
     /// ledger says later: whoever registered it could else make a seat of ours fall silent.
     async fn serve(
         &self,
-        (model, offered): (ModelId, SpecId),
+        (model, offered): (ModelId, Option<SpecId>),
         identities: Vec<AccountId>,
     ) -> Result<(), ServeError> {
         let spec = on_shelf(&self.shelf, move |shelf| shelf.spec(&model)).await?;
-        if spec != offered {
+        if let Some(offered) = offered.filter(|offered| *offered != spec) {
             return Err(LoadError::OfferedOtherwise { model, offered, spec }.into());
         }
         if !self.shelf.holds(&model) {
@@ -300,7 +404,8 @@ mod tests {
         let ledger =
             ledger::open(MemoryKv::default(), &spec.genesis, ledger::Config::default()).unwrap().handle;
         let empty = Arc::new(Empty);
-        let mut serving = Serving::new(ledger, Arc::clone(&empty), empty, Vec::new());
+        let mut serving =
+            Serving::new(ledger, Arc::clone(&empty), empty, Vec::new(), wants().1, Judging::Nothing);
         let model = ModelId::from_bytes([3; 32]);
         serving.fetch(model, 10).await;
         assert_eq!(serving.retry_at, Some(10 + RETRY_BLOCKS), "the ledger does not know it");

@@ -11,7 +11,6 @@ use assay_engine::Settings;
 use assay_manifest::ModelId;
 use assay_runtime::executor::Retention;
 use clap::{Args, Subcommand};
-use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -205,12 +204,12 @@ pub const CACHE_BYTES_MAX: usize = 8 << 30;
 /// Events of the log that are printed unless `RUST_LOG` says otherwise. FRAME logs every extrinsic in hex, and a node
 /// that has no peers is told by its network of every message that nobody takes.
 const DEFAULT_LOG: &str = "info,frame_executive=warn,runtime=warn,jsonrpsee=warn,libp2p=warn,\
-    arc_malachitebft=warn,arc_malachitebft_network=off";
+    arc_malachitebft=warn,arc_malachitebft_network=off,arc_malachitebft_discovery=error";
 
 impl Run {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         if self.with_parent {
-            set_parent_process_death_signal(Some(Signal::TERM)).map_err(anyhow::Error::from)?;
+            end_with_parent()?;
         }
         start_log(context);
         // Kept until the node has ended, then removed with all that is below it.
@@ -422,6 +421,19 @@ fn start_log(context: &Context) {
         .with_ansi(context.colors() && std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .try_init();
+}
+
+/// Has the system end this process when the one that started it does.
+#[cfg(target_os = "linux")]
+fn end_with_parent() -> Result<(), Failure> {
+    use rustix::process::{Signal, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::TERM)).map_err(anyhow::Error::from)?;
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_with_parent() -> Result<(), Failure> {
+    Ok(())
 }
 
 /// Resolves at the first interrupt or termination signal; the second ends the process at once.
