@@ -38,3 +38,5 @@ mod validators;
 #[cfg(target_os = "linux")]
 mod isolation;
 mod network;
+#[cfg(unix)]
+mod network_process;

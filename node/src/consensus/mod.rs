@@ -73,6 +73,14 @@ pub enum ConsensusError {
     /// The ledger lacks what the next block builds on.
     #[error("making a block: {0}")]
     Incomplete(&'static str),
+    /// Others cannot reach this node where it should listen.
+    #[error("listening on {address} for consensus: {cause}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        cause: String,
+    },
     /// The engine could not be started.
     #[error("starting consensus: {0}")]
     Start(String),

@@ -257,6 +257,10 @@ fn task_trouble(cause: &(dyn Error + Send + Sync + 'static)) -> Option<(Exit, &'
     }
     match cause.downcast_ref::<ConsensusError>() {
         Some(ConsensusError::Ledger(error)) => asked(error),
+        Some(ConsensusError::Listen { .. }) => Some((
+            Exit::Usage,
+            "choose an address of this machine and a free port with --consensus-listen; port 0 takes a free one",
+        )),
         _ => cause.downcast_ref::<LedgerError>().and_then(asked),
     }
 }

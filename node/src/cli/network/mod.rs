@@ -8,6 +8,7 @@ use std::path::Path;
 use assay_manifest::ModelId;
 use clap::Args;
 use futures::future::try_join_all;
+use rand::Rng;
 use serde::Serialize;
 
 use self::child::{Child, Launch};
@@ -183,22 +184,22 @@ impl Ports {
     }
 }
 
-/// Ports that nobody listens on. All are held until the last is found, so that they differ.
+/// The first port that is tried: below those that systems give to connections of their own.
+const FIRST_PORT: u16 = 12_000;
+/// The last one.
+const LAST_PORT: u16 = 31_999;
+
+/// Ports that nobody listens on, from a random one on. Those of connections could be taken again before a node listens.
 fn free_ports(nodes: usize) -> Result<Vec<Ports>, Failure> {
-    let failed = |error: std::io::Error| Failure::new(Exit::Internal, format!("finding free ports: {error}"));
-    let port = |listener: &TcpListener| Ok::<_, std::io::Error>(listener.local_addr()?.port());
-    let (mut held, mut found) = (Vec::new(), Vec::new());
-    while found.len() < nodes {
-        let consensus = TcpListener::bind(("127.0.0.1", 0)).map_err(failed)?;
-        let market = TcpListener::bind(("127.0.0.1", 0)).map_err(failed)?;
-        let ports =
-            Ports { consensus: port(&consensus).map_err(failed)?, market: port(&market).map_err(failed)? };
-        // QUIC takes the same number; where another program has it, the next is tried.
-        if let Ok(datagrams) = UdpSocket::bind(("127.0.0.1", ports.market)) {
-            found.push(ports);
-            held.push(datagrams);
-        }
-        drop((consensus, market));
-    }
-    Ok(found)
+    let first = rand::thread_rng().gen_range(FIRST_PORT..=LAST_PORT);
+    // QUIC takes the same number.
+    let is_free = |port: &u16| {
+        TcpListener::bind(("127.0.0.1", *port)).is_ok() && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+    };
+    let mut free = (first..=LAST_PORT).chain(FIRST_PORT..first).filter(is_free);
+    let mut pair = || Some(Ports { consensus: free.next()?, market: free.next()? });
+    let found: Option<Vec<Ports>> = (0..nodes).map(|_| pair()).collect();
+    found.ok_or_else(|| {
+        Failure::new(Exit::Internal, format!("finding {} free ports: there are fewer", 2 * nodes))
+    })
 }

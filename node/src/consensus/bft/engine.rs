@@ -1,5 +1,8 @@
 //! Starts the engine, serves it, and ends with it.
 
+use std::net::{IpAddr, TcpListener};
+use std::time::Duration;
+
 use assay_manifest::Digest32;
 use bytesize::ByteSize;
 use malachite_app::config::NodeConfig;
@@ -14,7 +17,6 @@ use malachite_config::{
 };
 use malachite_engine::network::Multiaddr;
 use malachite_signing::Signer;
-use std::time::Duration;
 use tokio::sync::watch;
 
 use super::app::App;
@@ -93,6 +95,20 @@ pub fn check_address(text: &str) -> Result<String, String> {
         .map_err(|error| format!("{error}; write one like /ip4/127.0.0.1/tcp/30333"))
 }
 
+/// Whether this node can listen there. The engine itself says nothing where it cannot, and waits for ever.
+fn check_free(text: &str) -> Result<(), ConsensusError> {
+    let mut parts = text.split('/').skip(1);
+    let (Some("ip4" | "ip6"), Some(ip), Some("tcp"), Some(port)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Ok(());
+    };
+    let (Ok(ip), Ok(port)) = (ip.parse::<IpAddr>(), port.parse::<u16>()) else { return Ok(()) };
+    let listen =
+        |error: std::io::Error| ConsensusError::Listen { address: text.into(), cause: error.to_string() };
+    TcpListener::bind((ip, port)).map(drop).map_err(listen)
+}
+
 impl<S: TransactionSource, C: Candidates> Consensus<S, C> {
     /// Takes part until `stop` turns true.
     ///
@@ -124,6 +140,7 @@ impl<S: TransactionSource, C: Candidates> Consensus<S, C> {
         signing: Option<Signing>,
     ) -> Result<(Channels<Chain>, EngineHandle), ConsensusError> {
         let failed = |error: &dyn std::fmt::Display| ConsensusError::Start(error.to_string());
+        check_free(&self.config.network.listen)?;
         let config = self.engine_config(&signatures.genesis)?;
         let keypair =
             Keypair::ed25519_from_bytes(*self.config.network.key).map_err(|error| failed(&error))?;
