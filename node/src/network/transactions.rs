@@ -1,6 +1,6 @@
 //! Transactions: what enters the pool here is told to others, and what others say is handed to the pool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use assay_runtime::Hash;
@@ -27,6 +27,11 @@ const TOLD_AT_ONCE_MAX: usize = 64;
 /// Between two times that one is told: others have forgotten by then that they have heard of it.
 const TELL_EVERY: Duration = Duration::from_secs(35);
 const TICK: Duration = Duration::from_secs(1);
+/// Transactions of peers that are valid a block later or earlier, and are handed to the pool again: a step that follows
+/// a block may come sooner than the block. The oldest makes room.
+const EARLY_MAX: usize = 256;
+/// How often one is handed to the pool again, a tick apart.
+const EARLY_TRIES: u8 = 6;
 
 const _: () = assert!(TELL_EVERY.as_secs() > REMEMBERED_FOR.as_secs());
 
@@ -44,6 +49,24 @@ pub fn judge(answer: &Result<Hash, PoolError>) -> Judgement {
         }
         Err(_) => Judgement::Ignore,
     }
+}
+
+/// Whether the same transaction may be valid when the ledger here is a block further.
+const fn is_early(answer: &Result<Hash, PoolError>) -> bool {
+    matches!(answer, Err(PoolError::Invalid(InvalidTransaction::Stale | InvalidTransaction::Future)))
+}
+
+/// A transaction that may be valid soon.
+struct Early {
+    bytes: Vec<u8>,
+    tries: u8,
+}
+
+/// What came of handing a peer's transaction to the pool.
+struct Checked {
+    /// By which it is judged, the first time.
+    ticket: Option<(Ticket, Judgement)>,
+    early: Option<Early>,
 }
 
 /// Own transactions, and when they were last told.
@@ -92,14 +115,16 @@ pub struct Transactions<P> {
     joined: broadcast::Receiver<Joined>,
     told_here: broadcast::Receiver<Transaction>,
     own: Own,
-    checks: JoinSet<(Ticket, Judgement)>,
+    checks: JoinSet<Checked>,
+    early: VecDeque<Early>,
 }
 
 impl<P: TransactionPool> Transactions<P> {
     /// Between the network and the pool.
     pub fn new(network: NetworkHandle, incoming: mpsc::Receiver<Gossip>, pool: P) -> Self {
         let (joined, told_here) = (network.joined(), pool.own());
-        Self { network, pool, incoming, joined, told_here, own: Own::default(), checks: JoinSet::new() }
+        let (own, checks, early) = (Own::default(), JoinSet::new(), VecDeque::new());
+        Self { network, pool, incoming, joined, told_here, own, checks, early }
     }
 
     /// Works until `stop` turns true.
@@ -117,9 +142,7 @@ impl<P: TransactionPool> Transactions<P> {
         loop {
             let went_on = tokio::select! {
                 own = self.told_here.recv() => self.heard(own).await,
-                Some(Ok((ticket, judgement))) = self.checks.join_next() => {
-                    self.network.judge(Topic::Transactions, ticket, judgement).await.is_ok()
-                }
+                Some(Ok(checked)) = self.checks.join_next() => self.checked(checked).await,
                 gossip = self.incoming.recv(), if self.checks.len() < CHECKS_MAX => match gossip {
                     Some(gossip) => {
                         self.check(gossip);
@@ -133,7 +156,10 @@ impl<P: TransactionPool> Transactions<P> {
                     // The next tick tells whoever was missed.
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => true,
                 },
-                _ = tick.tick() => self.tell_due().await,
+                _ = tick.tick() => {
+                    self.try_early();
+                    self.tell_due().await
+                }
             };
             if !went_on {
                 return;
@@ -159,13 +185,43 @@ impl<P: TransactionPool> Transactions<P> {
         let pool = self.pool.clone();
         self.checks.spawn(async move {
             let Gossip { from, bytes, ticket, room } = gossip;
-            let answer = pool.submit(bytes).await;
+            let answer = pool.submit(bytes.clone()).await;
             drop(room);
             if let Err(error) = &answer {
                 debug!(%from, %error, "a peer's transaction");
             }
-            (ticket, judge(&answer))
+            let early = is_early(&answer).then_some(Early { bytes, tries: EARLY_TRIES });
+            Checked { ticket: Some((ticket, judge(&answer))), early }
         });
+    }
+
+    async fn checked(&mut self, checked: Checked) -> bool {
+        if let Some(early) = checked.early {
+            if self.early.len() == EARLY_MAX {
+                self.early.pop_front();
+            }
+            self.early.push_back(early);
+        }
+        match checked.ticket {
+            Some((ticket, judgement)) => {
+                self.network.judge(Topic::Transactions, ticket, judgement).await.is_ok()
+            }
+            None => true,
+        }
+    }
+
+    /// Hands what was early to the pool again.
+    fn try_early(&mut self) {
+        let room = CHECKS_MAX.saturating_sub(self.checks.len()).min(self.early.len());
+        for Early { bytes, tries } in self.early.drain(..room) {
+            let pool = self.pool.clone();
+            self.checks.spawn(async move {
+                let answer = pool.submit(bytes.clone()).await;
+                let tries = tries.saturating_sub(1);
+                let early = (is_early(&answer) && tries > 0).then_some(Early { bytes, tries });
+                Checked { ticket: None, early }
+            });
+        }
     }
 
     async fn tell_due(&mut self) -> bool {
@@ -224,6 +280,14 @@ mod tests {
         ] {
             assert_eq!(judge(&answer), expected, "{answer:?}");
         }
+    }
+
+    #[test]
+    fn a_step_that_came_sooner_than_its_block_is_tried_again_and_nothing_else_is() {
+        use InvalidTransaction::*;
+        assert!(is_early(&Err(PoolError::Invalid(Stale))) && is_early(&Err(PoolError::Invalid(Future))));
+        let others = [Ok(Hash::zero()), Err(PoolError::Known), Err(PoolError::Invalid(BadProof))];
+        assert!(!others.iter().any(is_early));
     }
 
     #[test]
