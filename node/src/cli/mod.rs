@@ -20,6 +20,7 @@ mod chain;
 mod model;
 mod dataset;
 mod claim;
+mod staking;
 mod provider;
 mod validator;
 mod job;

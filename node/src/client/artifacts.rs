@@ -7,8 +7,10 @@ use assay_manifest::{
 use assay_protocol::units::{Amount, Height};
 use assay_runtime::{AccountId, Runtime, RuntimeCall};
 use jsonrpsee::core::client::{Subscription, SubscriptionClientT};
+use jsonrpsee::core::params::ArrayParams;
 use jsonrpsee::rpc_params;
 use pallet_assay_artifacts::{License, Name, Subject};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Client, ClientError, explain};
@@ -39,13 +41,21 @@ pub struct Imported {
     pub manifest: Manifest,
 }
 
+/// How far such work is.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
-enum ImportEvent {
-    Progress(ImportProgress),
-    Imported(Box<Imported>),
-    Failed { code: i32, message: String, hint: String },
-    Stop { reason: String },
+enum BringEvent<P> {
+    Progress(P),
+    #[serde(alias = "imported", alias = "fetched")]
+    Done(Box<Imported>),
+    Failed {
+        code: i32,
+        message: String,
+        hint: String,
+    },
+    Stop {
+        reason: String,
+    },
 }
 
 impl Imported {
@@ -214,35 +224,35 @@ impl Client {
     pub async fn import(
         &self,
         files: ImportFiles<'_>,
-        mut progress: impl FnMut(&ImportProgress),
+        progress: impl FnMut(&ImportProgress),
     ) -> Result<Imported, ClientError> {
-        const METHOD: &str = "artifact_v1_import";
         let params = rpc_params![files.path, files.name, files.kind, files.expected];
-        let mut events: Subscription<ImportEvent> = self
-            .rpc
-            .subscribe(METHOD, params, "artifact_v1_cancelImport")
-            .await
-            .map_err(|error| explain(METHOD, error))?;
-        let broken = |cause: String| ClientError::Transport { method: METHOD.into(), cause };
+        self.bring(["artifact_v1_import", "artifact_v1_cancelImport"], params, progress).await
+    }
+
+    /// Follows work of the node that ends with an artifact in its store.
+    pub(super) async fn bring<P: DeserializeOwned>(
+        &self,
+        [method, cancel]: [&str; 2],
+        params: ArrayParams,
+        mut progress: impl FnMut(&P),
+    ) -> Result<Imported, ClientError> {
+        let mut events: Subscription<BringEvent<P>> =
+            self.rpc.subscribe(method, params, cancel).await.map_err(|error| explain(method, error))?;
+        let broken = |cause: String| ClientError::Transport { method: method.into(), cause };
         while let Some(event) = events.next().await {
             let foreign = |cause: serde_json::Error| ClientError::Foreign {
-                method: METHOD.into(),
+                method: method.into(),
                 cause: cause.to_string(),
             };
             match event.map_err(foreign)? {
-                ImportEvent::Progress(now) => progress(&now),
-                ImportEvent::Imported(imported) => return Ok(*imported),
-                ImportEvent::Failed { code, message, hint } => {
-                    let method = METHOD.into();
-                    return Err(ClientError::Refused {
-                        method,
-                        code,
-                        message,
-                        hint: Some(hint),
-                        reason: None,
-                    });
+                BringEvent::Progress(now) => progress(&now),
+                BringEvent::Done(imported) => return Ok(*imported),
+                BringEvent::Failed { code, message, hint } => {
+                    let (method, hint) = (method.into(), Some(hint));
+                    return Err(ClientError::Refused { method, code, message, hint, reason: None });
                 }
-                ImportEvent::Stop { reason } => return Err(broken(reason)),
+                BringEvent::Stop { reason } => return Err(broken(reason)),
             }
         }
         Err(broken("the node closed the subscription".into()))

@@ -169,11 +169,24 @@ impl Client {
         method: &str,
         params: ArrayParams,
     ) -> Result<T, ClientError> {
+        self.request_until(method, params, (UNAVAILABLE, BRINGING_BLOCKS_MAX)).await
+    }
+
+    /// Calls a method again with every block while the node answers with a code, for so many blocks at the most.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the node refuses with another, or still with this one.
+    pub async fn request_until<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: ArrayParams,
+        (not_yet, blocks_max): (i32, u32),
+    ) -> Result<T, ClientError> {
         let mut heights = self.heights().await?;
         let mut waited = 0;
         loop {
             match self.request(method, params.clone()).await {
-                Err(ClientError::Refused { code: UNAVAILABLE, .. }) if waited < BRINGING_BLOCKS_MAX => {
+                Err(ClientError::Refused { code, .. }) if code == not_yet && waited < blocks_max => {
                     heights.next().await?;
                     waited += 1;
                 }

@@ -23,6 +23,11 @@ use crate::sealing::fresh_entropy;
 /// The code with which a node refuses an input for which nobody waits any more.
 const NOBODY_WAITS: i32 = 22_002;
 
+/// The code with which a node says that it has no answer of a job; it may be fetching one from the executor's node.
+const NO_ANSWER: i32 = 22_001;
+/// Blocks for which such an answer is waited for.
+const FETCHING_BLOCKS_MAX: u32 = 15;
+
 /// An answer as its executor sealed it to its requester.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -263,7 +268,8 @@ impl Client {
     /// [`ClientError`] when there is none here that opens to what was claimed.
     pub async fn answer(&self, order: &Order, record: &SettlementRecord) -> Result<JobOutput, ClientError> {
         const METHOD: &str = "job_v1_output";
-        let answers: Vec<Envelope> = self.request(METHOD, rpc_params![order.job]).await?;
+        let fetching = (NO_ANSWER, FETCHING_BLOCKS_MAX);
+        let answers: Vec<Envelope> = self.request_until(METHOD, rpc_params![order.job], fetching).await?;
         let opened = order.open_answer(self.genesis_digest(), record, &answers);
         let answer = opened.ok_or_else(|| ClientError::Foreign {
             method: METHOD.into(),
@@ -283,7 +289,7 @@ impl Client {
             text: String,
         }
         let params = rpc_params![order.record.model_id, &answer.tokens];
-        let Decoded { text } = self.request("job_v1_decode", params).await?;
+        let Decoded { text } = self.request_of_model("job_v1_decode", params).await?;
         Ok(JobOutput {
             tokens: answer.tokens.clone(),
             text,

@@ -1,12 +1,11 @@
 //! Artifacts of other nodes, and what stays in the node's store.
 
 use assay_manifest::ArtifactId;
-use jsonrpsee::core::client::{Subscription, SubscriptionClientT};
 use jsonrpsee::rpc_params;
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::Imported;
-use super::chain::{Client, ClientError, explain};
+use super::chain::{Client, ClientError};
 use crate::blobs::Progress;
 use crate::rpc::Collected;
 
@@ -18,15 +17,6 @@ pub struct Subject {
     pub artifact_id: ArtifactId,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "event", rename_all = "camelCase")]
-enum FetchEvent {
-    Progress(Progress),
-    Fetched(Box<Imported>),
-    Failed { code: i32, message: String, hint: String },
-    Stop { reason: String },
-}
-
 impl Client {
     /// Has the node fetch an artifact from other nodes. `id` is of an artifact or model, or `address/name`. Dropping
     /// the future cancels; what has come is kept.
@@ -36,31 +26,9 @@ impl Client {
     pub async fn fetch_artifact(
         &self,
         id: &str,
-        mut progress: impl FnMut(&Progress),
+        progress: impl FnMut(&Progress),
     ) -> Result<Imported, ClientError> {
-        const METHOD: &str = "artifact_v1_fetch";
-        let mut events: Subscription<FetchEvent> = self
-            .rpc
-            .subscribe(METHOD, rpc_params![id], "artifact_v1_cancelFetch")
-            .await
-            .map_err(|error| explain(METHOD, error))?;
-        let broken = |cause: String| ClientError::Transport { method: METHOD.into(), cause };
-        while let Some(event) = events.next().await {
-            let foreign = |cause: serde_json::Error| ClientError::Foreign {
-                method: METHOD.into(),
-                cause: cause.to_string(),
-            };
-            match event.map_err(foreign)? {
-                FetchEvent::Progress(now) => progress(&now),
-                FetchEvent::Fetched(fetched) => return Ok(*fetched),
-                FetchEvent::Failed { code, message, hint } => {
-                    let (method, hint) = (METHOD.into(), Some(hint));
-                    return Err(ClientError::Refused { method, code, message, hint, reason: None });
-                }
-                FetchEvent::Stop { reason } => return Err(broken(reason)),
-            }
-        }
-        Err(broken("the node closed the subscription".into()))
+        self.bring(["artifact_v1_fetch", "artifact_v1_cancelFetch"], rpc_params![id], progress).await
     }
 
     /// Keeps an artifact when the node's store has to shrink.

@@ -76,7 +76,7 @@ codes! {
     /// The model or the journal of jobs failed.
     JobFailed = 22000, "job: the node failed", "look into the node's log";
     /// No such job, or nothing of it here.
-    JobNotFound = 22001, "job: not found", "check the id; a node has outputs only of jobs that it executed";
+    JobNotFound = 22001, "job: not found", "check the id; a node has answers of jobs that passed through it, and fetches others from their executor's: ask again";
     /// What was asked of the job is refused.
     JobRefused = 22002, "job: refused", "correct what the cause names and ask again";
     /// Too many at once.

@@ -182,7 +182,7 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
         if self.models.serving().iter().any(|loaded| loaded.model_id == model) {
             return Ok(());
         }
-        let cause = format!("preparing a request: {model} is not loaded here yet; it is being brought");
+        let cause = format!("asking the model {model}: it is not loaded here yet; it is being brought");
         Err(RpcError::new(Code::ArtifactUnavailable, cause))
     }
 
@@ -281,6 +281,9 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
         if tokens.len() > TOKENS_MAX as usize {
             let cause = format!("decoding an answer: no job has more than {TOKENS_MAX} tokens");
             return Err(RpcError::new(Code::JobRefused, cause));
+        }
+        if let Some(wants) = &self.wants {
+            self.bring(wants, model).await?;
         }
         let text = self.on_jobs(move |jobs| jobs.decode(&model, &tokens)).await?;
         Ok(Decoded { text })

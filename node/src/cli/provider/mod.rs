@@ -4,21 +4,21 @@ mod keys;
 mod offer;
 
 use assay_manifest::ModelId;
-use assay_protocol::units::{Height, Price};
-use assay_runtime::{AccountId, Balance, Hash, Runtime, RuntimeEvent};
+use assay_protocol::units::{Amount, Height, Price};
+use assay_runtime::{AccountId, Balance, Runtime, RuntimeEvent};
 use clap::Subcommand;
 use pallet_assay_providers::{Call, Event};
-use serde::Serialize;
 
 use self::keys::{KeysArgs, keys, local_keys, set_keys};
 use self::offer::OfferArgs;
 use super::artifact::model_of;
 use super::context::Context;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::output::{parse_tokens, tokens};
+use super::staking::{Outcome, changed, find};
 use super::table;
-use crate::client::{Included, Offer, Provider, Terms};
-use crate::keys::{Key, PublishedKeys};
+use crate::client::{Offer, Provider, Terms};
+use crate::keys::PublishedKeys;
 
 /// What is to be done as a provider, or seen of providers.
 #[derive(Debug, Subcommand)]
@@ -81,34 +81,6 @@ impl ProviderCommand {
     }
 }
 
-/// What came of a change of stake.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Changed {
-    account: AccountId,
-    block: Hash,
-    /// Base units.
-    #[serde(serialize_with = "crate::client::decimal")]
-    amount: Balance,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase", untagged)]
-enum Outcome {
-    #[serde(rename_all = "camelCase")]
-    Staked {
-        #[serde(serialize_with = "crate::client::decimal")]
-        stake: Balance,
-    },
-    #[serde(rename_all = "camelCase")]
-    Unstaked {
-        release_at: Height,
-    },
-    Withdrawn {},
-}
-
 async fn stake(context: &Context, amount: Balance, keys: &KeysArgs) -> Result<(), Failure> {
     let key = context.key()?;
     let client = context.client().await?;
@@ -124,10 +96,12 @@ async fn stake(context: &Context, amount: Balance, keys: &KeysArgs) -> Result<()
     let call = Call::<Runtime>::stake { amount, work_key: *work_key.as_bytes(), encryption_key };
     let included = client.submit(&key, "staking", call.into()).await?;
     let outcome = find(&included, |event| match event {
-        Event::Staked { total, .. } => Some(Outcome::Staked { stake: *total }),
+        RuntimeEvent::Providers(Event::Staked { total, .. }) => {
+            Some(Outcome::Staked { stake: Amount::new(*total), eligible_from: None })
+        }
         _ => None,
     })?;
-    changed(context, &key, (included.block, amount, outcome))
+    changed(context, "provider", key.account(), (included.block, amount, outcome))
 }
 
 async fn unstake(context: &Context, amount: Balance) -> Result<(), Failure> {
@@ -135,12 +109,12 @@ async fn unstake(context: &Context, amount: Balance) -> Result<(), Failure> {
     let client = context.client().await?;
     let included = client.submit(&key, "unstaking", Call::<Runtime>::unstake { amount }.into()).await?;
     let outcome = find(&included, |event| match event {
-        Event::Unstaked { release_at, .. } => {
+        RuntimeEvent::Providers(Event::Unstaked { release_at, .. }) => {
             Some(Outcome::Unstaked { release_at: Height::new(*release_at) })
         }
         _ => None,
     })?;
-    changed(context, &key, (included.block, amount, outcome))
+    changed(context, "provider", key.account(), (included.block, amount, outcome))
 }
 
 async fn withdraw(context: &Context) -> Result<(), Failure> {
@@ -148,44 +122,10 @@ async fn withdraw(context: &Context) -> Result<(), Failure> {
     let client = context.client().await?;
     let included = client.submit(&key, "withdrawing stake", Call::<Runtime>::withdraw {}.into()).await?;
     let amount = find(&included, |event| match event {
-        Event::Withdrawn { amount, .. } => Some(*amount),
+        RuntimeEvent::Providers(Event::Withdrawn { amount, .. }) => Some(*amount),
         _ => None,
     })?;
-    changed(context, &key, (included.block, amount, Outcome::Withdrawn {}))
-}
-
-fn changed(context: &Context, key: &Key, what: (Hash, Balance, Outcome)) -> Result<(), Failure> {
-    let (block, amount, outcome) = what;
-    let changed = Changed { account: key.account(), block, amount, outcome };
-    context.output().result(&changed, |Changed { account, block, amount, outcome }| {
-        let amount = tokens(*amount);
-        let said = match outcome {
-            Outcome::Staked { stake } => format!("{amount} staked, {} in all", tokens(*stake)),
-            Outcome::Unstaked { release_at } => {
-                format!(
-                    "{amount} unbonding; take it with `assay provider withdraw` from height {release_at} on"
-                )
-            }
-            Outcome::Withdrawn {} => format!("{amount} returned"),
-        };
-        table::fields(&[("account", account.to_string()), ("stake", said), ("block", format!("{block:?}"))])
-    })?;
-    Ok(())
-}
-
-/// What the ledger's event says, which must be there when a call of ours has succeeded.
-fn find<T>(included: &Included, pick: impl Fn(&Event<Runtime>) -> Option<T>) -> Result<T, Failure> {
-    let ours = included.events.iter().filter_map(|event| match event {
-        RuntimeEvent::Providers(event) => Some(event),
-        _ => None,
-    });
-    let found = ours.into_iter().find_map(pick);
-    found.ok_or_else(|| {
-        Failure::new(
-            Exit::Internal,
-            format!("reading block {:?}: the call's event is missing", included.block),
-        )
-    })
+    changed(context, "provider", key.account(), (included.block, amount, Outcome::Withdrawn {}))
 }
 
 fn offer_rows(title: &'static str, offer: &Offer) -> Vec<(&'static str, String)> {

@@ -2,17 +2,18 @@
 
 use assay_manifest::{ModelId, SpecId};
 use assay_protocol::units::{Height, Price};
-use assay_runtime::{AccountId, Hash, Runtime, RuntimeCall};
+use assay_runtime::{AccountId, Hash, Runtime, RuntimeCall, RuntimeEvent};
 use clap::Args;
 use jsonrpsee::rpc_params;
 use pallet_assay_providers::{Call, Event, ModelOffer};
 use serde::Serialize;
 
-use super::{find, offer_rows, unstaked};
+use super::{offer_rows, unstaked};
 use crate::cli::artifact::model_of;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::parse_price;
+use crate::cli::staking::find;
 use crate::cli::table;
 use crate::client::{Client, Hardware, Offer, Terms};
 
@@ -68,7 +69,9 @@ impl OfferArgs {
         let offer = self.merged((model_id, spec_id), provider.latest_offer());
         let included = client.submit(&key, "announcing an offer", announce(&offer)?).await?;
         let effective_at = find(&included, |event| match event {
-            Event::OfferAnnounced { effective_at, .. } => Some(Height::new(*effective_at)),
+            RuntimeEvent::Providers(Event::OfferAnnounced { effective_at, .. }) => {
+                Some(Height::new(*effective_at))
+            }
             _ => None,
         })?;
         let effective_in_ms = wait_ms(&client, effective_at).await?;

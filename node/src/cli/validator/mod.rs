@@ -4,18 +4,20 @@ mod keys;
 
 use std::path::PathBuf;
 
+use assay_protocol::signature::Signature;
 use assay_protocol::units::{Amount, Height};
-use assay_runtime::{AccountId, Balance, Hash, Runtime, RuntimeEvent};
+use assay_runtime::{AccountId, Balance, Runtime, RuntimeEvent};
 use clap::Subcommand;
 use pallet_assay_validators::{Bond, Bonds, Call, Event, ValidatorInfo, Validators};
 use serde::Serialize;
 
 use self::keys::{MachineKeys, keys};
 use super::context::Context;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::output::{parse_tokens, tokens};
+use super::staking::{Outcome, changed, find};
 use super::table;
-use crate::client::{Client, Included, Unbonding};
+use crate::client::{Client, Unbonding};
 
 /// What is to be done as a validator, or seen of validators.
 #[derive(Debug, Subcommand)]
@@ -66,50 +68,28 @@ impl ValidatorCommand {
     }
 }
 
-/// What came of a change of stake.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Changed {
-    account: AccountId,
-    block: Hash,
-    amount: Amount,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase", untagged)]
-enum Outcome {
-    #[serde(rename_all = "camelCase")]
-    Staked {
-        stake: Amount,
-        eligible_from: Height,
-    },
-    #[serde(rename_all = "camelCase")]
-    Unstaked {
-        release_at: Height,
-    },
-    Withdrawn {},
-}
-
 async fn stake(context: &Context, amount: Balance, file: Option<PathBuf>) -> Result<(), Failure> {
     let key = context.key()?;
     let client = context.client().await?;
-    let machine = match file {
-        Some(file) => MachineKeys::read(&file)?,
-        None => MachineKeys::local(context, &client, &key.account())?,
+    let (keys, proof) = match (bond_of(&client, &key.account()).await?, file) {
+        // More stake leaves the keys as they are, and the ledger asks for their proof no more.
+        (Some(bond), None) => (bond.keys, Signature([0; 64])),
+        (_, Some(file)) => MachineKeys::read(&file)?.proven(&client, &key.account())?,
+        (None, None) => {
+            MachineKeys::local(context, &client, &key.account())?.proven(&client, &key.account())?
+        }
     };
-    let (keys, proof) = machine.proven(&client, &key.account())?;
     context.confirm(&format!("{} are staked", tokens(amount)))?;
     let call = Call::<Runtime>::bond { amount, keys, proof };
     let included = client.submit(&key, "staking", call.into()).await?;
     let outcome = find(&included, |event| match event {
-        Event::Bonded { stake, from, .. } => {
-            Some(Outcome::Staked { stake: Amount::new(*stake), eligible_from: Height::new(*from) })
+        RuntimeEvent::Validators(Event::Bonded { stake, from, .. }) => {
+            let eligible_from = Some(Height::new(*from));
+            Some(Outcome::Staked { stake: Amount::new(*stake), eligible_from })
         }
         _ => None,
     })?;
-    changed(context, key.account(), (included.block, amount, outcome))
+    changed(context, "validator", key.account(), (included.block, amount, outcome))
 }
 
 async fn unstake(context: &Context, amount: Balance) -> Result<(), Failure> {
@@ -117,12 +97,12 @@ async fn unstake(context: &Context, amount: Balance) -> Result<(), Failure> {
     let client = context.client().await?;
     let included = client.submit(&key, "unstaking", Call::<Runtime>::unbond { amount }.into()).await?;
     let outcome = find(&included, |event| match event {
-        Event::Unbonded { release_at, .. } => {
+        RuntimeEvent::Validators(Event::Unbonded { release_at, .. }) => {
             Some(Outcome::Unstaked { release_at: Height::new(*release_at) })
         }
         _ => None,
     })?;
-    changed(context, key.account(), (included.block, amount, outcome))
+    changed(context, "validator", key.account(), (included.block, amount, outcome))
 }
 
 async fn withdraw(context: &Context) -> Result<(), Failure> {
@@ -130,44 +110,10 @@ async fn withdraw(context: &Context) -> Result<(), Failure> {
     let client = context.client().await?;
     let included = client.submit(&key, "withdrawing stake", Call::<Runtime>::withdraw {}.into()).await?;
     let amount = find(&included, |event| match event {
-        Event::Withdrawn { amount, .. } => Some(*amount),
+        RuntimeEvent::Validators(Event::Withdrawn { amount, .. }) => Some(*amount),
         _ => None,
     })?;
-    changed(context, key.account(), (included.block, amount, Outcome::Withdrawn {}))
-}
-
-fn changed(
-    context: &Context,
-    account: AccountId,
-    (block, amount, outcome): (Hash, Balance, Outcome),
-) -> Result<(), Failure> {
-    let changed = Changed { account, block, amount: Amount::new(amount), outcome };
-    context.output().result(&changed, |Changed { account, block, amount, outcome }| {
-        let amount = tokens(amount.get());
-        let said = match outcome {
-            Outcome::Staked { stake, eligible_from } => format!(
-                "{amount} staked, {} in all; may decide blocks from height {eligible_from} on",
-                tokens(stake.get())
-            ),
-            Outcome::Unstaked { release_at } => format!(
-                "{amount} unbonding; take it with `assay validator withdraw` from height {release_at} on"
-            ),
-            Outcome::Withdrawn {} => format!("{amount} returned"),
-        };
-        table::fields(&[("account", account.to_string()), ("stake", said), ("block", format!("{block:?}"))])
-    })?;
-    Ok(())
-}
-
-/// What the ledger's event says, which must be there when a call of ours has succeeded.
-fn find<T>(included: &Included, pick: impl Fn(&Event<Runtime>) -> Option<T>) -> Result<T, Failure> {
-    let ours = included.events.iter().filter_map(|event| match event {
-        RuntimeEvent::Validators(event) => Some(event),
-        _ => None,
-    });
-    let found = ours.into_iter().find_map(pick);
-    let missing = || format!("reading block {:?}: the call's event is missing", included.block);
-    found.ok_or_else(|| Failure::new(Exit::Internal, missing()))
+    changed(context, "validator", key.account(), (included.block, amount, Outcome::Withdrawn {}))
 }
 
 /// Who decides, and how one account stands.
@@ -263,10 +209,13 @@ async fn read_status(client: &Client, head: u32, account: Option<AccountId>) -> 
     let standing = match account {
         None => None,
         Some(account) => {
-            let bond = Bonds::<Runtime>::hashed_key_for(&account);
-            let bond: Option<Bond<u32>> = client.storage(&bond, None).await?;
+            let bond = bond_of(client, &account).await?;
             bond.map(|bond| Standing::of(account, &bond, &validators))
         }
     };
     Ok(Status { height: Height::new(head.saturating_add(1)), validators, account: standing })
+}
+
+async fn bond_of(client: &Client, account: &AccountId) -> Result<Option<Bond<u32>>, Failure> {
+    Ok(client.storage(&Bonds::<Runtime>::hashed_key_for(account), None).await?)
 }

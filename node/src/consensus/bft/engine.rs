@@ -1,6 +1,6 @@
 //! Starts the engine, serves it, and ends with it.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use assay_manifest::Digest32;
@@ -17,6 +17,7 @@ use malachite_config::{
 };
 use malachite_engine::network::Multiaddr;
 use malachite_signing::Signer;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 
 use super::app::App;
@@ -95,7 +96,8 @@ pub fn check_address(text: &str) -> Result<String, String> {
         .map_err(|error| format!("{error}; write one like /ip4/127.0.0.1/tcp/30333"))
 }
 
-/// Whether this node can listen there. The engine itself says nothing where it cannot, and waits for ever.
+/// Whether this node can listen there, asked for as the engine will ask. The engine itself says nothing where it cannot,
+/// and waits for ever.
 fn check_free(text: &str) -> Result<(), ConsensusError> {
     let mut parts = text.split('/').skip(1);
     let (Some("ip4" | "ip6"), Some(ip), Some("tcp"), Some(port)) =
@@ -104,9 +106,15 @@ fn check_free(text: &str) -> Result<(), ConsensusError> {
         return Ok(());
     };
     let (Ok(ip), Ok(port)) = (ip.parse::<IpAddr>(), port.parse::<u16>()) else { return Ok(()) };
-    let listen =
-        |error: std::io::Error| ConsensusError::Listen { address: text.into(), cause: error.to_string() };
-    TcpListener::bind((ip, port)).map(drop).map_err(listen)
+    let bind = || {
+        let socket = if ip.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        // A node that stopped a moment ago may still hold the port.
+        #[cfg(unix)]
+        socket.set_reuseport(true)?;
+        socket.bind((ip, port).into())
+    };
+    bind().map_err(|error| ConsensusError::Listen { address: text.into(), cause: error.to_string() })
 }
 
 impl<S: TransactionSource, C: Candidates> Consensus<S, C> {
