@@ -20,15 +20,6 @@ use support::*;
 
 type SharedKv = Arc<MemoryKv>;
 
-fn register(n: u8) -> RuntimeCall {
-    RuntimeCall::Artifacts(pallet_assay_artifacts::Call::register {
-        subject: pallet_assay_artifacts::Subject::Dataset(ArtifactId::from_bytes([n; 32])),
-        size_bytes: 5,
-        name: format!("set-{n}").into_bytes().try_into().unwrap(),
-        license: Default::default(),
-    })
-}
-
 #[test]
 fn the_memory_store_keeps_the_contract() {
     let kv = Arc::new(MemoryKv::default());

@@ -2,22 +2,12 @@
 
 use std::sync::Arc;
 
-use assay_manifest::ArtifactId;
 use assay_runtime::executor::{Kv, MemoryKv, Snapshot, SnapshotError, check, export, import};
-use assay_runtime::{GenesisSpec, RuntimeCall, UNIT};
+use assay_runtime::{GenesisSpec, UNIT};
 use codec::Encode;
 
-use crate::support::{alice, transfer};
+use crate::support::{alice, register, transfer};
 use crate::validators::{Net, join, open, open_in, spec};
-
-fn register(n: u8) -> RuntimeCall {
-    RuntimeCall::Artifacts(pallet_assay_artifacts::Call::register {
-        subject: pallet_assay_artifacts::Subject::Dataset(ArtifactId::from_bytes([n; 32])),
-        size_bytes: 5,
-        name: format!("set-{n}").into_bytes().try_into().unwrap(),
-        license: Default::default(),
-    })
-}
 
 /// A chain with two hand-overs and a log of five entries.
 fn chain() -> Net {

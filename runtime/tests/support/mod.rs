@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
-use assay_manifest::Digest32;
+use assay_manifest::{ArtifactId, Digest32};
 use assay_protocol::certificate::{CommitCertificate, ValidatorSet, ValidatorSignature};
 use assay_protocol::params::Params;
 use assay_protocol::seal::SealingSecret;
@@ -203,6 +203,16 @@ impl<K: Kv> Network<K> {
         let lease = self.chain.reader().at(None).unwrap();
         Decode::decode(&mut lease.storage(&key).unwrap().unwrap().as_slice()).unwrap()
     }
+}
+
+/// Registers a dataset of five bytes.
+pub fn register(n: u8) -> RuntimeCall {
+    RuntimeCall::Artifacts(pallet_assay_artifacts::Call::register {
+        subject: pallet_assay_artifacts::Subject::Dataset(ArtifactId::from_bytes([n; 32])),
+        size_bytes: 5,
+        name: format!("set-{n}").into_bytes().try_into().unwrap(),
+        license: Default::default(),
+    })
 }
 
 pub fn transfer(to: &AccountId, amount: Balance) -> RuntimeCall {
