@@ -4,7 +4,7 @@ use std::path::Path;
 
 use assay_manifest::Digest32;
 use assay_node::adapters::RedbKv;
-use assay_node::chain_spec::development_authority;
+use assay_node::chain_spec::{ChainSpec, development_authority};
 use assay_node::consensus::certify;
 use assay_runtime::executor::{Chain, ChainError, Proposal, Retention, on_big_stack};
 use assay_runtime::{Block, GenesisSpec, UncheckedExtrinsic};
@@ -33,13 +33,13 @@ pub struct Blocks {
 
 /// One chain builds, and knows its signatures from then on; another only imports.
 pub fn measure(crowd: &Crowd, dir: &Path, blocks: usize) -> Result<Blocks, Box<dyn std::error::Error>> {
-    let genesis = crowd.genesis();
+    let genesis = crowd.endowed(ChainSpec::development()?.genesis);
     let mut maker = open(dir, "maker", &genesis)?;
     let mut importer = open(dir, "importer", &genesis)?;
     let [mut built, mut executed, mut imported_known, mut imported] = [Cost::default(); 4];
     let (mut transfers, mut per_block) = (0, usize::MAX);
     for _ in 0..blocks {
-        let offered = crowd.transfers(maker.genesis(), transfers..(transfers + OFFERED).min(crowd.len()));
+        let offered = crowd.transfers(maker.genesis(), 0, transfers..(transfers + OFFERED).min(crowd.len()));
         let (proposal, cost) = Cost::of(|| on_big_stack(|| propose(&maker, offered)));
         let block = proposal??.block;
         built += cost;

@@ -1,6 +1,5 @@
 //! Accounts that pay one another.
 
-use assay_node::chain_spec::ChainSpec;
 use assay_node::client::signed;
 use assay_node::keys::Key;
 use assay_runtime::{Address, Endowment, GenesisSpec, Hash, RuntimeCall, UNIT, UncheckedExtrinsic};
@@ -15,21 +14,25 @@ impl Crowd {
         Self { keys: (0..accounts).map(key).collect() }
     }
 
-    /// The development chain, with tokens for everyone.
-    pub fn genesis(&self) -> GenesisSpec {
-        let mut genesis = ChainSpec::development().expect("known keys").genesis;
+    /// The same beginning, with tokens for everyone.
+    pub fn endowed(&self, mut genesis: GenesisSpec) -> GenesisSpec {
         let endowed = self.keys.iter().map(|key| Endowment { account: key.account(), amount: 1_000 * UNIT });
         genesis.endowments.extend(endowed);
         genesis
     }
 
-    /// A transfer by each of some accounts, to accounts far from them.
-    pub fn transfers(&self, genesis: Hash, some: std::ops::Range<usize>) -> Vec<UncheckedExtrinsic> {
+    /// A transfer by each of some accounts, to accounts far from them; `nonce` is how many each has sent before.
+    pub fn transfers(
+        &self,
+        genesis: Hash,
+        nonce: u32,
+        some: std::ops::Range<usize>,
+    ) -> Vec<UncheckedExtrinsic> {
         let half = self.keys.len() / 2;
         let transfer = |n: usize| {
             let dest = Address::Id(self.keys[(n + half) % self.keys.len()].account());
             let call = pallet_balances::Call::transfer_keep_alive { dest, value: UNIT };
-            signed(&self.keys[n], 0, genesis, RuntimeCall::Balances(call))
+            signed(&self.keys[n], nonce, genesis, RuntimeCall::Balances(call))
         };
         some.map(transfer).collect()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_node::adapters::{CandidateFile, PoolSource, RedbKv};
-use assay_node::chain_spec::development_authority;
+use assay_node::chain_spec::{ChainSpec, development_authority};
 use assay_node::consensus::{self, Consensus, Network, Proposer};
 use assay_node::ledger::{self, LedgerHandle};
 use assay_node::mempool::{self, Mempool, MempoolHandle};
@@ -26,9 +26,10 @@ pub struct Whole {
 }
 
 pub fn measure(crowd: &Crowd, dir: &Path) -> Result<Whole, Box<dyn std::error::Error>> {
+    let genesis = crowd.endowed(ChainSpec::development()?.genesis);
     let ledger::Ledger { handle: ledger, .. } =
-        ledger::open(RedbKv::open(&dir.join("whole"))?, &crowd.genesis(), ledger::Config::default())?;
-    let transfers = crowd.transfers(ledger.genesis(), 0..crowd.len());
+        ledger::open(RedbKv::open(&dir.join("whole"))?, &genesis, ledger::Config::default())?;
+    let transfers = crowd.transfers(ledger.genesis(), 0, 0..crowd.len());
     let bytes: Vec<Vec<u8>> = transfers.iter().map(Encode::encode).collect();
     tokio::runtime::Runtime::new()?.block_on(run(ledger, dir, bytes))
 }

@@ -92,6 +92,9 @@ pub struct Limits {
     pub question_timeout: Duration,
     /// How long a connection is kept that nobody uses.
     pub idle_timeout: Duration,
+    /// From when on a peer that dials although it is connected has lost that connection. Before, both may have dialled,
+    /// or one by QUIC and by TCP.
+    pub redial_after: Duration,
 }
 
 impl Default for Limits {
@@ -115,6 +118,7 @@ impl Default for Limits {
             lookup_timeout: Duration::from_secs(10),
             question_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(600),
+            redial_after: Duration::from_secs(5),
         }
     }
 }

@@ -183,6 +183,11 @@ pub fn is_plausible(address: &Multiaddr, seen: &Multiaddr) -> bool {
     }
 }
 
+/// Whether an address leads through a relay.
+pub fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
 /// How far an address reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reach {

@@ -13,7 +13,7 @@ use tracing::{debug, info};
 
 use super::behaviour::BehaviourEvent;
 use super::codec::fault_of;
-use super::contacts::is_plausible;
+use super::contacts::{is_plausible, is_relayed, with_peer};
 use super::fault::Fault;
 use super::inbox::{Answering, Asked, Gossip, Joined, Judgement, NetworkError, Ticket};
 use super::names::Topic;
@@ -62,7 +62,7 @@ impl Network {
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
                     debug!(%peer, %address, "found on the local network");
-                    if let Err(error) = self.swarm.dial(super::contacts::with_peer(&address, peer)) {
+                    if let Err(error) = self.swarm.dial(with_peer(&address, peer)) {
                         debug!(%address, %error, "dialling");
                     }
                 }
@@ -75,12 +75,20 @@ impl Network {
     }
 
     fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
-        let address = endpoint.get_remote_address();
+        let (address, now) = (endpoint.get_remote_address(), Instant::now());
         let known = self.peers.entry(peer).or_default();
-        known.seen.get_or_insert_with(|| address.clone());
+        let (first, since) = known.seen.get_or_insert_with(|| (address.clone(), now));
         if endpoint.is_dialer() {
             remember(&mut known.addresses, address);
-            self.contacts.reached(peer, address, Instant::now());
+            return self.contacts.reached(peer, address, now);
+        }
+        let is_settled = now.saturating_duration_since(*since) > self.config.limits.redial_after;
+        if is_settled && !is_relayed(first) {
+            // Over QUIC a killed peer leaves a connection that looks alive. What is said once, on the first connection,
+            // such as which topics this node takes, would never be told to the one that runs now: so it begins anew.
+            debug!(%peer, %address, "dialled again; all its connections end");
+            // It fails for who is not connected, which would be as well.
+            let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 
@@ -91,7 +99,7 @@ impl Network {
         let Some(known) = self.peers.get_mut(&peer) else { return };
         let agent = info.agent_version.chars().take(AGENT_CHARS_MAX).collect();
         let is_new = known.agent.replace(agent).is_none();
-        let Some(seen) = &known.seen else { return };
+        let Some((seen, _)) = &known.seen else { return };
         let plausible = info.listen_addrs.iter().filter(|address| is_plausible(address, seen));
         let plausible: Vec<_> = plausible.take(ADDRESSES_PER_PEER_MAX).collect();
         for address in &plausible {

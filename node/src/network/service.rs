@@ -71,8 +71,8 @@ pub(super) struct Known {
     pub agent: Option<String>,
     pub latency: Option<Duration>,
     pub addresses: Vec<Multiaddr>,
-    /// Where its first connection comes from or leads to.
-    pub seen: Option<Multiaddr>,
+    /// Where its first connection comes from or leads to, and when that was made.
+    pub seen: Option<(Multiaddr, Instant)>,
 }
 
 /// Queues to the services behind the network.

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use assay_manifest::Digest32;
 use zeroize::Zeroizing;
@@ -78,6 +79,26 @@ async fn a_node_that_starts_again_finds_its_peers_without_being_told() {
     again.meets(first.peer()).await;
     first.stop().await;
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_dials_again_while_its_old_connection_looks_alive_is_met_anew() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let mut config = Config::new(Zeroizing::new([4; 32]), dir.path().join("peers.json"));
+    config.listen = vec![QUIC.parse().unwrap()];
+    config.limits.redial_after = Duration::ZERO;
+    let first = Node::start_with(dir, GENESIS, config).await;
+    let key = [5; 32];
+    let peers = [&first.address];
+    let start = || Node::start_in(Arc::new(tempfile::tempdir().unwrap()), key, GENESIS, QUIC, &peers);
+    let killed = start().await;
+    killed.meets(first.peer()).await;
+    // Another process with its key, as after a kill: the first still holds the connection of the one before.
+    let again = start().await;
+    again.meets(first.peer()).await;
+    for node in [killed, again, first] {
+        node.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
