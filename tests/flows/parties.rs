@@ -4,8 +4,9 @@ use assay_manifest::ModelId;
 use assay_node::chain_spec::development_providers;
 use assay_node::client::{Balances, Client, Wish};
 use assay_node::keys::Key;
+use assay_node::rpc::Ask;
 use assay_protocol::record::{Policy, Prices};
-use assay_protocol::request::{Message, Prompt, Sampler};
+use assay_protocol::request::{Message, Prompt};
 use assay_protocol::units::Price;
 use assay_runtime::UNIT;
 
@@ -34,13 +35,12 @@ impl Parties {
 /// A short answer of two verifiers, at what the development providers ask.
 pub fn wish(model_id: ModelId, question: String) -> Wish {
     Wish {
-        model_id,
-        prompt: Prompt::Chat(vec![Message { role: "user".into(), content: question }]),
-        now_s: 0,
-        sampler: Sampler::greedy(),
+        ask: Ask::greedy(
+            model_id,
+            Prompt::Chat(vec![Message { role: "user".into(), content: question }]),
+            16,
+        ),
         seed: None,
-        stop: vec![],
-        max_tokens: 16,
         policy: Policy::Verified { verifiers: 2 },
         prices: Prices {
             input: Price::new(1_000 * UNIT),

@@ -7,12 +7,13 @@ use assay_engine::{LoadOptions, Model};
 use assay_manifest::{Digest32, merkle, sha256};
 use assay_node::client::{Client, ClientError, Order, Wish};
 use assay_node::keys::Key;
+use assay_node::rpc::Ask;
 use assay_node::sealing::fresh_entropy;
 use assay_protocol::commitment::{Claim, Finish, Salt, SaltPurpose, input_commit_from};
 use assay_protocol::job::Job;
 use assay_protocol::receipt::Receipt;
 use assay_protocol::record::{Policy, Prices};
-use assay_protocol::request::{Message, Prompt, Request, Sampler, prompt_hash};
+use assay_protocol::request::{Message, Prompt, Request, prompt_hash};
 use assay_protocol::seal::{Content, Delivery, Envelope, InputParcel, Parcel};
 use assay_protocol::signature::Signature;
 use assay_protocol::units::Price;
@@ -191,13 +192,8 @@ impl Public {
 
 fn wish(node: &NodeProcess, question: &str) -> Wish {
     Wish {
-        model_id: node.model(),
-        prompt: chat(question),
-        now_s: 0,
-        sampler: Sampler::greedy(),
+        ask: Ask::greedy(node.model(), chat(question), 8),
         seed: None,
-        stop: vec![],
-        max_tokens: 8,
         policy: Policy::Verified { verifiers: 2 },
         prices: Prices {
             input: Price::new(1_000 * UNIT),

@@ -38,7 +38,7 @@ def buy(town, number, draw):
     start = time.monotonic()
     buyer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     returns = []
-    for after, node in sorted((draw.uniform(0, KILLED_WITHIN_S), node.name, node) for node in killed):
+    for after, node in sorted(zip((draw.uniform(0, KILLED_WITHIN_S) for _ in killed), killed), key=lambda pair: pair[0]):
         time.sleep(max(0.0, start + after - time.monotonic()))
         node.kill()
         returns.append(threading.Timer(AWAY_S, start_again, [node]))

@@ -15,7 +15,7 @@ use super::model_file::{open_model, spec_of_file};
 use crate::model_process::{
     Call, CallError, Confinement, Hosted, ModelProcess, Plan, ProcessConfig, Question, Reply, Start,
 };
-use crate::rpc::{self, Ask, PortError, Prepared};
+use crate::rpc::{self, Ask, Executed, PortError, Prepared};
 use crate::serving::{LoadError, Shelf};
 use crate::worker::{Answer, Compute, ComputeError, Outcome, Served};
 
@@ -296,6 +296,37 @@ impl rpc::Models for Models {
             }),
             Ok(_) => Err(PortError::Failed(format!("{attempt}: {OTHER_REPLY}"))),
             Err(error) => Err(port_error(attempt, error)),
+        }
+    }
+
+    fn answer(&self, model: &ModelId, request: &Request) -> Result<Executed, PortError> {
+        let attempt = "executing a request";
+        let Some(loaded) = self.get(model) else {
+            return Err(PortError::Unavailable(format!("{attempt}: {model} is not loaded here")));
+        };
+        let seed = request.seed.ok_or_else(|| PortError::Refused(format!("{attempt}: it names no seed")))?;
+        let call = Call::Execute { request: request.clone(), seed };
+        match loaded.runner.call(call, None) {
+            Ok(Reply::Outcome(outcome)) => self.executed(model, loaded.spec_id, outcome),
+            Ok(_) => Err(PortError::Failed(format!("{attempt}: {OTHER_REPLY}"))),
+            Err(error) => Err(port_error(attempt, error)),
+        }
+    }
+}
+
+impl Models {
+    /// What the owner gets of what came of its request.
+    fn executed(&self, model: &ModelId, spec_id: SpecId, outcome: Outcome) -> Result<Executed, PortError> {
+        match outcome {
+            Outcome::Answer { answer, trace_root } => {
+                let (text, finish) = (self.decode(model, &answer.tokens)?, answer.finish);
+                Ok(Executed { spec_id, tokens: answer.tokens.clone(), text, finish, trace_root })
+            }
+            Outcome::Fail { code, position, .. } => {
+                let cause = format!("executing a request: it fails with {code:?} at position {position}");
+                Err(PortError::Refused(cause))
+            }
+            Outcome::Reject { .. } => Err(PortError::Failed(OTHER_REPLY.into())),
         }
     }
 }

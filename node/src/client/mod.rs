@@ -8,6 +8,7 @@ mod claims;
 mod providers;
 mod deliveries;
 mod demands;
+mod own;
 mod orders;
 mod rulings;
 

@@ -1,26 +1,25 @@
 //! Buying: what a requester fixes and keeps of a job, what it hands over, and what it gets.
 
-use assay_manifest::{Digest32, JobId, ModelId};
+use assay_manifest::{Digest32, JobId};
 use assay_protocol::commitment::{Salt, SaltPurpose, ValueKind, input_commit, trace_blind_from};
 use assay_protocol::fees::Quote;
 use assay_protocol::job::{SettlementRecord, Verdict};
 use assay_protocol::receipt::{Disclosure, OpenedInput, OpenedOutput, OpenedTrace, Receipt};
 use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
-use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler};
+use assay_protocol::request::{REQUEST_VERSION, Request};
 use assay_protocol::seal::SealingSecret;
 use assay_protocol::units::{Height, Tokens};
 use assay_runtime::{AccountId, RuntimeCall};
 use jsonrpsee::core::client::{Subscription, SubscriptionClientT};
 use jsonrpsee::rpc_params;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use zeroize::Zeroize;
 
 use super::chain::{Client, ClientError, explain};
 use super::deliveries::JobOutput;
 use super::submit::{Included, SubmitError};
 use crate::keys::Key;
-use crate::rpc::JobEvent;
+use crate::rpc::{Ask, JobEvent, Prepared};
 
 /// Blocks for which a request counts: it is refused afterwards instead of surprising its sender.
 const VALID_BLOCKS: u32 = 64;
@@ -28,20 +27,10 @@ const VALID_BLOCKS: u32 = 64;
 /// What somebody wants to buy.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    /// The exact model.
-    pub model_id: ModelId,
-    /// What to continue.
-    pub prompt: Prompt,
-    /// Seconds since 1970 that a template sees as the present.
-    pub now_s: u64,
-    /// How tokens are chosen.
-    pub sampler: Sampler,
+    /// What is asked.
+    pub ask: Ask,
     /// Fixes the sampler's choices; absent, they follow from salt and job.
     pub seed: Option<Digest32>,
-    /// Strings that end the answer.
-    pub stop: Vec<String>,
-    /// The most tokens to generate.
-    pub max_tokens: u32,
     /// How much redundancy.
     pub policy: Policy,
     /// What is paid at most.
@@ -93,14 +82,16 @@ mod reply_secret {
     }
 }
 
-/// What a node's models make of a prompt.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Prepared {
-    model_id: ModelId,
-    spec_id: assay_manifest::SpecId,
-    n_in: u32,
-    prompt_hash: Digest32,
+/// The request that a node's model makes of what is asked.
+pub(super) fn request_of(
+    ask: Ask,
+    prepared: &Prepared,
+    seed: Option<Digest32>,
+    salt_hash: Digest32,
+) -> Request {
+    let Ask { prompt, now_s, sampler, stop, max_tokens, .. } = ask;
+    let (version, n_in, prompt_hash) = (REQUEST_VERSION, prepared.n_in, prepared.prompt_hash);
+    Request { version, prompt, now_s, n_in, prompt_hash, max_tokens, stop, sampler, seed, salt_hash }
 }
 
 /// What happens to a job, as it happens.
@@ -149,18 +140,7 @@ impl Order {
     ) -> Self {
         let (genesis, height) = chain;
         let salt = Salt::from_bytes(rand::random());
-        let request = Request {
-            version: REQUEST_VERSION,
-            prompt: wish.prompt,
-            now_s: wish.now_s,
-            n_in: prepared.n_in,
-            prompt_hash: prepared.prompt_hash,
-            max_tokens: wish.max_tokens,
-            stop: wish.stop,
-            sampler: wish.sampler,
-            seed: wish.seed,
-            salt_hash: salt.hash(),
-        };
+        let request = request_of(wish.ask, &prepared, wish.seed, salt.hash());
         let record = PublicRecord {
             version: PROTOCOL_VERSION,
             class: Class::Exact,
@@ -226,15 +206,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] when the model is not loaded there, or cannot do what is asked.
     pub async fn draft(&self, requester: AccountId, wish: Wish) -> Result<Order, ClientError> {
-        let ask = json!({
-            "model": wish.model_id,
-            "prompt": wish.prompt,
-            "nowS": wish.now_s,
-            "sampler": wish.sampler,
-            "stop": wish.stop,
-            "maxTokens": wish.max_tokens,
-        });
-        let prepared: Prepared = self.request_of_model("job_v1_prepare", rpc_params![ask]).await?;
+        let prepared: Prepared = self.request_of_model("job_v1_prepare", rpc_params![&wish.ask]).await?;
         let nonce: u64 = self.runtime("JobsApi_next_nonce", &requester).await?;
         let height = self.height().await?;
         Ok(Order::draft(wish, prepared, (requester, nonce), (self.genesis_digest(), height)))

@@ -8,6 +8,7 @@ use assay_protocol::fees::Quote;
 use assay_protocol::job::{Job, Need, OpenedValue, Phase, Seat, SeatOutcome, SettlementRecord};
 use assay_protocol::params::TOKENS_MAX;
 use assay_protocol::record::PublicRecord;
+use assay_protocol::request::Request;
 use assay_protocol::seal::{Envelope, Purpose};
 use assay_runtime::queries::PAGE_MAX;
 use assay_runtime::{AccountId, Runtime};
@@ -20,13 +21,16 @@ use super::blocking::Blocking;
 use super::error::{Code, End, Group, RpcError};
 use super::feed::{Registry, reject};
 use super::params::Args;
-use super::ports::{Ask, Jobs, Models, PortError, Prepared, Receipts};
+use super::ports::{Ask, Executed, Jobs, Models, PortError, Prepared, Receipts};
 use super::watch;
 use crate::ledger::LedgerHandle;
 use crate::serving::Wants;
 
 /// Jobs of a page when nobody says how many.
 const LIST_DEFAULT: u32 = 100;
+
+/// Methods that take the node's time without being paid.
+pub const UNSAFE: [&str; 1] = ["job_v1_execute"];
 
 /// What the methods work with.
 pub struct Context<M, J, R> {
@@ -37,6 +41,8 @@ pub struct Context<M, J, R> {
     pub jobs: Arc<J>,
     pub receipts: Arc<R>,
     pub blocking: Blocking,
+    /// What is executed for the owner.
+    pub own: Blocking,
 }
 
 pub fn register<M: Models, J: Jobs, R: Receipts>(
@@ -63,6 +69,19 @@ pub fn register<M: Models, J: Jobs, R: Receipts>(
                 }
             },
         )?;
+    Ok(())
+}
+
+/// What only the node's owner may have it do.
+pub fn register_unsafe<M: Models, J: Jobs, R: Receipts>(
+    methods: &mut Registry<Context<M, J, R>>,
+) -> Result<(), RegisterMethodError> {
+    let [execute] = UNSAFE;
+    methods.method(execute, |context, mut args| async move {
+        let (model, request) = (args.required("model")?, args.required("request")?);
+        args.finish()?;
+        context.execute(model, request).await
+    })?;
     Ok(())
 }
 
@@ -170,6 +189,13 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
         }
         let models = Arc::clone(&self.models);
         self.blocking.run(Group::Job, move || models.prepare(&ask)).await
+    }
+
+    /// Executes a request for the owner of this node, at once or not at all.
+    async fn execute(&self, model: ModelId, request: Request) -> Result<Executed, RpcError> {
+        request.check().map_err(|error| RpcError::new(Code::JobRefused, error.to_string()))?;
+        let models = Arc::clone(&self.models);
+        self.own.run(Group::Job, move || models.answer(&model, &request)).await
     }
 
     /// Has a model kept that is asked for, and brought if it is not here and the ledger knows it.

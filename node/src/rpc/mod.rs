@@ -36,8 +36,8 @@ use std::path::PathBuf;
 
 pub use error::{Code, Reason, RpcError};
 pub use ports::{
-    Artifacts, Ask, Collected, FetchRequest, FetchWatch, ImportProgress, ImportRequest, Isolation, Jobs,
-    LocalArtifact, Models, NewArtifact, Peers, PortError, Prepared, Receipts, Serving, Settlement,
+    Artifacts, Ask, Collected, Executed, FetchRequest, FetchWatch, ImportProgress, ImportRequest, Isolation,
+    Jobs, LocalArtifact, Models, NewArtifact, Peers, PortError, Prepared, Receipts, Serving, Settlement,
 };
 pub use service::{Backend, Rpc, Services, StartError, start};
 pub use watch::JobEvent;

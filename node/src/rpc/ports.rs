@@ -6,9 +6,10 @@
 use std::path::Path;
 
 use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, JobId, Manifest, ModelId, SpecId};
+use assay_protocol::commitment::Finish;
 use assay_protocol::job::SettlementRecord;
 use assay_protocol::receipt::Receipt;
-use assay_protocol::request::{Prompt, Sampler};
+use assay_protocol::request::{Prompt, Request, Sampler};
 use assay_protocol::seal::Envelope;
 use assay_runtime::AccountId;
 use futures::future::BoxFuture;
@@ -218,7 +219,7 @@ pub enum Isolation {
 }
 
 /// What somebody wants to ask a model, before it is a request.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ask {
     /// The exact model.
@@ -236,8 +237,15 @@ pub struct Ask {
     pub max_tokens: u32,
 }
 
+impl Ask {
+    /// The likeliest answer, with no more in view than the prompt.
+    pub fn greedy(model: ModelId, prompt: Prompt, max_tokens: u32) -> Self {
+        Self { model, prompt, now_s: 0, sampler: Sampler::greedy(), stop: Vec::new(), max_tokens }
+    }
+}
+
 /// What the model's tokenizer and template make of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Prepared {
     /// The exact model.
@@ -250,6 +258,22 @@ pub struct Prepared {
     pub prompt_hash: Digest32,
     /// Tokens that the model can attend to.
     pub context_length: u32,
+}
+
+/// What a model of this node answered to the node's owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Executed {
+    /// The definitions of the operations that it used.
+    pub spec_id: SpecId,
+    /// The generated tokens.
+    pub tokens: Vec<u32>,
+    /// The same as text.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+    /// The trace root.
+    pub trace_root: Digest32,
 }
 
 /// The models of this node.
@@ -271,6 +295,12 @@ pub trait Models: Send + Sync + 'static {
     /// # Errors
     /// [`PortError::NotFound`] when the model is not loaded, [`PortError::Refused`] when it cannot do that.
     fn prepare(&self, ask: &Ask) -> Result<Prepared, PortError>;
+
+    /// Executes a request, which names its seed.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`] when the model is not loaded, [`PortError::Refused`] when it cannot do that.
+    fn answer(&self, model: &ModelId, request: &Request) -> Result<Executed, PortError>;
 }
 
 /// Sealed inputs and answers of jobs that pass through this node. It reads none of them.

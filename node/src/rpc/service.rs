@@ -30,15 +30,8 @@ use crate::serving::Wants;
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// Length of subscription ids; Substrate's clients expect text.
 const SUBSCRIPTION_ID_CHARS: usize = 16;
-/// Methods that touch the node's disk.
-const UNSAFE: [&str; 6] = [
-    "artifact_v1_import",
-    "artifact_v1_listLocal",
-    "artifact_v1_fetch",
-    "artifact_v1_pin",
-    "artifact_v1_unpin",
-    "artifact_v1_gc",
-];
+/// Requests of its owner that a node executes at the same time.
+const OWN_EXECUTIONS_MAX: usize = 1;
 
 /// What Substrate's methods work with.
 #[derive(Clone)]
@@ -167,25 +160,28 @@ fn methods<A: Artifacts, M: Models, J: Jobs, R: Receipts>(
     let mut of_artifacts =
         Registry::new(artifacts::Context::new(ledger.clone(), artifacts, peers, blocking.clone()));
     artifacts::register(&mut of_artifacts)?;
-    let refused: &[&str] = if config.serves_unsafe() {
-        artifacts::register_unsafe(&mut of_artifacts)?;
-        &[]
-    } else {
-        refuse_unsafe(&mut of_artifacts)?;
-        &UNSAFE
-    };
-    methods.merge(of_artifacts.into_methods())?;
-
-    let context = jobs::Context { ledger, models, wants, jobs, receipts: Arc::clone(&receipts), blocking };
+    let own = Blocking::new(OWN_EXECUTIONS_MAX);
+    let context =
+        jobs::Context { ledger, models, wants, jobs, receipts: Arc::clone(&receipts), blocking, own };
     let mut of_jobs = Registry::new(context);
     jobs::register(&mut of_jobs)?;
+    let mut refused = Vec::new();
+    if config.serves_unsafe() {
+        artifacts::register_unsafe(&mut of_artifacts)?;
+        jobs::register_unsafe(&mut of_jobs)?;
+    } else {
+        refuse(&mut of_artifacts, &artifacts::UNSAFE)?;
+        refuse(&mut of_jobs, &jobs::UNSAFE)?;
+        refused.extend(artifacts::UNSAFE.into_iter().chain(jobs::UNSAFE));
+    }
+    methods.merge(of_artifacts.into_methods())?;
     methods.merge(of_jobs.into_methods())?;
 
     let mut of_receipts = Registry::new(receipts);
     receipts::register(&mut of_receipts)?;
     methods.merge(of_receipts.into_methods())?;
 
-    system::register_list(&mut methods, refused)?;
+    system::register_list(&mut methods, &refused)?;
     Ok(methods)
 }
 
@@ -210,8 +206,11 @@ fn substrate_methods(config: &Config, backend: &Backend) -> Result<Methods, Regi
     Ok(registry.into_methods())
 }
 
-fn refuse_unsafe<C: Send + Sync + 'static>(methods: &mut Registry<C>) -> Result<(), RegisterMethodError> {
-    for name in UNSAFE {
+fn refuse<C: Send + Sync + 'static>(
+    methods: &mut Registry<C>,
+    names: &'static [&'static str],
+) -> Result<(), RegisterMethodError> {
+    for name in names {
         methods.method(name, move |_, _| async move {
             let cause = format!("{name} is not served on this address");
             Err::<(), _>(RpcError::new(Code::UnsafeMethod, cause))

@@ -31,7 +31,7 @@ use crate::keys::Key;
 use crate::ledger;
 use crate::model_process::Unconfined;
 use crate::node::{Config, Node};
-use crate::rpc::{self, ChainKind};
+use crate::rpc::{self, Ask, ChainKind};
 use story::Story;
 use tally::{Share, Tally};
 
@@ -187,14 +187,10 @@ async fn ask(
 ) -> Result<Order, Failure> {
     let policy = assay_protocol::record::Policy::Verified { verifiers: 2 };
     let offers = client.serving(&published.model_id, Some(&published.spec_id)).await?;
+    let ask = Ask::greedy(published.model_id, super::asking::question(question), MAX_TOKENS);
     let wish = Wish {
-        model_id: published.model_id,
-        prompt: super::asking::question(question),
-        now_s: now_s(),
-        sampler: assay_protocol::request::Sampler::greedy(),
+        ask: Ask { now_s: now_s(), ..ask },
         seed: None,
-        stop: Vec::new(),
-        max_tokens: MAX_TOKENS,
         policy,
         prices: enough(&offers, &published.model_id, policy),
         direct_executor: None,

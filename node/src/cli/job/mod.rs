@@ -5,6 +5,7 @@ mod bought;
 mod challenge;
 mod demand;
 mod kept;
+mod own;
 mod show;
 mod watch;
 mod list;

@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::bought::{Bought, finish};
+use super::own::{Own, executed_here};
 use crate::cli::artifact::model_of;
 use crate::cli::asking::{Asking, Question};
 use crate::cli::context::Context;
@@ -17,7 +18,7 @@ use crate::cli::output::{parse_price, tokens};
 use crate::cli::progress;
 use crate::client::{Client, ClientError, Provider, SubmitError, Terms, Wish};
 use crate::data_dir::write_json;
-use crate::rpc::Code;
+use crate::rpc::{Ask, Code};
 
 /// Ask a model.
 #[derive(Debug, Args)]
@@ -52,6 +53,10 @@ pub struct Submit {
     /// Wait for the end, print the answer and keep the receipt; without it, only until an executor has the input.
     #[arg(long)]
     wait: bool,
+    /// Have the node that is asked run it itself, for nothing, if it is yours, has the model loaded and has time; buy it
+    /// otherwise. Nobody verifies what your own node answers.
+    #[arg(long, conflicts_with_all = ["executor", "replicated"])]
+    local_first: bool,
 }
 
 impl Submit {
@@ -64,6 +69,13 @@ impl Submit {
         let key = context.key()?;
         let client = context.client().await?;
         let model_id = model_of(context, &client, &self.model).await?;
+        if self.local_first {
+            let own =
+                executed_here(context, &client, (self.ask(model_id)?, self.asking.seed()), &key).await?;
+            if let Some(own) = own {
+                return Ok(context.output().result(&own, Own::text)?);
+            }
+        }
         let wait = self.wait;
         let wish = self.wish(context, &client, model_id).await?;
         let order = client.draft(key.account(), wish).await.map_err(refused_request)?;
@@ -130,17 +142,17 @@ impl Submit {
             Some(text) => Some(context.account_of(text)?),
             None => None,
         };
-        Ok(Wish {
-            model_id,
+        Ok(Wish { ask: self.ask(model_id)?, seed: self.asking.seed(), policy, prices, direct_executor })
+    }
+
+    fn ask(&self, model: ModelId) -> Result<Ask, Failure> {
+        Ok(Ask {
+            model,
+            prompt: self.asking.prompt(self.question.text()?),
             now_s: now_s(),
             sampler: self.asking.sampler(),
-            seed: self.asking.seed(),
             stop: self.asking.stop.clone(),
             max_tokens: self.asking.max_tokens,
-            policy,
-            prices,
-            direct_executor,
-            prompt: self.asking.prompt(self.question.text()?),
         })
     }
 }
@@ -165,7 +177,7 @@ async fn serving(client: &Client, name: &str, model: &ModelId) -> Result<Vec<Pro
 }
 
 /// What to do when the node's model does not take a request.
-fn refused_request(error: ClientError) -> Failure {
+pub fn refused_request(error: ClientError) -> Failure {
     let refused = matches!(&error, ClientError::Refused { code, .. } if *code == Code::JobRefused.number());
     let failure = Failure::from(error);
     if refused {

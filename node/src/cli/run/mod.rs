@@ -250,7 +250,8 @@ fn statement(
     }
 }
 
-fn sign(statement: SelfStatement, key: &Key) -> Receipt {
+/// The receipt of what its signer has executed itself.
+pub fn sign(statement: SelfStatement, key: &Key) -> Receipt {
     let signature = Signature(key.pair.sign(statement.digest().as_bytes()).0);
     Receipt::Own(Box::new(SelfReceipt { statement, signature }))
 }

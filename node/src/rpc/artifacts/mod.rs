@@ -36,6 +36,16 @@ const IMPORTS_MAX: usize = 2;
 /// Fetches that callers wait for at the same time: they share the line and the disk.
 const FETCHES_MAX: usize = 4;
 
+/// Methods that touch the node's disk.
+pub const UNSAFE: [&str; 6] = [
+    "artifact_v1_import",
+    "artifact_v1_listLocal",
+    "artifact_v1_fetch",
+    "artifact_v1_pin",
+    "artifact_v1_unpin",
+    "artifact_v1_gc",
+];
+
 /// What the methods work with.
 pub struct Context<A> {
     ledger: LedgerHandle,
