@@ -1,0 +1,156 @@
+//! What must hold, whatever goes wrong.
+
+use std::collections::{BTreeMap, HashMap};
+
+use assay_manifest::JobId;
+use assay_node::consensus::bft::{BlockHash, ValidatorKey, Vote};
+use assay_node::ledger::{FinalizedBlock, LedgerHandle};
+use assay_protocol::job::SettlementRecord;
+use assay_runtime::{Balance, Hash, Runtime, RuntimeEvent, RuntimeHoldReason};
+use codec::Decode;
+use malachite_core_types::{NilOrVal, Round, VoteType};
+use tokio::runtime::Runtime as Tokio;
+
+/// What has been seen of a run.
+#[derive(Default)]
+pub struct Checks {
+    /// Decided blocks by height: hash and root of the state after.
+    decided: BTreeMap<u32, (Hash, Hash)>,
+    /// The last block of each node.
+    heads: HashMap<usize, u32>,
+    /// Every vote that an honest validator has sent.
+    votes: HashMap<(ValidatorKey, u64, Round, bool), NilOrVal<BlockHash>>,
+    issuance: Option<Balance>,
+    /// Jobs whose settlement has moved money.
+    settled: HashMap<JobId, ()>,
+}
+
+type Holds = Result<(), String>;
+
+impl Checks {
+    /// The highest decided block.
+    pub fn height(&self) -> u32 {
+        self.decided.last_key_value().map_or(0, |(height, _)| *height)
+    }
+
+    /// The last block that a node has told of.
+    pub fn head_of(&self, node: usize) -> u32 {
+        self.heads.get(&node).copied().unwrap_or(0)
+    }
+
+    /// A vote that an honest validator sends.
+    pub fn vote(&mut self, vote: &Vote) -> Holds {
+        let key = (vote.voter, vote.height.0, vote.round, vote.kind == VoteType::Prevote);
+        let before = self.votes.entry(key).or_insert_with(|| vote.value.clone());
+        if *before != vote.value {
+            let (height, round) = (vote.height, vote.round);
+            return Err(format!(
+                "an honest validator keeps its word: {} voted for two things in {height}/{round}",
+                vote.voter
+            ));
+        }
+        Ok(())
+    }
+
+    /// A node has started on what its disks hold.
+    pub fn started(&self, node: usize, ledger: &LedgerHandle) -> Holds {
+        let (head, told) = (ledger.head(), self.head_of(node));
+        if head.number < told {
+            return Err(format!(
+                "no decided block is lost: node {node} had {told} and starts at {}",
+                head.number
+            ));
+        }
+        match self.decided.get(&head.number) {
+            Some((hash, _)) if *hash != head.hash() => Err(format!("no fork: node {node} starts on another")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A node has committed a block.
+    pub fn committed(
+        &mut self,
+        (node, block): (usize, &FinalizedBlock),
+        ledger: &LedgerHandle,
+        tokio: &Tokio,
+    ) -> Holds {
+        let (height, state) = (block.header.number, block.header.state_root);
+        let head = self.heads.insert(node, height).unwrap_or(0);
+        if height <= head {
+            return Err(format!("blocks follow one another: node {node} had {head} and commits {height}"));
+        }
+        let new = !self.decided.contains_key(&height);
+        if *self.decided.entry(height).or_insert((block.hash, state)) != (block.hash, state) {
+            return Err(format!("no fork: node {node} commits another block {height}"));
+        }
+        let invariants: Result<Result<(), Vec<u8>>, _> =
+            tokio.block_on(ledger.query(None, "LedgerApi_check_invariants", ()));
+        invariants.map_err(|error| format!("the ledger answers: {error}"))?.map_err(|broken| {
+            format!("the runtime's invariants at {height}: {}", String::from_utf8_lossy(&broken))
+        })?;
+        if new { self.money(block, ledger, tokio) } else { Ok(()) }
+    }
+
+    /// The issuance shrinks by what is burned, and never grows.
+    fn money(&mut self, block: &FinalizedBlock, ledger: &LedgerHandle, tokio: &Tokio) -> Holds {
+        let key = pallet_balances::TotalIssuance::<Runtime>::hashed_key().to_vec();
+        let stored = tokio.block_on(ledger.storage(None, key)).map_err(|error| error.to_string())?;
+        let now = stored.and_then(|bytes| Balance::decode(&mut bytes.as_slice()).ok());
+        let now = now.ok_or("the ledger knows its issuance")?;
+        let burned = self.burned(block, ledger, tokio)?;
+        let height = block.header.number;
+        // The first block that is seen says what there is.
+        let before = self.issuance.replace(now).unwrap_or(now + burned);
+        if before != now + burned {
+            return Err(format!(
+                "no unit is lost or minted: {before} before {height}, {burned} burned, {now} after"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What the events of a block say was burned.
+    fn burned(
+        &mut self,
+        block: &FinalizedBlock,
+        ledger: &LedgerHandle,
+        tokio: &Tokio,
+    ) -> Result<Balance, String> {
+        let deposit = RuntimeHoldReason::Jobs(pallet_assay_jobs::HoldReason::Deposit);
+        let pot = assay_runtime::AccountId::from(crate::genesis::pot());
+        let mut burned = 0;
+        for record in &block.events {
+            burned +=
+                match &record.event {
+                    RuntimeEvent::TransactionPayment(
+                        pallet_transaction_payment::Event::TransactionFeePaid { actual_fee, tip, .. },
+                    ) => actual_fee + tip,
+                    RuntimeEvent::Providers(pallet_assay_providers::Event::Forfeited { burned, .. })
+                    | RuntimeEvent::Validators(pallet_assay_validators::Event::Convicted {
+                        burned, ..
+                    }) => *burned,
+                    RuntimeEvent::Balances(pallet_balances::Event::BurnedHeld { reason, amount, .. })
+                        if *reason == deposit =>
+                    {
+                        *amount
+                    }
+                    RuntimeEvent::Balances(pallet_balances::Event::Burned { who, amount }) if *who == pot => {
+                        *amount
+                    }
+                    RuntimeEvent::Jobs(pallet_assay_jobs::Event::Settled { job, log_index, .. }) => {
+                        let entries = tokio.block_on(ledger.log_entries(*log_index, 1));
+                        let entry = entries.map_err(|error| error.to_string())?.into_iter().next();
+                        let record = entry.and_then(|leaf| SettlementRecord::from_leaf(&leaf));
+                        let record = record.ok_or_else(|| format!("{job} has a record in the log"))?;
+                        // What is said of it later moves no money of the job.
+                        match self.settled.insert(*job, ()) {
+                            None => record.payments.burned.get(),
+                            Some(()) => 0,
+                        }
+                    }
+                    _ => 0,
+                };
+        }
+        Ok(burned)
+    }
+}

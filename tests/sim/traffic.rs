@@ -1,0 +1,43 @@
+//! What people send: transfers, one after the other, at whatever node answers.
+
+use assay_node::ledger::LedgerHandle;
+use assay_runtime::{
+    AccountId, Address, RuntimeCall, SignedPayload, UNIT, UncheckedExtrinsic, signed_extension,
+    signed_implicit,
+};
+use codec::Encode;
+use rand::Rng;
+use rand::rngs::StdRng;
+use sp_core::{Pair, ed25519};
+use tokio::runtime::Runtime as Tokio;
+
+use crate::genesis::{PAYERS, payer};
+
+/// From one transaction to the next, in milliseconds.
+pub const PACE_MS: std::ops::Range<u64> = 100..900;
+
+/// A transfer of a few units, as the ledger of one node counts the sender's transactions.
+pub fn transfer(seed: u64, dice: &mut StdRng, ledger: &LedgerHandle, tokio: &Tokio) -> Option<Vec<u8>> {
+    let from = dice.gen_range(0..PAYERS);
+    let to = (from + dice.gen_range(1..PAYERS)) % PAYERS;
+    let dest = Address::Id(payer(seed, to).public().0.into());
+    let value = u128::from(dice.gen_range(1..1_000u32)) * UNIT / 1_000;
+    let call = pallet_balances::Call::transfer_keep_alive { dest, value };
+    signed(&payer(seed, from), RuntimeCall::Balances(call), ledger, tokio)
+}
+
+/// A call that an account signs as its next transaction.
+pub fn signed(
+    who: &ed25519::Pair,
+    call: RuntimeCall,
+    ledger: &LedgerHandle,
+    tokio: &Tokio,
+) -> Option<Vec<u8>> {
+    let account = AccountId::from(who.public().0);
+    let nonce = tokio.block_on(ledger.query::<u32>(None, "AccountNonceApi_account_nonce", account.clone()));
+    let payload =
+        SignedPayload::from_raw(call, signed_extension(nonce.ok()?, 0), signed_implicit(ledger.genesis()));
+    let signature = payload.using_encoded(|bytes| who.sign(bytes));
+    let (call, extension, _) = payload.deconstruct();
+    Some(UncheckedExtrinsic::new_signed(call, Address::Id(account), signature.into(), extension).encode())
+}

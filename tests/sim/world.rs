@@ -1,0 +1,371 @@
+//! One run: nodes, the network between them, what goes wrong, and what people send; event by event.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use malachite_core_consensus::{LivenessMsg, SignedConsensusMsg};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::checks::Checks;
+use crate::faults::{Counts, Fault, Plan};
+use crate::genesis::{BLOCK_TIME, genesis, keys};
+use crate::host::Halt;
+use crate::log::Log;
+use crate::network::Network;
+use crate::node::{Node, Out, Setting, Wake};
+use crate::packet::Packet;
+use crate::queue::Queue;
+use crate::random::bytes;
+use crate::traffic::{self, PACE_MS};
+
+/// Blocks at the end of a run in which nothing goes wrong any more.
+pub const CALM_BLOCKS: u32 = 20;
+/// The longest that a run takes for a block on average while things go wrong, in milliseconds.
+const BLOCK_MS_MAX: u64 = 30_000;
+/// The longest that nodes take to come together when nothing goes wrong any more, in milliseconds.
+const CALM_MS_MAX: u64 = 180_000;
+/// By how much the clocks of two nodes may differ, in milliseconds: less than what a block's time may be ahead.
+const CLOCKS_APART_MS: i64 = 20_000;
+
+/// What is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    pub seed: u64,
+    /// Decided blocks at the end.
+    pub blocks: u32,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    pub blocks: u32,
+    pub transactions: u64,
+    pub counts: Counts,
+    /// Virtual time, in milliseconds.
+    pub time_ms: u64,
+    pub digest: String,
+}
+
+/// A property that does not hold.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub what: String,
+    pub height: u32,
+    /// The last lines of the log.
+    pub log: Vec<String>,
+}
+
+enum Event {
+    Deliver {
+        to: usize,
+        from: usize,
+        packet: Packet,
+    },
+    Wake {
+        node: usize,
+        life: u32,
+        wake: Wake,
+    },
+    /// A machine gets power again, maybe for so many writes only.
+    Start {
+        node: usize,
+        writes: Option<u64>,
+    },
+    Fault(Fault, u64),
+    Over(Fault),
+    Send,
+}
+
+struct World {
+    case: Case,
+    setting: Rc<Setting>,
+    nodes: Vec<Node>,
+    queue: Queue<Event>,
+    network: Network,
+    plan: Plan,
+    /// What a node's next loss of power is followed by: darkness of so many milliseconds, and maybe another loss.
+    armed: Vec<Option<(u64, Option<u64>)>>,
+    /// Decides how disks are torn.
+    tears: StdRng,
+    people: StdRng,
+    calm: bool,
+    log: Log,
+    checks: Checks,
+    counts: Counts,
+    transactions: u64,
+}
+
+/// Runs a case.
+///
+/// # Errors
+/// [`Violation`]: the first property that does not hold.
+pub fn run(case: Case) -> Result<Summary, Box<Violation>> {
+    let mut world = World::new(case);
+    match world.run() {
+        Ok(()) => Ok(world.summary()),
+        Err(what) => {
+            let (height, log) = (world.checks.height(), world.log.lines().map(String::from).collect());
+            Err(Box::new(Violation { what, height, log }))
+        }
+    }
+}
+
+impl World {
+    fn new(case: Case) -> Self {
+        let dice = |name: &str, number: u64| StdRng::from_seed(bytes(case.seed, name, number));
+        let mut size = dice("size", 0);
+        let validators = size.gen_range(4..=6);
+        let nodes = validators + 1;
+        let setting = Rc::new(Setting::new(genesis(case.seed, validators, nodes), BLOCK_TIME, nodes));
+        let node = |number: usize| {
+            let mut dice = dice("node", number as u64);
+            let ahead_ms = dice.gen_range(-CLOCKS_APART_MS / 2..=CLOCKS_APART_MS / 2);
+            Node::new(keys(number), Rc::clone(&setting), dice, ahead_ms)
+        };
+        Self {
+            nodes: (0..nodes).map(node).collect(),
+            queue: Queue::default(),
+            network: Network::new(dice("network", 0), nodes),
+            plan: Plan::new(dice("faults", 0), nodes),
+            armed: vec![None; nodes],
+            tears: dice("tears", 0),
+            people: dice("people", 0),
+            calm: false,
+            log: Log::default(),
+            checks: Checks::default(),
+            counts: Counts::default(),
+            transactions: 0,
+            case,
+            setting,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        for node in 0..self.nodes.len() {
+            self.queue.after(0, Event::Start { node, writes: None });
+        }
+        self.plan_fault();
+        self.queue.after(PACE_MS.start, Event::Send);
+        let stormy = self.case.blocks.saturating_sub(CALM_BLOCKS);
+        let until_ms = u64::from(self.case.blocks) * BLOCK_MS_MAX;
+        while self.checks.height() < stormy {
+            self.step()?;
+            if self.queue.now_ms() > until_ms {
+                return Err(format!("the chain goes on: {stormy} blocks are not decided in time"));
+            }
+        }
+        self.calm_down();
+        let until_ms = self.queue.now_ms() + CALM_MS_MAX;
+        while (0..self.nodes.len()).any(|node| self.checks.head_of(node) < self.case.blocks) {
+            self.step()?;
+            if self.queue.now_ms() > until_ms {
+                let heads: Vec<u32> = (0..self.nodes.len()).map(|node| self.checks.head_of(node)).collect();
+                return Err(format!("honest nodes come together: they are at {heads:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        let event = self.queue.next().ok_or("something happens next: nothing does")?;
+        self.setting.now_ms.store(self.queue.now_ms(), Ordering::Relaxed);
+        match event {
+            Event::Deliver { to, from, packet } => {
+                if self.nodes[to].is_running() {
+                    let line = packet.line(&mut self.log);
+                    self.log.note(self.queue.now_ms(), format_args!("{from} -> {to}: {line}"));
+                    let outs = self.nodes[to].receive(from, packet);
+                    self.follow(to, outs)?;
+                }
+            }
+            Event::Wake { node, life, wake } => {
+                if self.nodes[node].life == life && self.nodes[node].is_running() {
+                    let outs = self.nodes[node].wake(wake);
+                    self.follow(node, outs)?;
+                }
+            }
+            Event::Start { node, writes } => self.start(node, writes)?,
+            Event::Fault(fault, lasts_ms) => self.go_wrong(fault, lasts_ms),
+            Event::Over(fault) => self.over(fault),
+            Event::Send => self.send()?,
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, node: usize, writes: Option<u64>) -> Result<(), String> {
+        if self.nodes[node].is_running() {
+            return Ok(());
+        }
+        let outs = self.nodes[node].start(writes);
+        let height = self.nodes[node].ledger().map(|ledger| ledger.head().number);
+        self.log.note(self.queue.now_ms(), format_args!("{node} starts at {height:?}"));
+        if let Some(ledger) = self.nodes[node].ledger() {
+            self.checks.started(node, ledger)?;
+        }
+        self.follow(node, outs)
+    }
+
+    /// Carries out what a node wants, or lets it fall.
+    fn follow(&mut self, node: usize, outs: Result<Vec<Out>, Halt>) -> Result<(), String> {
+        let outs = match outs {
+            Ok(outs) => outs,
+            Err(Halt::PowerLost) => {
+                self.fall(node);
+                return Ok(());
+            }
+            Err(Halt::Broken(what)) => return Err(format!("no node breaks: node {node}: {what}")),
+        };
+        for out in outs {
+            match out {
+                Out::Send(to, packet) => {
+                    self.look_at(&packet)?;
+                    self.post(node, to, packet);
+                }
+                Out::After(after_ms, wake) => {
+                    let life = self.nodes[node].life;
+                    self.queue.after(after_ms, Event::Wake { node, life, wake });
+                }
+                Out::Committed(block) => {
+                    let name = self.log.name(block.hash.0);
+                    let (height, count) = (block.header.number, block.extrinsics.len() - 1);
+                    self.log.note(
+                        self.queue.now_ms(),
+                        format_args!("{node} commits {height}: {name} with {count} transactions"),
+                    );
+                    if height > self.checks.height() {
+                        self.transactions += count as u64;
+                    }
+                    let Some(ledger) = self.nodes[node].ledger() else { continue };
+                    self.checks.committed((node, &block), ledger, &self.setting.tokio)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, packet: &Packet) -> Result<(), String> {
+        match packet {
+            Packet::Consensus(SignedConsensusMsg::Vote(vote)) | Packet::Liveness(LivenessMsg::Vote(vote)) => {
+                self.checks.vote(&vote.message)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn post(&mut self, from: usize, to: Option<usize>, packet: Packet) {
+        let all = 0..self.nodes.len();
+        for to in all.filter(|other| *other != from && to.is_none_or(|to| to == *other)) {
+            for after_ms in self.network.deliveries(from, to) {
+                self.queue.after(after_ms, Event::Deliver { to, from, packet: packet.clone() });
+            }
+        }
+    }
+
+    fn plan_fault(&mut self) {
+        let planned = self.plan.next();
+        self.queue.after(planned.after_ms, Event::Fault(planned.fault, planned.lasts_ms));
+    }
+
+    fn go_wrong(&mut self, fault: Fault, lasts_ms: u64) {
+        if self.calm {
+            return;
+        }
+        self.log.note(self.queue.now_ms(), format_args!("for {lasts_ms} ms: {fault:?}"));
+        match &fault {
+            Fault::Cut(sides) => {
+                self.counts.cuts += 1;
+                self.network.cut(sides.clone());
+            }
+            Fault::Weather(weather) => {
+                self.counts.weathers += 1;
+                self.network.weather = *weather;
+            }
+            Fault::Slow(node, by_ms) => {
+                self.counts.slow += 1;
+                self.network.slow(*node, *by_ms);
+            }
+            Fault::Crash(node) => {
+                self.armed[*node] = Some((lasts_ms, None));
+                self.fall(*node);
+            }
+            Fault::CrashAtWrite { node, writes, again } => {
+                if let Some(power) = self.nodes[*node].power() {
+                    self.armed[*node] = Some((lasts_ms, *again));
+                    power.goes_after(*writes);
+                }
+            }
+        }
+        self.queue.after(lasts_ms, Event::Over(fault));
+        self.plan_fault();
+    }
+
+    fn over(&mut self, fault: Fault) {
+        match fault {
+            Fault::Cut(_) => self.network.cut(vec![0; self.nodes.len()]),
+            Fault::Weather(_) => self.network.weather = crate::network::Weather::CALM,
+            Fault::Slow(node, _) => self.network.slow(node, 0),
+            // A machine's darkness begins when its power goes.
+            Fault::Crash(_) | Fault::CrashAtWrite { .. } => {}
+        }
+    }
+
+    fn fall(&mut self, node: usize) {
+        if !self.nodes[node].is_running() && self.armed[node].is_none() {
+            return;
+        }
+        let at_write = self.nodes[node].power().is_none_or(crate::power::Power::is_lost);
+        *(if at_write { &mut self.counts.crashes_at_write } else { &mut self.counts.crashes }) += 1;
+        let (dark_ms, again) = self.armed[node].take().unwrap_or((1_000, None));
+        if again.is_some() {
+            self.armed[node] = Some((dark_ms, None));
+        }
+        self.log.note(self.queue.now_ms(), format_args!("{node} loses power for {dark_ms} ms"));
+        self.nodes[node].fall(&mut self.tears);
+        self.queue.after(dark_ms, Event::Start { node, writes: again });
+    }
+
+    /// Nothing goes wrong any more: every machine has power, and every message arrives.
+    fn calm_down(&mut self) {
+        self.calm = true;
+        self.log.note(self.queue.now_ms(), format_args!("nothing goes wrong any more"));
+        self.network.heal();
+        for node in 0..self.nodes.len() {
+            if let Some(power) = self.nodes[node].power() {
+                power.lasts();
+            }
+            self.queue.after(0, Event::Start { node, writes: None });
+        }
+    }
+
+    fn send(&mut self) -> Result<(), String> {
+        self.queue.after(self.people.gen_range(PACE_MS), Event::Send);
+        let node = self.people.gen_range(0..self.nodes.len());
+        let mut dice = StdRng::seed_from_u64(self.people.r#gen());
+        let Some(ledger) = self.nodes[node].ledger() else { return Ok(()) };
+        let Some(bytes) = traffic::transfer(self.case.seed, &mut dice, ledger, &self.setting.tokio) else {
+            return Ok(());
+        };
+        // A pool may have another of this account.
+        if let Ok(outs) = self.nodes[node].submit(bytes) {
+            self.follow(node, Ok(outs))?;
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Summary {
+        let counts = Counts {
+            messages_lost: self.network.lost,
+            messages_doubled: self.network.doubled,
+            messages_cut_off: self.network.cut_off,
+            ..self.counts.clone()
+        };
+        Summary {
+            blocks: self.checks.height(),
+            transactions: self.transactions,
+            counts,
+            time_ms: self.queue.now_ms(),
+            digest: self.log.digest(),
+        }
+    }
+}
