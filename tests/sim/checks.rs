@@ -1,14 +1,15 @@
 //! What must hold, whatever goes wrong.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use assay_manifest::JobId;
-use assay_node::consensus::bft::{BlockHash, ValidatorKey, Vote};
+use assay_node::consensus::bft::{BlockHash, Proposal, ValidatorKey, Vote};
 use assay_node::ledger::{FinalizedBlock, LedgerHandle};
 use assay_protocol::job::SettlementRecord;
-use assay_runtime::{Balance, Hash, Runtime, RuntimeEvent, RuntimeHoldReason};
+use assay_runtime::{AccountId, Balance, Hash, Runtime, RuntimeEvent, RuntimeHoldReason};
 use codec::Decode;
 use malachite_core_types::{NilOrVal, Round, VoteType};
+use pallet_assay_validators::Event;
 use tokio::runtime::Runtime as Tokio;
 
 /// What has been seen of a run.
@@ -20,6 +21,13 @@ pub struct Checks {
     heads: HashMap<usize, u32>,
     /// Every vote that an honest validator has sent.
     votes: HashMap<(ValidatorKey, u64, Round, bool), NilOrVal<BlockHash>>,
+    /// Every block that an honest validator has proposed.
+    proposals: HashMap<(ValidatorKey, u64, Round), BlockHash>,
+    /// Accounts that may be convicted.
+    byzantine: BTreeSet<AccountId>,
+    pub convicted: u64,
+    /// Changes of who decides.
+    pub successions: u64,
     issuance: Option<Balance>,
     /// Jobs whose settlement has moved money.
     settled: HashMap<JobId, ()>,
@@ -28,6 +36,11 @@ pub struct Checks {
 type Holds = Result<(), String>;
 
 impl Checks {
+    /// Nothing seen yet, of a run in which these accounts stake for Byzantine validators.
+    pub fn new(byzantine: BTreeSet<AccountId>) -> Self {
+        Self { byzantine, ..Self::default() }
+    }
+
     /// The highest decided block.
     pub fn height(&self) -> u32 {
         self.decided.last_key_value().map_or(0, |(height, _)| *height)
@@ -47,6 +60,18 @@ impl Checks {
             return Err(format!(
                 "an honest validator keeps its word: {} voted for two things in {height}/{round}",
                 vote.voter
+            ));
+        }
+        Ok(())
+    }
+
+    /// A block that an honest validator proposes.
+    pub fn proposal(&mut self, proposal: &Proposal) -> Holds {
+        let key = (proposal.proposer, proposal.height.0, proposal.round);
+        if *self.proposals.entry(key).or_insert(proposal.value) != proposal.value {
+            let Proposal { height, round, proposer, .. } = proposal;
+            return Err(format!(
+                "an honest validator keeps its word: {proposer} proposed two blocks in {height}/{round}"
             ));
         }
         Ok(())
@@ -88,7 +113,27 @@ impl Checks {
         invariants.map_err(|error| format!("the ledger answers: {error}"))?.map_err(|broken| {
             format!("the runtime's invariants at {height}: {}", String::from_utf8_lossy(&broken))
         })?;
-        if new { self.money(block, ledger, tokio) } else { Ok(()) }
+        if !new {
+            return Ok(());
+        }
+        self.convictions(block)?;
+        self.money(block, ledger, tokio)
+    }
+
+    fn convictions(&mut self, block: &FinalizedBlock) -> Holds {
+        for record in &block.events {
+            match &record.event {
+                RuntimeEvent::Validators(Event::Convicted { validator, .. }) => {
+                    self.convicted += 1;
+                    if !self.byzantine.contains(validator) {
+                        return Err(format!("no honest validator is convicted: {validator} is"));
+                    }
+                }
+                RuntimeEvent::Validators(Event::Chosen { .. }) => self.successions += 1,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The issuance shrinks by what is burned, and never grows.

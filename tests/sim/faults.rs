@@ -6,6 +6,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
+use crate::mischief::Departures;
 use crate::network::Weather;
 
 /// From one fault to the next, in milliseconds.
@@ -100,6 +101,10 @@ pub struct Counts {
     pub messages_lost: u64,
     pub messages_doubled: u64,
     pub messages_cut_off: u64,
+    pub departures: Departures,
+    /// Validators that were convicted, and changes of who decides.
+    pub convicted: u64,
+    pub successions: u64,
 }
 
 impl Counts {
@@ -112,17 +117,28 @@ impl Counts {
         self.messages_lost += other.messages_lost;
         self.messages_doubled += other.messages_doubled;
         self.messages_cut_off += other.messages_cut_off;
+        self.departures.add(&other.departures);
+        self.convicted += other.convicted;
+        self.successions += other.successions;
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cuts, weathers, slow, crashes, crashes_at_write, .. } = self;
-        let Self { messages_lost, messages_doubled, messages_cut_off, .. } = self;
+        let Self {
+            messages_lost,
+            messages_doubled,
+            messages_cut_off,
+            departures,
+            convicted,
+            successions,
+            ..
+        } = self;
         write!(
             f,
             "{cuts} cuts, {weathers} storms, {slow} slow nodes, {crashes} crashes, {crashes_at_write} at a write; \
-             messages: {messages_lost} lost, {messages_doubled} doubled, {messages_cut_off} cut off"
+             messages: {messages_lost} lost, {messages_doubled} doubled, {messages_cut_off} cut off; by validators: {departures}; {convicted} convicted, {successions} changes of validators"
         )
     }
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use assay_manifest::{Digest32, JobId};
 use assay_node::adapters::{CandidateFile, PoolSource, RedbKv};
 use assay_node::consensus::bft::{App, Consensus, Signatures, Signing, ValidatorKey};
-use assay_node::consensus::{self, Clock, Network, Proposer, ValidatorKeys};
+use assay_node::consensus::{self, Clock, Network, Proposer, TransactionSource, ValidatorKeys};
 use assay_node::ledger::{self, FinalizedBlock, LedgerHandle};
-use assay_node::mempool::{self, Mempool, MempoolHandle, PoolError};
+use assay_node::mempool::{self, Mempool, MempoolHandle, Transaction};
+use assay_protocol::vote::Equivocation;
 use assay_runtime::executor::Retention;
-use assay_runtime::{GenesisSpec, RuntimeCall, general};
+use assay_runtime::{Block, GenesisSpec, Hash, RuntimeCall, UncheckedExtrinsic, general};
 use codec::Encode;
 use malachite_app::types::Keypair;
 use malachite_core_consensus::PeerId;
@@ -40,6 +41,7 @@ const EPOCH_MS: u64 = 1_800_000_000_000;
 /// What all nodes of a run share.
 pub struct Setting {
     pub genesis: GenesisSpec,
+    pub genesis_hash: Digest32,
     pub block_time: Duration,
     /// Drives every future to its end before anything else happens.
     pub tokio: Rc<Runtime>,
@@ -55,13 +57,22 @@ impl Setting {
         let (disk, power) = (Disk::with(Vec::new()), Power::default());
         let kv = RedbKv::open_in(Drive::new(disk.clone(), power.clone())).expect("a new store");
         let first = ledger::open(kv, &genesis, ledger_config()).expect("a new ledger");
+        let genesis_hash = Digest32::from_bytes(first.handle.genesis().0);
         // Its threads may take a while to let go, and then they write nothing more.
         power.cut();
         drop(first);
         let tokio = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let now_ms = Arc::default();
         let peers = (0..nodes).map(peer).collect();
-        Self { genesis, block_time, tokio: Rc::new(tokio), now_ms, first_disk: disk.contents(), peers }
+        Self {
+            genesis,
+            genesis_hash,
+            block_time,
+            tokio: Rc::new(tokio),
+            now_ms,
+            first_disk: disk.contents(),
+            peers,
+        }
     }
 }
 
@@ -72,6 +83,19 @@ fn peer(number: usize) -> PeerId {
 
 fn ledger_config() -> ledger::Config {
     ledger::Config { retention: Retention::Window(64), readers: 1, ..Default::default() }
+}
+
+/// No transactions.
+struct Nothing;
+
+impl TransactionSource for Nothing {
+    async fn ready(&self) -> Vec<UncheckedExtrinsic> {
+        Vec::new()
+    }
+
+    async fn rejected(&self, _hashes: Vec<Hash>) {}
+
+    async fn convict(&self, _proof: Equivocation) {}
 }
 
 /// Something that a node does later.
@@ -112,6 +136,10 @@ struct Running {
     pool: MempoolHandle,
     stop: watch::Sender<bool>,
     blocks: broadcast::Receiver<Arc<FinalizedBlock>>,
+    /// Transactions that were handed in here, for the others.
+    own: broadcast::Receiver<Transaction>,
+    /// Builds other blocks than this validator proposes, as a Byzantine one does.
+    rival: Proposer<Nothing>,
     engine: Engine,
     host: Host,
     sync: Sync,
@@ -194,6 +222,8 @@ impl Node {
         let key = ValidatorKey::from(self.keys.public());
         self.running = Some(Running {
             blocks: ledger.subscribe(),
+            own: pool.own(),
+            rival: Proposer::new(self.keys.clone(), ledger.reserved(), Nothing),
             host: Host::new(Rc::clone(&self.setting.tokio), power.clone(), app),
             engine: Engine::new(key, Some(signing), signatures, wal),
             sync: Sync::default(),
@@ -276,10 +306,19 @@ impl Node {
     }
 
     /// Hands a transaction in at this node.
-    pub fn submit(&mut self, bytes: Vec<u8>) -> Result<Vec<Out>, PoolError> {
-        let Some(running) = &mut self.running else { return Err(PoolError::Stopped) };
-        self.setting.tokio.block_on(running.pool.submit(bytes.clone()))?;
-        Ok(vec![Out::Send(None, Packet::Transaction(bytes))])
+    pub fn submit(&mut self, bytes: Vec<u8>) -> Result<Vec<Out>, Halt> {
+        let mut outs = Vec::new();
+        let Some(running) = &mut self.running else { return Ok(outs) };
+        // The pool may have another of this account, and says so.
+        let _ = self.setting.tokio.block_on(running.pool.submit(bytes));
+        self.settle(&mut outs)?;
+        Ok(outs)
+    }
+
+    /// Another block than the one that this node proposes, by a clock that is so many milliseconds ahead.
+    pub fn rival(&self, ahead_ms: u64) -> Option<Block> {
+        let rival = &self.running.as_ref()?.rival;
+        self.setting.tokio.block_on(rival.propose_at(self.clock.now_ms() + ahead_ms)).ok()
     }
 
     fn tell(&mut self, msg: Msg, outs: &mut Vec<Out>) -> Result<(), Halt> {
@@ -352,6 +391,9 @@ impl Node {
             told.map_err(|error| Halt::Broken(format!("telling the pool of a block: {error}")))?;
             running.wait_for_checks(&self.setting.tokio);
             outs.push(Out::Committed(block));
+        }
+        while let Ok(transaction) = running.own.try_recv() {
+            outs.push(Out::Send(None, Packet::Transaction(transaction.bytes().to_vec())));
         }
         if running.host.is_waiting() && !running.turn_is_due {
             running.turn_is_due = true;

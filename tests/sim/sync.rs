@@ -40,8 +40,10 @@ pub struct Request {
 }
 
 impl Sync {
+    /// How far a node says that it is; with that it may be asked again.
     pub fn hear(&mut self, peer: usize, tip: u64) {
         self.tips.insert(peer, tip);
+        self.blamed.remove(&peer);
     }
 
     /// The decided block of a height, if it is here.
@@ -57,15 +59,9 @@ impl Sync {
         if self.asked.is_some() || !self.ready.is_empty() {
             return None;
         }
-        let ahead = |blamed: &BTreeSet<usize>| -> Vec<(usize, u64)> {
-            let ahead = self.tips.iter().filter(|(peer, tip)| **tip >= height && !blamed.contains(peer));
-            ahead.map(|(peer, tip)| (*peer, *tip)).collect()
-        };
-        let mut choice = ahead(&self.blamed);
-        if choice.is_empty() {
-            self.blamed.clear();
-            choice = ahead(&self.blamed);
-        }
+        let ahead = |(peer, tip): &(&usize, &u64)| **tip >= height && !self.blamed.contains(*peer);
+        let choice: Vec<(usize, u64)> =
+            self.tips.iter().filter(ahead).map(|(peer, tip)| (*peer, *tip)).collect();
         if choice.is_empty() {
             return None;
         }

@@ -1,22 +1,30 @@
 //! One run: nodes, the network between them, what goes wrong, and what people send; event by event.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+use assay_node::consensus::bft::{Signatures, Signing, ValidatorKey};
+use assay_node::ledger::LedgerHandle;
+use assay_runtime::AccountId;
 use malachite_core_consensus::{LivenessMsg, SignedConsensusMsg};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sp_core::Pair;
+use tokio::runtime::Runtime as Tokio;
 
 use crate::checks::Checks;
 use crate::faults::{Counts, Fault, Plan};
-use crate::genesis::{BLOCK_TIME, genesis, keys};
+use crate::genesis::{BLOCK_TIME, founder, genesis, keys};
 use crate::host::Halt;
 use crate::log::Log;
+use crate::mischief::Mischief;
 use crate::network::Network;
 use crate::node::{Node, Out, Setting, Wake};
 use crate::packet::Packet;
 use crate::queue::Queue;
 use crate::random::bytes;
+use crate::stake;
 use crate::traffic::{self, PACE_MS};
 
 /// Blocks at the end of a run in which nothing goes wrong any more.
@@ -74,13 +82,16 @@ enum Event {
     },
     Fault(Fault, u64),
     Over(Fault),
-    Send,
+    Pay,
+    Stake,
 }
 
 struct World {
     case: Case,
     setting: Rc<Setting>,
     nodes: Vec<Node>,
+    /// The nodes that are Byzantine, less than a third.
+    mischief: BTreeMap<usize, Mischief>,
     queue: Queue<Event>,
     network: Network,
     plan: Plan,
@@ -115,15 +126,25 @@ impl World {
     fn new(case: Case) -> Self {
         let dice = |name: &str, number: u64| StdRng::from_seed(bytes(case.seed, name, number));
         let mut size = dice("size", 0);
-        let validators = size.gen_range(4..=6);
+        let validators = size.gen_range(4..=7);
         let nodes = validators + 1;
+        let byzantine = size.gen_range(0..=(validators - 1) / 3);
         let setting = Rc::new(Setting::new(genesis(case.seed, validators, nodes), BLOCK_TIME, nodes));
         let node = |number: usize| {
             let mut dice = dice("node", number as u64);
             let ahead_ms = dice.gen_range(-CLOCKS_APART_MS / 2..=CLOCKS_APART_MS / 2);
             Node::new(keys(number), Rc::clone(&setting), dice, ahead_ms)
         };
+        let signatures = Signatures { genesis: setting.genesis_hash };
+        let names: Vec<ValidatorKey> = (0..nodes).map(|number| keys(number).public().into()).collect();
+        let mind = |number: usize| {
+            let signing = Signing { signatures, key: keys(number).consensus };
+            (number, Mischief::new(dice("mischief", number as u64), signing, names.clone(), nodes))
+        };
+        let account = |number: usize| AccountId::from(founder(case.seed, number).public().0);
+        let checks = Checks::new((0..byzantine).map(account).collect());
         Self {
+            mischief: (0..byzantine).map(mind).collect(),
             nodes: (0..nodes).map(node).collect(),
             queue: Queue::default(),
             network: Network::new(dice("network", 0), nodes),
@@ -133,7 +154,7 @@ impl World {
             people: dice("people", 0),
             calm: false,
             log: Log::default(),
-            checks: Checks::default(),
+            checks,
             counts: Counts::default(),
             transactions: 0,
             case,
@@ -146,7 +167,8 @@ impl World {
             self.queue.after(0, Event::Start { node, writes: None });
         }
         self.plan_fault();
-        self.queue.after(PACE_MS.start, Event::Send);
+        self.queue.after(PACE_MS.start, Event::Pay);
+        self.queue.after(stake::PACE_MS.start, Event::Stake);
         let stormy = self.case.blocks.saturating_sub(CALM_BLOCKS);
         let until_ms = u64::from(self.case.blocks) * BLOCK_MS_MAX;
         while self.checks.height() < stormy {
@@ -157,7 +179,9 @@ impl World {
         }
         self.calm_down();
         let until_ms = self.queue.now_ms() + CALM_MS_MAX;
-        while (0..self.nodes.len()).any(|node| self.checks.head_of(node) < self.case.blocks) {
+        let honest: Vec<usize> =
+            (0..self.nodes.len()).filter(|node| !self.mischief.contains_key(node)).collect();
+        while honest.iter().any(|node| self.checks.head_of(*node) < self.case.blocks) {
             self.step()?;
             if self.queue.now_ms() > until_ms {
                 let heads: Vec<u32> = (0..self.nodes.len()).map(|node| self.checks.head_of(node)).collect();
@@ -188,7 +212,8 @@ impl World {
             Event::Start { node, writes } => self.start(node, writes)?,
             Event::Fault(fault, lasts_ms) => self.go_wrong(fault, lasts_ms),
             Event::Over(fault) => self.over(fault),
-            Event::Send => self.send()?,
+            Event::Pay => self.pay()?,
+            Event::Stake => self.stake()?,
         }
         Ok(())
     }
@@ -214,12 +239,23 @@ impl World {
                 self.fall(node);
                 return Ok(());
             }
+            // What a Byzantine node does to itself is its own affair.
+            Err(Halt::Broken(_)) if self.mischief.contains_key(&node) => {
+                self.fall(node);
+                return Ok(());
+            }
             Err(Halt::Broken(what)) => return Err(format!("no node breaks: node {node}: {what}")),
+        };
+        let outs = match self.mischief.get_mut(&node) {
+            Some(mischief) => mischief.distort(&self.nodes[node], outs),
+            None => outs,
         };
         for out in outs {
             match out {
                 Out::Send(to, packet) => {
-                    self.look_at(&packet)?;
+                    if !self.mischief.contains_key(&node) {
+                        self.look_at(&packet)?;
+                    }
                     self.post(node, to, packet);
                 }
                 Out::After(after_ms, wake) => {
@@ -248,6 +284,9 @@ impl World {
         match packet {
             Packet::Consensus(SignedConsensusMsg::Vote(vote)) | Packet::Liveness(LivenessMsg::Vote(vote)) => {
                 self.checks.vote(&vote.message)
+            }
+            Packet::Consensus(SignedConsensusMsg::Proposal(proposal)) => {
+                self.checks.proposal(&proposal.message)
             }
             _ => Ok(()),
         }
@@ -286,8 +325,10 @@ impl World {
                 self.network.slow(*node, *by_ms);
             }
             Fault::Crash(node) => {
-                self.armed[*node] = Some((lasts_ms, None));
-                self.fall(*node);
+                if self.nodes[*node].is_running() {
+                    self.armed[*node] = Some((lasts_ms, None));
+                    self.fall(*node);
+                }
             }
             Fault::CrashAtWrite { node, writes, again } => {
                 if let Some(power) = self.nodes[*node].power() {
@@ -311,9 +352,6 @@ impl World {
     }
 
     fn fall(&mut self, node: usize) {
-        if !self.nodes[node].is_running() && self.armed[node].is_none() {
-            return;
-        }
         let at_write = self.nodes[node].power().is_none_or(crate::power::Power::is_lost);
         *(if at_write { &mut self.counts.crashes_at_write } else { &mut self.counts.crashes }) += 1;
         let (dark_ms, again) = self.armed[node].take().unwrap_or((1_000, None));
@@ -338,28 +376,44 @@ impl World {
         }
     }
 
-    fn send(&mut self) -> Result<(), String> {
-        self.queue.after(self.people.gen_range(PACE_MS), Event::Send);
+    fn pay(&mut self) -> Result<(), String> {
+        self.queue.after(self.people.gen_range(PACE_MS), Event::Pay);
+        let seed = self.case.seed;
+        self.hand_in(|dice, ledger, tokio| traffic::transfer(seed, dice, ledger, tokio))
+    }
+
+    fn stake(&mut self) -> Result<(), String> {
+        self.queue.after(self.people.gen_range(stake::PACE_MS), Event::Stake);
+        let (seed, count) = (self.case.seed, self.nodes.len());
+        let byzantine = self.mischief.keys().copied().collect();
+        self.hand_in(|dice, ledger, tokio| stake::change(seed, dice, (count, &byzantine), (ledger, tokio)))
+    }
+
+    /// Hands a transaction in at some node, if it runs; it is made of what that node's ledger says.
+    fn hand_in(
+        &mut self,
+        make: impl FnOnce(&mut StdRng, &LedgerHandle, &Tokio) -> Option<Vec<u8>>,
+    ) -> Result<(), String> {
         let node = self.people.gen_range(0..self.nodes.len());
         let mut dice = StdRng::seed_from_u64(self.people.r#gen());
         let Some(ledger) = self.nodes[node].ledger() else { return Ok(()) };
-        let Some(bytes) = traffic::transfer(self.case.seed, &mut dice, ledger, &self.setting.tokio) else {
-            return Ok(());
-        };
-        // A pool may have another of this account.
-        if let Ok(outs) = self.nodes[node].submit(bytes) {
-            self.follow(node, Ok(outs))?;
-        }
-        Ok(())
+        let Some(bytes) = make(&mut dice, ledger, &self.setting.tokio) else { return Ok(()) };
+        let outs = self.nodes[node].submit(bytes);
+        self.follow(node, outs)
     }
 
     fn summary(&self) -> Summary {
-        let counts = Counts {
+        let mut counts = Counts {
             messages_lost: self.network.lost,
             messages_doubled: self.network.doubled,
             messages_cut_off: self.network.cut_off,
+            convicted: self.checks.convicted,
+            successions: self.checks.successions,
             ..self.counts.clone()
         };
+        for mischief in self.mischief.values() {
+            counts.departures.add(&mischief.done);
+        }
         Summary {
             blocks: self.checks.height(),
             transactions: self.transactions,
