@@ -1,5 +1,6 @@
 //! Many runs, of one seed after the other, on every core, until there were enough or the time is over.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub struct Done {
     first_seed: u64,
     blocks: u64,
     transactions: u64,
+    jobs: u64,
+    verdicts: BTreeMap<String, u64>,
     virtual_ms: u64,
     counts: Counts,
     elapsed: Duration,
@@ -119,6 +122,10 @@ impl Done {
         self.seeds += 1;
         self.blocks += u64::from(summary.blocks);
         self.transactions += summary.transactions;
+        self.jobs += summary.jobs;
+        for (verdict, count) in &summary.verdicts {
+            *self.verdicts.entry(verdict.clone()).or_default() += count;
+        }
         self.virtual_ms += summary.time_ms;
         self.counts.add(&summary.counts);
     }
@@ -148,10 +155,11 @@ fn log_file(seed: u64) -> PathBuf {
 
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seeds, first_seed, blocks, transactions, virtual_ms, counts, elapsed } = self;
+        let Self { seeds, first_seed, blocks, transactions, jobs, verdicts, virtual_ms, counts, elapsed } =
+            self;
         write!(
             f,
-            "{seeds} seeds from {first_seed}, {blocks} blocks with {transactions} transactions, {:.1} h of virtual time in \
+            "{seeds} seeds from {first_seed}, {blocks} blocks with {transactions} transactions, {jobs} jobs {verdicts:?}, {:.1} h of virtual time in \
              {:.0} s; {counts}",
             *virtual_ms as f64 / 3_600_000.0,
             elapsed.as_secs_f64(),

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use assay_manifest::JobId;
 use assay_node::consensus::bft::{BlockHash, Proposal, ValidatorKey, Vote};
 use assay_node::ledger::{FinalizedBlock, LedgerHandle};
-use assay_protocol::job::SettlementRecord;
+use assay_protocol::job::Job;
+use assay_protocol::party::AccountBytes;
 use assay_runtime::{AccountId, Balance, Hash, Runtime, RuntimeEvent, RuntimeHoldReason};
 use codec::Decode;
 use malachite_core_types::{NilOrVal, Round, VoteType};
 use pallet_assay_validators::Event;
 use tokio::runtime::Runtime as Tokio;
+
+use crate::jobs::Jobs;
 
 /// What has been seen of a run.
 #[derive(Default)]
@@ -29,16 +31,15 @@ pub struct Checks {
     /// Changes of who decides.
     pub successions: u64,
     issuance: Option<Balance>,
-    /// Jobs whose settlement has moved money.
-    settled: HashMap<JobId, ()>,
+    pub jobs: Jobs,
 }
 
 type Holds = Result<(), String>;
 
 impl Checks {
-    /// Nothing seen yet, of a run in which these accounts stake for Byzantine validators.
-    pub fn new(byzantine: BTreeSet<AccountId>) -> Self {
-        Self { byzantine, ..Self::default() }
+    /// Nothing seen yet, of a run in which these accounts stake for Byzantine validators, and these providers are honest.
+    pub fn new(byzantine: BTreeSet<AccountId>, honest: BTreeSet<AccountBytes>) -> Self {
+        Self { byzantine, jobs: Jobs::new(honest), ..Self::default() }
     }
 
     /// The highest decided block.
@@ -96,6 +97,7 @@ impl Checks {
     pub fn committed(
         &mut self,
         (node, block): (usize, &FinalizedBlock),
+        open: &[Job],
         ledger: &LedgerHandle,
         tokio: &Tokio,
     ) -> Holds {
@@ -117,7 +119,8 @@ impl Checks {
             return Ok(());
         }
         self.convictions(block)?;
-        self.money(block, ledger, tokio)
+        let settled = self.jobs.follow(block, open, ledger, tokio)?;
+        self.money((block, settled), ledger, tokio)
     }
 
     fn convictions(&mut self, block: &FinalizedBlock) -> Holds {
@@ -137,12 +140,17 @@ impl Checks {
     }
 
     /// The issuance shrinks by what is burned, and never grows.
-    fn money(&mut self, block: &FinalizedBlock, ledger: &LedgerHandle, tokio: &Tokio) -> Holds {
+    fn money(
+        &mut self,
+        (block, settled): (&FinalizedBlock, Balance),
+        ledger: &LedgerHandle,
+        tokio: &Tokio,
+    ) -> Holds {
         let key = pallet_balances::TotalIssuance::<Runtime>::hashed_key().to_vec();
         let stored = tokio.block_on(ledger.storage(None, key)).map_err(|error| error.to_string())?;
         let now = stored.and_then(|bytes| Balance::decode(&mut bytes.as_slice()).ok());
         let now = now.ok_or("the ledger knows its issuance")?;
-        let burned = self.burned(block, ledger, tokio)?;
+        let burned = burned(block) + settled;
         let height = block.header.number;
         // The first block that is seen says what there is.
         let before = self.issuance.replace(now).unwrap_or(now + burned);
@@ -153,49 +161,30 @@ impl Checks {
         }
         Ok(())
     }
+}
 
-    /// What the events of a block say was burned.
-    fn burned(
-        &mut self,
-        block: &FinalizedBlock,
-        ledger: &LedgerHandle,
-        tokio: &Tokio,
-    ) -> Result<Balance, String> {
-        let deposit = RuntimeHoldReason::Jobs(pallet_assay_jobs::HoldReason::Deposit);
-        let pot = assay_runtime::AccountId::from(crate::genesis::pot());
-        let mut burned = 0;
-        for record in &block.events {
-            burned +=
-                match &record.event {
-                    RuntimeEvent::TransactionPayment(
-                        pallet_transaction_payment::Event::TransactionFeePaid { actual_fee, tip, .. },
-                    ) => actual_fee + tip,
-                    RuntimeEvent::Providers(pallet_assay_providers::Event::Forfeited { burned, .. })
-                    | RuntimeEvent::Validators(pallet_assay_validators::Event::Convicted {
-                        burned, ..
-                    }) => *burned,
-                    RuntimeEvent::Balances(pallet_balances::Event::BurnedHeld { reason, amount, .. })
-                        if *reason == deposit =>
-                    {
-                        *amount
-                    }
-                    RuntimeEvent::Balances(pallet_balances::Event::Burned { who, amount }) if *who == pot => {
-                        *amount
-                    }
-                    RuntimeEvent::Jobs(pallet_assay_jobs::Event::Settled { job, log_index, .. }) => {
-                        let entries = tokio.block_on(ledger.log_entries(*log_index, 1));
-                        let entry = entries.map_err(|error| error.to_string())?.into_iter().next();
-                        let record = entry.and_then(|leaf| SettlementRecord::from_leaf(&leaf));
-                        let record = record.ok_or_else(|| format!("{job} has a record in the log"))?;
-                        // What is said of it later moves no money of the job.
-                        match self.settled.insert(*job, ()) {
-                            None => record.payments.burned.get(),
-                            Some(()) => 0,
-                        }
-                    }
-                    _ => 0,
-                };
-        }
-        Ok(burned)
+/// What the events of a block say was burned, but for settlements, of which the log does.
+fn burned(block: &FinalizedBlock) -> Balance {
+    let deposit = RuntimeHoldReason::Jobs(pallet_assay_jobs::HoldReason::Deposit);
+    let pot = assay_runtime::AccountId::from(crate::genesis::pot());
+    let mut burned = 0;
+    for record in &block.events {
+        burned += match &record.event {
+            RuntimeEvent::TransactionPayment(pallet_transaction_payment::Event::TransactionFeePaid {
+                actual_fee,
+                tip,
+                ..
+            }) => actual_fee + tip,
+            RuntimeEvent::Providers(pallet_assay_providers::Event::Forfeited { burned, .. })
+            | RuntimeEvent::Validators(pallet_assay_validators::Event::Convicted { burned, .. }) => *burned,
+            RuntimeEvent::Balances(pallet_balances::Event::BurnedHeld { reason, amount, .. })
+                if *reason == deposit =>
+            {
+                *amount
+            }
+            RuntimeEvent::Balances(pallet_balances::Event::Burned { who, amount }) if *who == pot => *amount,
+            _ => 0,
+        };
     }
+    burned
 }

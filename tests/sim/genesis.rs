@@ -11,6 +11,7 @@ use pallet_assay_validators::{ValidatorInfo, ValidatorKeys as PublicKeys};
 use sp_core::{Pair, ed25519};
 use sp_runtime::traits::AccountIdConversion;
 
+use crate::market::Market;
 use crate::random::bytes;
 
 /// From one block to the next.
@@ -49,7 +50,11 @@ pub fn genesis(seed: u64, validators: usize, nodes: usize) -> GenesisSpec {
     GenesisSpec {
         seed: format!("simulation {seed}"),
         validators: (0..validators).map(validator).collect(),
-        endowments: payers.chain((0..nodes).map(founder)).map(endowment).collect(),
+        endowments: payers
+            .chain((0..nodes).map(founder))
+            .chain(Market::accounts(seed))
+            .map(endowment)
+            .collect(),
         params: PARAMS,
     }
 }

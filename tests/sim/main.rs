@@ -13,6 +13,11 @@ mod disk;
 #[path = "../strategies/random.rs"]
 #[allow(dead_code)] // the strategies use the other part
 mod random;
+#[path = "../strategies/model.rs"]
+#[allow(dead_code)]
+mod model;
+#[path = "../strategies/bound.rs"]
+mod bound;
 
 mod queue;
 mod log;
@@ -27,8 +32,12 @@ mod node;
 mod genesis;
 mod traffic;
 mod stake;
+mod post;
+mod office;
+mod market;
 mod faults;
 mod mischief;
+mod jobs;
 mod checks;
 mod world;
 mod campaign;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use assay_manifest::{Digest32, JobId};
-use assay_node::adapters::{CandidateFile, PoolSource, RedbKv};
+use assay_node::adapters::{Board, CandidateFile, PoolSource, RedbKv};
 use assay_node::consensus::bft::{App, Consensus, Signatures, Signing, ValidatorKey};
 use assay_node::consensus::{self, Clock, Network, Proposer, TransactionSource, ValidatorKeys};
 use assay_node::ledger::{self, FinalizedBlock, LedgerHandle};
@@ -26,7 +26,10 @@ use tokio::sync::{broadcast, watch};
 use crate::disk::Disk;
 use crate::engine::{Act, Engine, Msg};
 use crate::host::{Blame, Call, Halt, Host};
+use crate::model::Lab;
+use crate::office::{Clerk, Office};
 use crate::packet::Packet;
+use crate::post::Post;
 use crate::power::{Drive, Power};
 use crate::sync::{PATIENCE_MS, Sync};
 use crate::wal::{Left, Wal};
@@ -50,10 +53,11 @@ pub struct Setting {
     /// A ledger's disk with the first state on it.
     pub first_disk: Vec<u8>,
     pub peers: Vec<PeerId>,
+    pub lab: Arc<Lab>,
 }
 
 impl Setting {
-    pub fn new(genesis: GenesisSpec, block_time: Duration, nodes: usize) -> Self {
+    pub fn new(genesis: GenesisSpec, block_time: Duration, nodes: usize, lab: Arc<Lab>) -> Self {
         let (disk, power) = (Disk::with(Vec::new()), Power::default());
         let kv = RedbKv::open_in(Drive::new(disk.clone(), power.clone())).expect("a new store");
         let first = ledger::open(kv, &genesis, ledger_config()).expect("a new ledger");
@@ -72,6 +76,7 @@ impl Setting {
             now_ms,
             first_disk: disk.contents(),
             peers,
+            lab,
         }
     }
 }
@@ -120,6 +125,8 @@ pub enum Out {
 pub struct Node {
     pub keys: ValidatorKeys,
     setting: Rc<Setting>,
+    clerks: Vec<Clerk>,
+    post: Arc<Post>,
     clock: Clock,
     dice: StdRng,
     ledger_disk: Disk,
@@ -143,6 +150,7 @@ struct Running {
     engine: Engine,
     host: Host,
     sync: Sync,
+    office: Office,
     /// Whether the application's next turn is on its way.
     turn_is_due: bool,
     probes: u64,
@@ -150,12 +158,19 @@ struct Running {
 
 impl Node {
     /// A machine whose clock is wrong by so many milliseconds.
-    pub fn new(keys: ValidatorKeys, setting: Rc<Setting>, dice: StdRng, ahead_ms: i64) -> Self {
+    pub fn new(
+        (keys, clerks, post): (ValidatorKeys, Vec<Clerk>, Arc<Post>),
+        setting: Rc<Setting>,
+        dice: StdRng,
+        ahead_ms: i64,
+    ) -> Self {
         let now_ms = Arc::clone(&setting.now_ms);
         let clock =
             Clock::new(move || (EPOCH_MS + now_ms.load(Ordering::Relaxed)).saturating_add_signed(ahead_ms));
         Self {
             keys,
+            clerks,
+            post,
             clock,
             dice,
             ledger_disk: Disk::with(setting.first_disk.clone()),
@@ -218,6 +233,9 @@ impl Node {
             candidates,
         };
         let app = App::new(consensus, signatures, Some(signing.clone()));
+        // Who has something to do hears of blocks otherwise.
+        let heights = watch::channel(0).1;
+        let board = Board { ledger: ledger.reserved(), pool: pool.clone(), heights };
         let wal = Wal::open(std::mem::take(&mut self.wal), power.clone());
         let key = ValidatorKey::from(self.keys.public());
         self.running = Some(Running {
@@ -227,6 +245,7 @@ impl Node {
             host: Host::new(Rc::clone(&self.setting.tokio), power.clone(), app),
             engine: Engine::new(key, Some(signing), signatures, wal),
             sync: Sync::default(),
+            office: Office::new(board, &self.setting.lab, &self.clerks),
             turn_is_due: false,
             probes: 0,
             power,
@@ -296,6 +315,7 @@ impl Node {
                 running.sync.answer(from, height, values);
                 self.next_decided(&mut outs)?;
             }
+            Packet::Mail(envelope) => self.post.take_in(*envelope),
             Packet::Transaction(bytes) => {
                 // What a peer passes on may be known or of no use here, which the pool says.
                 let _ = self.setting.tokio.block_on(running.pool.submit_of_peer(bytes));
@@ -390,6 +410,8 @@ impl Node {
             let told = self.setting.tokio.block_on(running.pool.finalized(height, block.hash, included));
             told.map_err(|error| Halt::Broken(format!("telling the pool of a block: {error}")))?;
             running.wait_for_checks(&self.setting.tokio);
+            let worked = running.office.work(&self.setting.tokio, height);
+            worked.map_err(|error| Halt::Broken(format!("the worker: {error}")))?;
             outs.push(Out::Committed(block));
         }
         while let Ok(transaction) = running.own.try_recv() {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use assay_node::consensus::bft::{BlockHash, Chain, Part};
+use assay_protocol::seal::Envelope;
 use malachite_core_consensus::{LivenessMsg, SignedConsensusMsg};
 use malachite_core_types::{NilOrVal, VoteType};
 use malachite_engine::util::streaming::{StreamContent, StreamMessage};
@@ -29,6 +30,7 @@ pub enum Packet {
         values: Vec<RawDecidedValue<Chain>>,
     },
     Transaction(Vec<u8>),
+    Mail(Box<Envelope>),
 }
 
 impl Packet {
@@ -64,6 +66,7 @@ impl Packet {
             Self::Ask { from, count } => format!("asks for {count} from {from}"),
             Self::Decided { from, values } => format!("{} decided from {from}", values.len()),
             Self::Transaction(bytes) => format!("transaction of {} bytes", bytes.len()),
+            Self::Mail(envelope) => format!("{:?} for seat {}", envelope.purpose, envelope.seat),
         }
     }
 }

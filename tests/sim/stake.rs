@@ -14,7 +14,7 @@ use sp_core::Pair;
 use tokio::runtime::Runtime as Tokio;
 
 use crate::genesis::{founder, keys};
-use crate::traffic::signed;
+use crate::traffic::{Signer, signed};
 
 /// From one such transaction to the next, in milliseconds.
 pub const PACE_MS: std::ops::Range<u64> = 5_000..20_000;
@@ -67,7 +67,7 @@ pub fn change(
         3 if own.is_some_and(|bond| !bond.unbonding.is_empty()) => Call::withdraw {},
         _ => return None,
     };
-    signed(&who, RuntimeCall::Validators(call), ledger, tokio)
+    signed(&Signer::Ed25519(who), RuntimeCall::Validators(call), ledger, tokio)
 }
 
 fn bond(ledger: &LedgerHandle, node: usize, account: &AccountId) -> Call<Runtime> {

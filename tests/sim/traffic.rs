@@ -8,7 +8,8 @@ use assay_runtime::{
 use codec::Encode;
 use rand::Rng;
 use rand::rngs::StdRng;
-use sp_core::{Pair, ed25519};
+use sp_core::{Pair, ed25519, sr25519};
+use sp_runtime::MultiSignature;
 use tokio::runtime::Runtime as Tokio;
 
 use crate::genesis::{PAYERS, payer};
@@ -23,21 +24,28 @@ pub fn transfer(seed: u64, dice: &mut StdRng, ledger: &LedgerHandle, tokio: &Tok
     let dest = Address::Id(payer(seed, to).public().0.into());
     let value = u128::from(dice.gen_range(1..1_000u32)) * UNIT / 1_000;
     let call = pallet_balances::Call::transfer_keep_alive { dest, value };
-    signed(&payer(seed, from), RuntimeCall::Balances(call), ledger, tokio)
+    signed(&Signer::Ed25519(payer(seed, from)), RuntimeCall::Balances(call), ledger, tokio)
+}
+
+/// Who signs a transaction. Signatures of ed25519 are the same in every run, those of sr25519 are not.
+pub enum Signer {
+    Ed25519(ed25519::Pair),
+    Sr25519(sr25519::Pair),
 }
 
 /// A call that an account signs as its next transaction.
-pub fn signed(
-    who: &ed25519::Pair,
-    call: RuntimeCall,
-    ledger: &LedgerHandle,
-    tokio: &Tokio,
-) -> Option<Vec<u8>> {
-    let account = AccountId::from(who.public().0);
+pub fn signed(who: &Signer, call: RuntimeCall, ledger: &LedgerHandle, tokio: &Tokio) -> Option<Vec<u8>> {
+    let account = AccountId::from(match who {
+        Signer::Ed25519(pair) => pair.public().0,
+        Signer::Sr25519(pair) => pair.public().0,
+    });
     let nonce = tokio.block_on(ledger.query::<u32>(None, "AccountNonceApi_account_nonce", account.clone()));
     let payload =
         SignedPayload::from_raw(call, signed_extension(nonce.ok()?, 0), signed_implicit(ledger.genesis()));
-    let signature = payload.using_encoded(|bytes| who.sign(bytes));
+    let signature = payload.using_encoded(|bytes| match who {
+        Signer::Ed25519(pair) => MultiSignature::from(pair.sign(bytes)),
+        Signer::Sr25519(pair) => MultiSignature::from(pair.sign(bytes)),
+    });
     let (call, extension, _) = payload.deconstruct();
     Some(UncheckedExtrinsic::new_signed(call, Address::Id(account), signature.into(), extension).encode())
 }

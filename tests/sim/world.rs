@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use assay_node::consensus::bft::{Signatures, Signing, ValidatorKey};
-use assay_node::ledger::LedgerHandle;
+use assay_node::ledger::{FinalizedBlock, LedgerHandle};
+use assay_protocol::job::Job;
 use assay_runtime::AccountId;
 use malachite_core_consensus::{LivenessMsg, SignedConsensusMsg};
 use rand::rngs::StdRng;
@@ -18,7 +20,9 @@ use crate::faults::{Counts, Fault, Plan};
 use crate::genesis::{BLOCK_TIME, founder, genesis, keys};
 use crate::host::Halt;
 use crate::log::Log;
+use crate::market::{self, Market};
 use crate::mischief::Mischief;
+use crate::model::Lab;
 use crate::network::Network;
 use crate::node::{Node, Out, Setting, Wake};
 use crate::packet::Packet;
@@ -49,6 +53,8 @@ pub struct Case {
 pub struct Summary {
     pub blocks: u32,
     pub transactions: u64,
+    pub jobs: u64,
+    pub verdicts: BTreeMap<String, u64>,
     pub counts: Counts,
     /// Virtual time, in milliseconds.
     pub time_ms: u64,
@@ -84,6 +90,7 @@ enum Event {
     Over(Fault),
     Pay,
     Stake,
+    Ask,
 }
 
 struct World {
@@ -100,6 +107,9 @@ struct World {
     /// Decides how disks are torn.
     tears: StdRng,
     people: StdRng,
+    market: Market,
+    /// Jobs that are open after the highest block.
+    open: usize,
     calm: bool,
     log: Log,
     checks: Checks,
@@ -129,11 +139,15 @@ impl World {
         let validators = size.gen_range(4..=7);
         let nodes = validators + 1;
         let byzantine = size.gen_range(0..=(validators - 1) / 3);
-        let setting = Rc::new(Setting::new(genesis(case.seed, validators, nodes), BLOCK_TIME, nodes));
+        let lab = lab();
+        let market = Market::new(case.seed, &mut dice("market", 0), Arc::clone(&lab), nodes);
+        let genesis = genesis(case.seed, validators, nodes);
+        let setting = Rc::new(Setting::new(genesis, BLOCK_TIME, nodes, lab));
         let node = |number: usize| {
             let mut dice = dice("node", number as u64);
             let ahead_ms = dice.gen_range(-CLOCKS_APART_MS / 2..=CLOCKS_APART_MS / 2);
-            Node::new(keys(number), Rc::clone(&setting), dice, ahead_ms)
+            let parts = (keys(number), market.clerks(number), Arc::clone(market.post(number)));
+            Node::new(parts, Rc::clone(&setting), dice, ahead_ms)
         };
         let signatures = Signatures { genesis: setting.genesis_hash };
         let names: Vec<ValidatorKey> = (0..nodes).map(|number| keys(number).public().into()).collect();
@@ -142,7 +156,7 @@ impl World {
             (number, Mischief::new(dice("mischief", number as u64), signing, names.clone(), nodes))
         };
         let account = |number: usize| AccountId::from(founder(case.seed, number).public().0);
-        let checks = Checks::new((0..byzantine).map(account).collect());
+        let checks = Checks::new((0..byzantine).map(account).collect(), market.honest());
         Self {
             mischief: (0..byzantine).map(mind).collect(),
             nodes: (0..nodes).map(node).collect(),
@@ -152,6 +166,8 @@ impl World {
             armed: vec![None; nodes],
             tears: dice("tears", 0),
             people: dice("people", 0),
+            market,
+            open: 0,
             calm: false,
             log: Log::default(),
             checks,
@@ -169,6 +185,7 @@ impl World {
         self.plan_fault();
         self.queue.after(PACE_MS.start, Event::Pay);
         self.queue.after(stake::PACE_MS.start, Event::Stake);
+        self.queue.after(market::PACE_MS.start, Event::Ask);
         let stormy = self.case.blocks.saturating_sub(CALM_BLOCKS);
         let until_ms = u64::from(self.case.blocks) * BLOCK_MS_MAX;
         while self.checks.height() < stormy {
@@ -181,7 +198,7 @@ impl World {
         let until_ms = self.queue.now_ms() + CALM_MS_MAX;
         let honest: Vec<usize> =
             (0..self.nodes.len()).filter(|node| !self.mischief.contains_key(node)).collect();
-        while honest.iter().any(|node| self.checks.head_of(*node) < self.case.blocks) {
+        while self.open > 0 || honest.iter().any(|node| self.checks.head_of(*node) < self.case.blocks) {
             self.step()?;
             if self.queue.now_ms() > until_ms {
                 let heads: Vec<u32> = (0..self.nodes.len()).map(|node| self.checks.head_of(node)).collect();
@@ -214,6 +231,7 @@ impl World {
             Event::Over(fault) => self.over(fault),
             Event::Pay => self.pay()?,
             Event::Stake => self.stake()?,
+            Event::Ask => self.ask()?,
         }
         Ok(())
     }
@@ -262,20 +280,35 @@ impl World {
                     let life = self.nodes[node].life;
                     self.queue.after(after_ms, Event::Wake { node, life, wake });
                 }
-                Out::Committed(block) => {
-                    let name = self.log.name(block.hash.0);
-                    let (height, count) = (block.header.number, block.extrinsics.len() - 1);
-                    self.log.note(
-                        self.queue.now_ms(),
-                        format_args!("{node} commits {height}: {name} with {count} transactions"),
-                    );
-                    if height > self.checks.height() {
-                        self.transactions += count as u64;
-                    }
-                    let Some(ledger) = self.nodes[node].ledger() else { continue };
-                    self.checks.committed((node, &block), ledger, &self.setting.tokio)?;
-                }
+                Out::Committed(block) => self.committed(node, &block)?,
             }
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, node: usize, block: &FinalizedBlock) -> Result<(), String> {
+        let name = self.log.name(block.hash.0);
+        let (height, count) = (block.header.number, block.extrinsics.len() - 1);
+        let line = format_args!("{node} commits {height}: {name} with {count} transactions");
+        self.log.note(self.queue.now_ms(), line);
+        let Some(ledger) = self.nodes[node].ledger().cloned() else { return Ok(()) };
+        let tokio = Rc::clone(&self.setting.tokio);
+        let open: Vec<Job> = tokio
+            .block_on(ledger.query(Some(block.hash), "JobsApi_open_jobs", ()))
+            .map_err(|error| format!("the ledger answers: {error}"))?;
+        if height > self.checks.height() {
+            self.transactions += count as u64;
+            self.open = open.len();
+        }
+        self.checks.committed((node, block), &open, &ledger, &tokio)?;
+        for (to, envelope) in self.market.mail(node) {
+            self.post(node, Some(to), Packet::Mail(Box::new(envelope)));
+        }
+        let mut transactions = self.market.enter(node, &ledger, &tokio);
+        transactions.extend(self.market.serve_buyers(node, &open, &ledger, &tokio));
+        for bytes in transactions {
+            let outs = self.nodes[node].submit(bytes);
+            self.follow(node, outs)?;
         }
         Ok(())
     }
@@ -389,6 +422,19 @@ impl World {
         self.hand_in(|dice, ledger, tokio| stake::change(seed, dice, (count, &byzantine), (ledger, tokio)))
     }
 
+    fn ask(&mut self) -> Result<(), String> {
+        self.queue.after(self.people.gen_range(market::PACE_MS), Event::Ask);
+        let buyer = self.people.gen_range(0..market::BUYERS);
+        let mut dice = StdRng::seed_from_u64(self.people.r#gen());
+        let node = self.market.home_of_buyer(buyer);
+        let Some(ledger) = self.nodes[node].ledger().filter(|_| !self.calm) else { return Ok(()) };
+        let Some(bytes) = self.market.ask(&mut dice, buyer, ledger, &self.setting.tokio) else {
+            return Ok(());
+        };
+        let outs = self.nodes[node].submit(bytes);
+        self.follow(node, outs)
+    }
+
     /// Hands a transaction in at some node, if it runs; it is made of what that node's ledger says.
     fn hand_in(
         &mut self,
@@ -417,9 +463,17 @@ impl World {
         Summary {
             blocks: self.checks.height(),
             transactions: self.transactions,
+            jobs: self.checks.jobs.ended(),
+            verdicts: self.checks.jobs.verdicts.clone(),
             counts,
             time_ms: self.queue.now_ms(),
             digest: self.log.digest(),
         }
     }
+}
+
+/// The models, which all runs share: what they compute follows from what is asked alone.
+fn lab() -> Arc<Lab> {
+    static LAB: OnceLock<Arc<Lab>> = OnceLock::new();
+    Arc::clone(LAB.get_or_init(Lab::new))
 }
