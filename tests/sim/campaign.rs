@@ -15,7 +15,7 @@ use crate::world::{Case, Summary, Violation, run};
 /// Seeds that are run when nothing else is asked for: a few seconds without optimisation.
 const SEEDS_DEFAULT: u64 = 2;
 /// Blocks of each of them.
-const BLOCKS_DEFAULT: u32 = 60;
+const BLOCKS_DEFAULT: u32 = 30;
 /// Blocks of a run when many are asked for.
 const BLOCKS_MANY: u32 = 200;
 /// Lines of the log that are shown of a run that broke a rule; the file has all.
@@ -24,7 +24,7 @@ const LINES_SHOWN: usize = 60;
 /// What is to be run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    first_seed: u64,
+    pub first_seed: u64,
     seeds: u64,
     time: Option<Duration>,
     blocks: u32,

@@ -6,7 +6,7 @@ use assay_node::consensus::bft::{BlockHash, Proposal, ValidatorKey, Vote};
 use assay_node::ledger::{FinalizedBlock, LedgerHandle};
 use assay_protocol::job::Job;
 use assay_protocol::party::AccountBytes;
-use assay_runtime::{AccountId, Balance, Hash, Runtime, RuntimeEvent, RuntimeHoldReason};
+use assay_runtime::{AccountId, Balance, Hash, Header, Runtime, RuntimeEvent, RuntimeHoldReason};
 use codec::Decode;
 use malachite_core_types::{NilOrVal, Round, VoteType};
 use pallet_assay_validators::Event;
@@ -30,6 +30,7 @@ pub struct Checks {
     pub convicted: u64,
     /// Changes of who decides.
     pub successions: u64,
+    followed: u32,
     issuance: Option<Balance>,
     pub jobs: Jobs,
 }
@@ -79,7 +80,7 @@ impl Checks {
     }
 
     /// A node has started on what its disks hold.
-    pub fn started(&self, node: usize, ledger: &LedgerHandle) -> Holds {
+    pub fn started(&mut self, node: usize, ledger: &LedgerHandle, tokio: &Tokio) -> Holds {
         let (head, told) = (ledger.head(), self.head_of(node));
         if head.number < told {
             return Err(format!(
@@ -87,37 +88,46 @@ impl Checks {
                 head.number
             ));
         }
-        match self.decided.get(&head.number) {
-            Some((hash, _)) if *hash != head.hash() => Err(format!("no fork: node {node} starts on another")),
-            _ => Ok(()),
-        }
+        self.agree(node, &head)?;
+        invariants(head.hash(), ledger, tokio)
     }
 
     /// A node has committed a block.
-    pub fn committed(
+    pub fn committed(&mut self, node: usize, header: &Header) -> Holds {
+        let head = self.heads.insert(node, header.number).unwrap_or(0);
+        if header.number <= head {
+            return Err(format!(
+                "blocks follow one another: node {node} had {head} and commits {}",
+                header.number
+            ));
+        }
+        self.agree(node, header)
+    }
+
+    /// Every node has the same block of a height, and the same state after it.
+    fn agree(&mut self, node: usize, header: &Header) -> Holds {
+        let own = (header.hash(), header.state_root);
+        match *self.decided.entry(header.number).or_insert(own) == own {
+            true => Ok(()),
+            false => Err(format!("no fork: node {node} has another block {}", header.number)),
+        }
+    }
+
+    /// The highest block that was followed.
+    pub const fn followed(&self) -> u32 {
+        self.followed
+    }
+
+    /// Follows the blocks in their order, each once, as the first node tells that has it: the others have the same.
+    pub fn follow(
         &mut self,
-        (node, block): (usize, &FinalizedBlock),
+        block: &FinalizedBlock,
         open: &[Job],
         ledger: &LedgerHandle,
         tokio: &Tokio,
     ) -> Holds {
-        let (height, state) = (block.header.number, block.header.state_root);
-        let head = self.heads.insert(node, height).unwrap_or(0);
-        if height <= head {
-            return Err(format!("blocks follow one another: node {node} had {head} and commits {height}"));
-        }
-        let new = !self.decided.contains_key(&height);
-        if *self.decided.entry(height).or_insert((block.hash, state)) != (block.hash, state) {
-            return Err(format!("no fork: node {node} commits another block {height}"));
-        }
-        let invariants: Result<Result<(), Vec<u8>>, _> =
-            tokio.block_on(ledger.query(None, "LedgerApi_check_invariants", ()));
-        invariants.map_err(|error| format!("the ledger answers: {error}"))?.map_err(|broken| {
-            format!("the runtime's invariants at {height}: {}", String::from_utf8_lossy(&broken))
-        })?;
-        if !new {
-            return Ok(());
-        }
+        self.followed = block.header.number;
+        invariants(block.hash, ledger, tokio)?;
         self.convictions(block)?;
         let settled = self.jobs.follow(block, open, ledger, tokio)?;
         self.money((block, settled), ledger, tokio)
@@ -161,6 +171,14 @@ impl Checks {
         }
         Ok(())
     }
+}
+
+/// What the runtime says must hold after a block.
+fn invariants(hash: Hash, ledger: &LedgerHandle, tokio: &Tokio) -> Holds {
+    let checked: Result<Result<(), Vec<u8>>, _> =
+        tokio.block_on(ledger.query(Some(hash), "LedgerApi_check_invariants", ()));
+    let checked = checked.map_err(|error| format!("the ledger answers: {error}"))?;
+    checked.map_err(|broken| format!("the runtime's invariants: {}", String::from_utf8_lossy(&broken)))
 }
 
 /// What the events of a block say was burned, but for settlements, of which the log does.

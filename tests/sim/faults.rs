@@ -14,9 +14,9 @@ const GAP_MS: std::ops::Range<u64> = 1_000..12_000;
 /// How long one lasts, in milliseconds.
 const LASTS_MS: std::ops::Range<u64> = 500..15_000;
 /// Writes until a power goes that goes at a write: some blocks' worth.
-const WRITES: std::ops::Range<u64> = 0..120;
+const WRITES: std::ops::Range<u64> = 0..60;
 /// Writes of a node that starts until its power goes again: while it repairs its stores.
-const WRITES_OF_START: std::ops::Range<u64> = 0..16;
+const WRITES_OF_START: std::ops::Range<u64> = 0..8;
 
 /// Something that goes wrong for a time.
 #[derive(Clone, Debug)]

@@ -37,7 +37,7 @@ pub const PROVIDERS: usize = 6;
 /// Buyers of a run.
 pub const BUYERS: usize = 3;
 /// From one request to the next, in milliseconds.
-pub const PACE_MS: std::ops::Range<u64> = 2_000..12_000;
+pub const PACE_MS: std::ops::Range<u64> = 1_000..6_000;
 /// Units that a provider stakes.
 const STAKE: u128 = 10_000 * UNIT;
 /// Base units of a prompt token; a generated one costs twice as much.
@@ -140,6 +140,11 @@ impl Market {
     /// Where a buyer lives.
     pub fn home_of_buyer(&self, buyer: usize) -> usize {
         self.buyers[buyer].home
+    }
+
+    /// Whether somebody who lives at a node buys.
+    pub fn has_buyers(&self, node: usize) -> bool {
+        self.buyers.iter().any(|buyer| buyer.home == node)
     }
 
     /// Those for whom a node works.

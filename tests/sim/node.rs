@@ -18,8 +18,8 @@ use codec::Encode;
 use malachite_app::types::Keypair;
 use malachite_core_consensus::PeerId;
 use malachite_core_types::{Timeout, ValueResponse};
-use rand::Rng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::runtime::Runtime;
 use tokio::sync::{broadcast, watch};
 
@@ -260,15 +260,17 @@ impl Node {
 
     /// The power is gone; what is on the disks stays, torn as the dice say.
     pub fn fall(&mut self, dice: &mut StdRng) {
+        // One for each disk: how often they fall for one of them is not the same in two runs of a seed.
+        let [mut log, mut ledger, mut candidates] = [(); 3].map(|()| StdRng::seed_from_u64(dice.r#gen()));
         // The power may have gone before anything ran.
         if let Some(running) = self.running.take() {
             running.power.cut();
             // Nobody may be listening any more.
             let _ = running.stop.send(true);
-            self.wal = running.engine.into_wal().after_power_loss(dice);
+            self.wal = running.engine.into_wal().after_power_loss(&mut log);
         }
-        self.ledger_disk = Disk::with(self.ledger_disk.after_power_loss(dice));
-        self.candidates_disk = Disk::with(self.candidates_disk.after_power_loss(dice));
+        self.ledger_disk = Disk::with(self.ledger_disk.after_power_loss(&mut ledger));
+        self.candidates_disk = Disk::with(self.candidates_disk.after_power_loss(&mut candidates));
     }
 
     /// Something that the node meant to do later is due.

@@ -71,43 +71,26 @@ impl Office {
 
     /// Performs what is due at a block, and puts the steps into the pool.
     pub fn work(&mut self, tokio: &Tokio, height: u32) -> Result<(), BoardError> {
+        let accounts: Vec<_> = self.shops.iter().flat_map(|(_, shop)| shop.accounts()).collect();
+        let jobs = tokio.block_on(self.board.at_hand_and_contested(&accounts))?;
+        let judges = match jobs.iter().any(Job::is_contested) {
+            true => tokio.block_on(self.board.judges())?,
+            false => Vec::new(),
+        };
         let mut steps = Vec::new();
-        for n in 0..self.shops.len() {
-            let (manner, shop) = &self.shops[n];
-            let accounts = shop.accounts();
-            let jobs = tokio.block_on(async {
-                match shop.referees() {
-                    true => self.board.at_hand_and_contested(&accounts).await,
-                    false => self.board.at_hand(&accounts).await,
-                }
-            })?;
-            let judges = match jobs.iter().any(Job::is_contested) {
-                true => tokio.block_on(self.board.judges())?,
-                false => Vec::new(),
-            };
-            for job in jobs {
+        for job in &jobs {
+            if is_overdue(job, height) {
+                steps.push(Step::Poke { job: job.id });
+            }
+            for n in 0..self.shops.len() {
+                let (manner, shop) = &self.shops[n];
                 if *manner == Manner::Silent && job.id.as_bytes()[0].is_multiple_of(2) {
                     continue;
                 }
-                if is_overdue(&job, height) {
-                    steps.push(Step::Poke { job: job.id });
-                }
-                let mut due = duties(&job, &accounts, &judges);
-                due.extend(referee_duty(&job).filter(|_| shop.referees()));
+                let mut due = duties(job, &shop.accounts(), &judges);
+                due.extend(referee_duty(job).filter(|_| shop.referees()));
                 for duty in due {
-                    let key = (n, key(&job, &duty));
-                    if self.performed.get(&key).is_some_and(|at| height < at + RETRY_BLOCKS) {
-                        continue;
-                    }
-                    let errand = self.errand(tokio, job.clone(), duty, height)?;
-                    let done = shop.perform(&errand).or_else(|error| shop.give_up(&errand, error));
-                    match done {
-                        Ok(Done::Waiting) => continue,
-                        Ok(Done::Step(step)) => steps.push(step),
-                        // What a shop cannot do, the ledger's deadlines end.
-                        Ok(Done::Handed) | Err(_) => {}
-                    }
-                    self.performed.insert(key, height);
+                    steps.extend(self.perform(tokio, n, job, duty, height)?);
                 }
             }
         }
@@ -116,6 +99,31 @@ impl Office {
             let _ = tokio.block_on(self.board.submit(step));
         }
         Ok(())
+    }
+
+    /// Performs a duty of one of the shops, unless it was performed a moment ago.
+    fn perform(
+        &mut self,
+        tokio: &Tokio,
+        n: usize,
+        job: &Job,
+        duty: Duty,
+        height: u32,
+    ) -> Result<Option<Step>, BoardError> {
+        let key = (n, key(job, &duty));
+        if self.performed.get(&key).is_some_and(|at| height < at + RETRY_BLOCKS) {
+            return Ok(None);
+        }
+        let errand = self.errand(tokio, job.clone(), duty, height)?;
+        let (_, shop) = &self.shops[n];
+        let step = match shop.perform(&errand).or_else(|error| shop.give_up(&errand, error)) {
+            Ok(Done::Waiting) => return Ok(None),
+            Ok(Done::Step(step)) => Some(step),
+            // What a shop cannot do, the ledger's deadlines end.
+            Ok(Done::Handed) | Err(_) => None,
+        };
+        self.performed.insert(key, height);
+        Ok(step)
     }
 
     fn errand(&self, tokio: &Tokio, job: Job, duty: Duty, height: u32) -> Result<Errand, BoardError> {

@@ -7,8 +7,12 @@ use redb::StorageBackend;
 
 use crate::disk::Disk;
 
-/// The power of one machine, from a start to a loss. All its writes draw from it: those of the ledger's and the candidates'
-/// stores, and of the log of messages.
+/// The power of one machine, from a start to a loss. What makes something durable draws from it: the syncs of the ledger's
+/// and the candidates' stores, and every entry and flush of the log of messages.
+///
+/// A store's single writes do not. Whatever power goes between them leaves behind is among what a sync leaves behind that
+/// is cut off, which is every choice of the sectors that were written before; and how many writes a store needs depends on
+/// hashes, which differ between two runs of one seed.
 #[derive(Clone, Debug, Default)]
 pub struct Power(Arc<Mutex<Supply>>);
 
@@ -30,7 +34,7 @@ pub enum Write {
 }
 
 impl Power {
-    /// Goes after so many more writes.
+    /// Goes after so many more of these writes.
     pub fn goes_after(&self, writes: u64) {
         self.supply().left = Some(writes);
     }
@@ -86,14 +90,7 @@ impl Drive {
     }
 
     fn change(&self, change: impl FnOnce(&Disk) -> io::Result<()>) -> io::Result<()> {
-        match self.power.write() {
-            Write::Done => change(&self.disk),
-            Write::Torn => {
-                self.disk.fail_after(0);
-                change(&self.disk)
-            }
-            Write::Never => Err(gone()),
-        }
+        if self.power.is_lost() { Err(gone()) } else { change(&self.disk) }
     }
 }
 
@@ -111,7 +108,14 @@ impl StorageBackend for Drive {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.change(StorageBackend::sync_data)
+        match self.power.write() {
+            Write::Done => self.disk.sync_data(),
+            Write::Torn => {
+                self.disk.fail_after(0);
+                self.disk.sync_data()
+            }
+            Write::Never => Err(gone()),
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use assay_node::consensus::bft::{Signatures, Signing, ValidatorKey};
-use assay_node::ledger::{FinalizedBlock, LedgerHandle};
+use assay_node::ledger::{FinalizedBlock, LedgerError, LedgerHandle};
 use assay_protocol::job::Job;
 use assay_runtime::AccountId;
 use malachite_core_consensus::{LivenessMsg, SignedConsensusMsg};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sp_core::Pair;
+use sp_runtime::traits::{BlakeTwo256, Hash as _};
 use tokio::runtime::Runtime as Tokio;
 
 use crate::checks::Checks;
@@ -32,7 +33,7 @@ use crate::stake;
 use crate::traffic::{self, PACE_MS};
 
 /// Blocks at the end of a run in which nothing goes wrong any more.
-pub const CALM_BLOCKS: u32 = 20;
+pub const CALM_BLOCKS: u32 = 10;
 /// The longest that a run takes for a block on average while things go wrong, in milliseconds.
 const BLOCK_MS_MAX: u64 = 30_000;
 /// The longest that nodes take to come together when nothing goes wrong any more, in milliseconds.
@@ -59,6 +60,8 @@ pub struct Summary {
     /// Virtual time, in milliseconds.
     pub time_ms: u64,
     pub digest: String,
+    /// The last lines of the log.
+    pub log: Vec<String>,
 }
 
 /// A property that does not hold.
@@ -104,8 +107,8 @@ struct World {
     plan: Plan,
     /// What a node's next loss of power is followed by: darkness of so many milliseconds, and maybe another loss.
     armed: Vec<Option<(u64, Option<u64>)>>,
-    /// Decides how disks are torn.
-    tears: StdRng,
+    /// Losses of power so far: each tears disks in its own way.
+    falls: u64,
     people: StdRng,
     market: Market,
     /// Jobs that are open after the highest block.
@@ -164,7 +167,7 @@ impl World {
             network: Network::new(dice("network", 0), nodes),
             plan: Plan::new(dice("faults", 0), nodes),
             armed: vec![None; nodes],
-            tears: dice("tears", 0),
+            falls: 0,
             people: dice("people", 0),
             market,
             open: 0,
@@ -244,7 +247,7 @@ impl World {
         let height = self.nodes[node].ledger().map(|ledger| ledger.head().number);
         self.log.note(self.queue.now_ms(), format_args!("{node} starts at {height:?}"));
         if let Some(ledger) = self.nodes[node].ledger() {
-            self.checks.started(node, ledger)?;
+            self.checks.started(node, ledger, &self.setting.tokio)?;
         }
         self.follow(node, outs)
     }
@@ -293,14 +296,27 @@ impl World {
         self.log.note(self.queue.now_ms(), line);
         let Some(ledger) = self.nodes[node].ledger().cloned() else { return Ok(()) };
         let tokio = Rc::clone(&self.setting.tokio);
-        let open: Vec<Job> = tokio
-            .block_on(ledger.query(Some(block.hash), "JobsApi_open_jobs", ()))
-            .map_err(|error| format!("the ledger answers: {error}"))?;
-        if height > self.checks.height() {
-            self.transactions += count as u64;
-            self.open = open.len();
+        let read = |hash| {
+            let open = tokio.block_on(ledger.query::<Vec<Job>>(Some(hash), "JobsApi_open_jobs", ()));
+            open.map_err(|error| format!("the ledger answers: {error}"))
+        };
+        let mut open = None;
+        for missed in self.checks.followed() + 1..=height {
+            // A node that lost its power after it had committed has told of nothing.
+            let before = (missed < height).then(|| told_again(missed, &ledger, &tokio)).transpose()?;
+            let block = before.as_ref().unwrap_or(block);
+            let jobs = read(block.hash)?;
+            self.checks.follow(block, &jobs, &ledger, &tokio)?;
+            self.transactions += block.extrinsics.len() as u64 - 1;
+            self.open = jobs.len();
+            open = Some(jobs);
         }
-        self.checks.committed((node, block), &open, &ledger, &tokio)?;
+        self.checks.committed(node, &block.header)?;
+        let open = match open {
+            Some(open) => open,
+            None if self.market.has_buyers(node) => read(block.hash)?,
+            None => Vec::new(),
+        };
         for (to, envelope) in self.market.mail(node) {
             self.post(node, Some(to), Packet::Mail(Box::new(envelope)));
         }
@@ -392,7 +408,9 @@ impl World {
             self.armed[node] = Some((dark_ms, None));
         }
         self.log.note(self.queue.now_ms(), format_args!("{node} loses power for {dark_ms} ms"));
-        self.nodes[node].fall(&mut self.tears);
+        self.falls += 1;
+        let mut tears = StdRng::from_seed(bytes(self.case.seed, "tears", self.falls));
+        self.nodes[node].fall(&mut tears);
         self.queue.after(dark_ms, Event::Start { node, writes: again });
     }
 
@@ -468,8 +486,23 @@ impl World {
             counts,
             time_ms: self.queue.now_ms(),
             digest: self.log.digest(),
+            log: self.log.lines().map(String::from).collect(),
         }
     }
+}
+
+/// A block as its node would have told of it.
+fn told_again(height: u32, ledger: &LedgerHandle, tokio: &Tokio) -> Result<FinalizedBlock, String> {
+    let read = async {
+        let hash = ledger.hash_of(height).await?.unwrap_or_default();
+        let (block, certificate) = (ledger.block(hash).await?, ledger.certificate(hash).await?);
+        Ok::<_, LedgerError>((hash, block.zip(certificate), ledger.events(hash).await?))
+    };
+    let (hash, found, events) =
+        tokio.block_on(read).map_err(|error| format!("the ledger answers: {error}"))?;
+    let (block, certificate) = found.ok_or_else(|| format!("no decided block is lost: {height} is"))?;
+    let extrinsics = block.extrinsics.iter().map(BlakeTwo256::hash_of).collect();
+    Ok(FinalizedBlock { header: block.header, hash, extrinsics, events, changes: Vec::new(), certificate })
 }
 
 /// The models, which all runs share: what they compute follows from what is asked alone.
