@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use crate::faults::Counts;
-use crate::world::{Case, Summary, Violation, run};
+use crate::world::{Case, Summary, Until, Violation, run};
 
 /// Seeds that are run when nothing else is asked for: a few seconds without optimisation.
 const SEEDS_DEFAULT: u64 = 2;
@@ -28,6 +28,7 @@ pub struct Plan {
     seeds: u64,
     time: Option<Duration>,
     blocks: u32,
+    until: Until,
 }
 
 /// What was run.
@@ -59,6 +60,7 @@ impl Plan {
             first_seed: env::var("ASSAY_SIM_SEED").map_or(1, |text| seed(&text)),
             seeds: asked.unwrap_or(if many { u64::MAX } else { SEEDS_DEFAULT }),
             time,
+            until: if many { Until::EveryJobHasEnded } else { Until::Blocks },
             blocks: number("ASSAY_SIM_BLOCKS").map_or(blocks, |blocks| blocks as u32),
         }
     }
@@ -86,7 +88,8 @@ pub fn campaign(plan: &Plan) -> Done {
             if offset >= plan.seeds {
                 return;
             }
-            let case = Case { seed: plan.first_seed.wrapping_add(offset), blocks: plan.blocks };
+            let case =
+                Case { seed: plan.first_seed.wrapping_add(offset), blocks: plan.blocks, until: plan.until };
             match play(case) {
                 Ok(summary) => done.lock().unwrap_or_else(PoisonError::into_inner).add(&summary),
                 Err(violation) => {
@@ -131,7 +134,7 @@ impl Done {
     }
 
     fn report(&self, case: Case, violation: &Violation) -> String {
-        let Case { seed, blocks } = case;
+        let Case { seed, blocks, .. } = case;
         let file = log_file(seed);
         let kept = fs::write(&file, violation.log.join("\n"));
         let kept = kept.map_or_else(|error| format!("not kept: {error}"), |()| file.display().to_string());

@@ -43,7 +43,7 @@ mod world;
 mod campaign;
 
 use campaign::{Plan, campaign, play};
-use world::Case;
+use world::{Case, Until};
 
 #[test]
 fn no_rule_is_broken_whatever_goes_wrong() {
@@ -56,7 +56,7 @@ fn no_rule_is_broken_whatever_goes_wrong() {
 fn a_seed_runs_the_same_every_time() {
     let seed = Plan::from_environment().first_seed;
     let [first, again, other] = [seed, seed, seed + 1].map(|seed| {
-        let run = play(Case { seed, blocks: 25 });
+        let run = play(Case { seed, blocks: 25, until: Until::Blocks });
         run.unwrap_or_else(|violation| panic!("{}\n{}", violation.log.join("\n"), violation.what))
     });
     let differs = first.log.iter().zip(&again.log).find(|(first, again)| first != again);

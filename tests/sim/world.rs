@@ -47,6 +47,16 @@ pub struct Case {
     pub seed: u64,
     /// Decided blocks at the end.
     pub blocks: u32,
+    pub until: Until,
+}
+
+/// When a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// When every honest node has so many blocks.
+    Blocks,
+    /// When, besides, every job has ended.
+    EveryJobHasEnded,
 }
 
 /// What came of a run.
@@ -201,7 +211,10 @@ impl World {
         let until_ms = self.queue.now_ms() + CALM_MS_MAX;
         let honest: Vec<usize> =
             (0..self.nodes.len()).filter(|node| !self.mischief.contains_key(node)).collect();
-        while self.open > 0 || honest.iter().any(|node| self.checks.head_of(*node) < self.case.blocks) {
+        let waits = self.case.until == Until::EveryJobHasEnded;
+        while waits && self.open > 0
+            || honest.iter().any(|node| self.checks.head_of(*node) < self.case.blocks)
+        {
             self.step()?;
             if self.queue.now_ms() > until_ms {
                 let heads: Vec<u32> = (0..self.nodes.len()).map(|node| self.checks.head_of(node)).collect();
