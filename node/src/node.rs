@@ -220,6 +220,7 @@ impl Node {
         let consensus = Consensus {
             config: consensus::Config {
                 block_time: spec.block_time(),
+                clock: consensus::Clock::system(),
                 network,
                 write_ahead_log: data.write_ahead_log(),
             },

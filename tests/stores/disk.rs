@@ -113,8 +113,12 @@ impl State {
     }
 
     fn sync(&mut self) {
-        self.durable.clone_from(&self.seen);
-        self.pending.clear();
+        for change in self.pending.drain(..) {
+            match change {
+                Change::Length(length) => self.durable.resize(length, 0),
+                Change::Write(offset, bytes) => put(&mut self.durable, offset, &bytes),
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use sp_core::Pair;
 
 use crate::bound::needs_blocks;
 use crate::case::{Lie, Only, Parcel, To, What, When};
+use crate::chain::PARAMS;
 use crate::lies;
 use crate::random::bytes;
 use crate::world::{Origin, Stand, World, call};
@@ -85,7 +86,7 @@ impl World {
     /// What the node does for a party that keeps to the rules.
     fn duty(&mut self, n: usize, job: &Job, seat: &Seat, duty: Duty) -> Option<RuntimeCall> {
         let shop = &self.actors[n].shop;
-        let needs_blocks = needs_blocks(job, duty.task);
+        let needs_blocks = needs_blocks(&PARAMS, job, duty.task);
         let party = Party::Seat(seat.index);
         let posted = job.need(party).and_then(|_| self.net.package(&job.id, party));
         let height = self.net.height();

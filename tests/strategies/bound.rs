@@ -2,10 +2,8 @@
 
 use assay_node::worker::{Task, reference_blocks};
 use assay_protocol::job::Job;
-use assay_protocol::params::{ROUNDS_MAX, SEATS_MAX};
+use assay_protocol::params::{Params, ROUNDS_MAX, SEATS_MAX};
 use assay_protocol::record::PublicRecord;
-
-use crate::chain::PARAMS;
 
 /// Heights that a full queue may put a deadline off, and the block that a poke takes.
 const QUEUE_SLACK: u32 = 10;
@@ -13,10 +11,9 @@ const QUEUE_SLACK: u32 = 10;
 const RULINGS: u32 = 4;
 
 /// Most blocks from the request until the job has left the state.
-pub fn blocks(record: &PublicRecord) -> u32 {
-    let execute = PARAMS.execute_window(record.n_in, record.n_max).expect("a window");
-    let verify = PARAMS.verify_window(record.n_in, record.n_max).expect("a window");
-    let p = PARAMS;
+pub fn blocks(p: &Params, record: &PublicRecord) -> u32 {
+    let execute = p.execute_window(record.n_in, record.n_max).expect("a window");
+    let verify = p.verify_window(record.n_in, record.n_max).expect("a window");
     let asked = p.data_window + QUEUE_SLACK;
     let accept = 2 * p.accept_window + asked;
     let check = 2 * verify + asked + QUEUE_SLACK;
@@ -34,6 +31,6 @@ pub fn blocks(record: &PublicRecord) -> u32 {
 }
 
 /// What a duty takes on the machine for which windows are made.
-pub fn needs_blocks(job: &Job, task: Task) -> u32 {
-    reference_blocks(job, task, job.record.n_max, &PARAMS)
+pub fn needs_blocks(p: &Params, job: &Job, task: Task) -> u32 {
+    reference_blocks(job, task, job.record.n_max, p)
 }

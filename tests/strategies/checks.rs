@@ -265,8 +265,10 @@ impl World {
                 short(job)
             ));
         }
-        let ends_by =
-            self.tracked.get(&job.id).map(|tracked| tracked.requested_at + bound::blocks(&job.record));
+        let ends_by = self
+            .tracked
+            .get(&job.id)
+            .map(|tracked| tracked.requested_at + bound::blocks(&PARAMS, &job.record));
         if ends_by.is_none_or(|ends_by| height > ends_by) {
             return Err(format!("every job ends within its bound: {} is {:?}", short(job), job.phase));
         }

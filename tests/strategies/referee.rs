@@ -11,6 +11,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use pallet_assay_jobs::{Call, Ruling, ruling_digest};
 
 use crate::bound::needs_blocks;
+use crate::chain::PARAMS;
 use crate::chain::liar_key;
 use crate::random::bytes;
 use crate::world::{World, call};
@@ -24,7 +25,7 @@ impl World {
             calls.push(call(Step::Poke { job: job.id }));
         }
         let Some(duty) = referee_duty(job) else { return calls };
-        let needs_blocks = needs_blocks(job, duty.task);
+        let needs_blocks = needs_blocks(&PARAMS, job, duty.task);
         let errand = Errand { job: job.clone(), duty, height, posted: None, needs_blocks, fits_agenda: true };
         match self.referee.perform(&errand) {
             Ok(Done::Step(step)) => calls.push(call(step)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use assay_node::adapters::{CandidateFile, PoolSource, RedbKv};
 use assay_node::chain_spec::{ChainSpec, development_authority};
-use assay_node::consensus::{self, Consensus, Network, Proposer};
+use assay_node::consensus::{self, Clock, Consensus, Network, Proposer};
 use assay_node::ledger::{self, LedgerHandle};
 use assay_node::mempool::{self, Mempool, MempoolHandle};
 use codec::Encode;
@@ -47,6 +47,7 @@ async fn run(
         config: consensus::Config {
             // As fast as they can be made.
             block_time: Duration::from_millis(1),
+            clock: Clock::system(),
             network: Network::alone(),
             write_ahead_log: dir.join("consensus.wal"),
         },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use assay_manifest::Digest32;
 use assay_runtime::executor::StoreFault;
 use codec::{DecodeAll, Encode};
-use redb::{Builder, Database, ReadableDatabase, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
 
 use super::redb::{fault, open_or_create};
 use crate::consensus::{Candidate, Candidates, CandidatesError};
@@ -26,8 +26,20 @@ impl CandidateFile {
     /// # Errors
     /// [`CandidatesError`] when it cannot be opened, or another process holds it.
     pub fn open(path: &Path) -> Result<Self, CandidatesError> {
+        Self::with(|builder| open_or_create(builder, path))
+    }
+
+    /// Opens or creates the file in anything that can be read and written like one.
+    ///
+    /// # Errors
+    /// [`CandidatesError`] when it is damaged or cannot be written.
+    pub fn open_in(backend: impl StorageBackend) -> Result<Self, CandidatesError> {
+        Self::with(|builder| Ok(builder.create_with_backend(backend)?))
+    }
+
+    fn with(open: impl FnOnce(&Builder) -> Result<Database, redb::Error>) -> Result<Self, CandidatesError> {
         let open = || -> Result<Database, redb::Error> {
-            let db = open_or_create(&Builder::new(), path)?;
+            let db = open(&Builder::new())?;
             let write = db.begin_write()?;
             write.open_table(CANDIDATES)?;
             write.commit()?;

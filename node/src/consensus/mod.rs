@@ -4,13 +4,15 @@
 //! blocks are built by the [`Proposer`], travel in parts beside the votes, are executed by the ledger before this node
 //! votes for them, and are durable before that. A chain with one validator runs the same engine.
 
-mod bft;
+pub mod bft;
+mod clock;
 mod keys;
 mod ports;
 mod proposer;
 mod solo;
 
 pub use bft::{Consensus, check_address};
+pub use clock::Clock;
 pub use keys::ValidatorKeys;
 pub use ports::{Candidate, Candidates, CandidatesError, TransactionSource};
 pub use proposer::Proposer;
@@ -30,6 +32,8 @@ use crate::ledger::LedgerError;
 pub struct Config {
     /// From one block to the next.
     pub block_time: Duration,
+    /// What time it is.
+    pub clock: Clock,
     /// How this node meets the others.
     pub network: Network,
     /// The file that every message is written to before it is sent.

@@ -1,7 +1,5 @@
 //! Builds the blocks that this validator proposes.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use assay_manifest::Digest32;
 use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::vote::Equivocation;
@@ -31,16 +29,11 @@ impl<S: TransactionSource> Proposer<S> {
         &self.keys
     }
 
-    /// Builds the next block.
+    /// Builds the next block, when the clock shows so many milliseconds since 1970.
     ///
     /// # Errors
     /// [`ConsensusError`] when the ledger cannot, or this validator is none of the chain.
-    pub async fn propose(&self) -> Result<Block, ConsensusError> {
-        self.propose_at(clock_ms()).await
-    }
-
-    /// The same when the clock shows `clock_ms`.
-    pub(super) async fn propose_at(&self, clock_ms: u64) -> Result<Block, ConsensusError> {
+    pub async fn propose_at(&self, clock_ms: u64) -> Result<Block, ConsensusError> {
         let head = self.ledger.head();
         let item = self.evaluate_beacon(&head).await?;
         let now_ms = clock_ms.max(last_timestamp_ms(&self.ledger).await?.saturating_add(1));
@@ -76,10 +69,4 @@ pub async fn last_timestamp_ms(ledger: &LedgerHandle) -> Result<u64, ConsensusEr
     let key = pallet_timestamp::Now::<assay_runtime::Runtime>::hashed_key();
     let last = ledger.storage(None, key.to_vec()).await?;
     Ok(last.and_then(|bytes| u64::decode(&mut bytes.as_slice()).ok()).unwrap_or(0))
-}
-
-/// Milliseconds since 1970.
-pub fn clock_ms() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }

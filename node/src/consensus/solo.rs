@@ -8,8 +8,7 @@ use assay_runtime::Header;
 use ed25519_dalek::{Signer, SigningKey};
 
 use super::ports::TransactionSource;
-use super::proposer::clock_ms;
-use super::{ConsensusError, Proposer, ValidatorKeys};
+use super::{Clock, ConsensusError, Proposer, ValidatorKeys};
 use crate::ledger::LedgerHandle;
 
 /// Makes one block after the other, each of them when it is told to.
@@ -29,7 +28,7 @@ impl<S: TransactionSource> Solo<S> {
     /// # Errors
     /// [`ConsensusError`] when it cannot be made.
     pub async fn make_block(&self) -> Result<(), ConsensusError> {
-        self.make_block_at(clock_ms()).await
+        self.make_block_at(Clock::system().now_ms()).await
     }
 
     async fn make_block_at(&self, clock_ms: u64) -> Result<(), ConsensusError> {

@@ -31,8 +31,8 @@ use super::parts::{Assembly, Opening, Part, split};
 use super::signing::{Signatures, Signing, equivocation, verify};
 use super::wire::extended;
 use crate::consensus::ports::{Candidate, Candidates, CandidatesError, TransactionSource};
-use crate::consensus::proposer::{clock_ms, last_timestamp_ms};
-use crate::consensus::{ConsensusError, Proposer};
+use crate::consensus::proposer::last_timestamp_ms;
+use crate::consensus::{Clock, ConsensusError, Proposer};
 use crate::ledger::{LedgerError, LedgerHandle};
 
 /// Blocks of the height after the next that wait until they can be executed: those of two rounds.
@@ -57,12 +57,14 @@ const TIMEOUTS: LinearTimeouts = LinearTimeouts {
     max_timeout: Duration::from_secs(10),
 };
 
-/// The application of the engine.
+/// The application of the engine: answers one message after the other, and remembers nothing that it needs which is not
+/// on disk. [`Consensus::run`] has the engine ask it; the simulation asks it as the engine would.
 pub struct App<S, C> {
     ledger: LedgerHandle,
     proposer: Option<Proposer<S>>,
     candidates: Arc<C>,
     block_time: Duration,
+    clock: Clock,
     signatures: Signatures,
     signing: Option<Signing>,
     assembly: Assembly<PeerId>,
@@ -83,6 +85,7 @@ enum Judged {
 }
 
 impl<S: TransactionSource, C: Candidates> App<S, C> {
+    /// The application of what takes part, at no height yet: [`AppMsg::ConsensusReady`] comes first.
     pub fn new(consensus: Consensus<S, C>, signatures: Signatures, signing: Option<Signing>) -> Self {
         let Consensus { config, ledger, proposer, candidates, .. } = consensus;
         Self {
@@ -92,6 +95,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
             proposer,
             candidates: Arc::new(candidates),
             block_time: config.block_time,
+            clock: config.clock,
             signatures,
             signing,
             assembly: Assembly::default(),
@@ -111,8 +115,12 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         Err(ConsensusError::Stopped("its engine ended".into()))
     }
 
-    /// Answers one message. Who asked may have gone: its channel is then closed, which is its affair.
-    async fn answer(
+    /// Answers one message; parts of blocks go to `network`, which must have room for those of one. Who asked may have
+    /// gone: its channel is then closed, which is its affair.
+    ///
+    /// # Errors
+    /// [`ConsensusError`] when this node can no longer keep its word, and must not be asked again.
+    pub async fn answer(
         &mut self,
         message: AppMsg<Chain>,
         network: &mpsc::Sender<NetworkMsg<Chain>>,
@@ -213,7 +221,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         if height != self.undecided() {
             return Ok(None);
         }
-        let block = proposer.propose().await?;
+        let block = proposer.propose_at(self.clock.now_ms()).await?;
         let value = BlockHash(block.header.hash().0);
         // Also this node's own blocks are executed as those of others before it votes for them.
         self.ledger.verify(block.clone()).await?;
@@ -402,7 +410,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         }
         let Some(stated) = assay_runtime::stated_time_ms(block) else { return Ok(Err("it states no time")) };
         let soonest = last_timestamp_ms(&self.ledger).await?.saturating_add(1);
-        if stated > clock_ms().saturating_add(CLOCK_AHEAD_MS_MAX).max(soonest) {
+        if stated > self.clock.now_ms().saturating_add(CLOCK_AHEAD_MS_MAX).max(soonest) {
             return Ok(Err("its time is in the future"));
         }
         Ok(Ok(()))

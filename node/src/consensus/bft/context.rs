@@ -109,10 +109,15 @@ impl core_types::Value for BlockHash {
 /// A proposal: the value that a proposer asks to vote on.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Proposal {
+    /// The height.
     pub height: Height,
+    /// The round.
     pub round: Round,
+    /// What is proposed.
     pub value: BlockHash,
+    /// The earlier round in which two thirds voted for it, if there is one.
     pub pol_round: Round,
+    /// Who proposes.
     pub proposer: ValidatorKey,
 }
 
@@ -145,10 +150,15 @@ impl core_types::Proposal<Chain> for Proposal {
 /// A vote. None carries an extension.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Vote {
+    /// Of which of a round's two votes it is.
     pub kind: VoteType,
+    /// The height.
     pub height: Height,
+    /// The round.
     pub round: Round,
+    /// What is voted for.
     pub value: NilOrVal<BlockHash>,
+    /// Who votes.
     pub voter: ValidatorKey,
 }
 

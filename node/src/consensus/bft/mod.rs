@@ -1,5 +1,8 @@
 //! Malachite behind the consensus service: the only module that names it, since its interface changes between
 //! versions. Its authors call it alpha software that has not been audited by others.
+//!
+//! A node uses [`Consensus`] and nothing else of it. The rest is what the simulation needs to be the engine itself: it
+//! drives Malachite's core message by message, in a time of its own, and asks the [`App`] as the engine does.
 
 mod app;
 mod context;
@@ -8,4 +11,12 @@ mod parts;
 mod signing;
 mod wire;
 
+pub use app::App;
+pub use context::{
+    BlockHash, Chain, Ed25519, Height, Proposal, Validator, ValidatorKey, Validators, Vote, VoteSignature,
+    WrongLength,
+};
 pub use engine::{Consensus, check_address};
+pub use parts::{Opening, Part, split};
+pub use signing::{Signatures, Signing};
+pub use wire::{Wire, extended};

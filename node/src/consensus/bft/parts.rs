@@ -38,12 +38,17 @@ pub enum Part {
 /// What a proposer signs of a block that it sends.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Opening {
+    /// Height of the block.
     pub height: Height,
+    /// The round in which it is proposed.
     pub round: Round,
+    /// Who proposes it.
     pub proposer: ValidatorKey,
+    /// The block's hash.
     pub value: BlockHash,
     /// Bytes of the encoded block.
     pub size_bytes: u32,
+    /// The proposer's, under all of this.
     pub signature: VoteSignature,
 }
 

@@ -25,7 +25,9 @@ pub struct Signatures {
 /// Signs as a validator of a chain.
 #[derive(Clone)]
 pub struct Signing {
+    /// What is signed of this chain.
     pub signatures: Signatures,
+    /// The validator's consensus key.
     pub key: SigningKey,
 }
 

@@ -59,6 +59,7 @@ impl Town {
         let consensus = Consensus {
             config: Config {
                 block_time: Duration::from_secs(1),
+                clock: Clock::system(),
                 network: Network::alone(),
                 write_ahead_log: self.dir.path().join("wal"),
             },
@@ -191,14 +192,15 @@ async fn blocks_that_only_their_proposer_wants_get_no_vote() {
     assert_eq!(validity(&mut to, &honest).await, None);
 
     // A proposer whose clock is an hour ahead.
-    let ahead = from.proposer.as_ref().unwrap().propose_at(clock_ms() + 3_600_000).await.unwrap();
+    let ahead =
+        from.proposer.as_ref().unwrap().propose_at(Clock::system().now_ms() + 3_600_000).await.unwrap();
     let later = round_of(&from, 0, round.as_u32().unwrap() + 1);
     let value = Digest32::from_bytes(ahead.header.hash().0);
     let ahead = Candidate { round: later.as_u32().unwrap(), value, block: ahead.encode(), ..honest.clone() };
     assert_eq!(validity(&mut to, &ahead).await, Some(Validity::Invalid));
 
     // Another's evaluation of the beacon, which its proposer may have chosen for what it gives.
-    let others = to.proposer.as_ref().unwrap().propose().await.unwrap();
+    let others = to.proposer.as_ref().unwrap().propose_at(0).await.unwrap();
     let value = Digest32::from_bytes(others.header.hash().0);
     let chosen =
         Candidate { round: later.as_u32().unwrap(), value, block: others.encode(), ..honest.clone() };
