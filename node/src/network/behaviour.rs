@@ -212,7 +212,9 @@ fn thresholds() -> gossipsub::PeerScoreThresholds {
 
 /// The application's score is the peer's points, negated. What gossipsub counts by itself: seven messages that it
 /// refuses, with a forged signature or too large for their topic, end a peer; so does breaking promises for long. How
-/// much a topic carries depends on the day, so silence costs nothing.
+/// much a topic carries depends on the day, so silence costs nothing; and many honest nodes may share one address, behind
+/// a router or a relay, so that costs nothing either: gossipsub's own measure would end the fourteenth of them and all
+/// others with it.
 fn peer_score(names: &Names) -> gossipsub::PeerScoreParams {
     let topic = gossipsub::TopicScoreParams {
         topic_weight: 1.0,
@@ -230,6 +232,7 @@ fn peer_score(names: &Names) -> gossipsub::PeerScoreParams {
         behaviour_penalty_weight: -2.0,
         behaviour_penalty_threshold: 6.0,
         behaviour_penalty_decay: 0.9,
+        ip_colocation_factor_weight: 0.0,
         ..Default::default()
     }
 }
@@ -241,3 +244,15 @@ pub fn provider_key(id: &Digest32) -> kad::RecordKey {
 
 /// As many peers as an answer to a look-up names.
 pub const PROVIDERS_MAX: NonZeroUsize = NonZeroUsize::new(PROVIDERS_PER_KEY_MAX).unwrap();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_peers_behind_one_address_are_not_punished_for_it() {
+        let score = peer_score(&Names::of(&Digest32::ZERO));
+        assert_eq!(score.ip_colocation_factor_weight, 0.0);
+        score.validate().unwrap();
+    }
+}

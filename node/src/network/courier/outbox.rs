@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use assay_manifest::JobId;
 use assay_protocol::party::AccountBytes;
+use assay_protocol::seal::Purpose;
 use libp2p::PeerId;
 
 use crate::network::ports::Slip;
@@ -19,6 +20,9 @@ struct Waiting {
     attempts: u32,
     next: u32,
     is_under_way: bool,
+    /// An answer whose job is not known to be paid. It holds the executor's trace root, which nobody may learn before
+    /// the seats have committed.
+    is_held_back: bool,
 }
 
 /// Envelopes for one peer.
@@ -38,13 +42,21 @@ pub struct Outbox {
 
 impl Outbox {
     /// An envelope lies here that is for somebody else; an earlier one of the same slip may have been handed over.
-    /// False if there is no room.
+    /// An answer is held back until its job is [`Self::paid`]. False if there is no room.
     pub fn add(&mut self, slip: Slip) -> bool {
         if !self.slips.contains_key(&slip) && self.slips.len() >= SLIPS_MAX {
             return false;
         }
-        self.slips.insert(slip, Waiting::default());
+        let is_held_back = slip.purpose == Purpose::Answer;
+        self.slips.insert(slip, Waiting { is_held_back, ..Waiting::default() });
         true
+    }
+
+    /// A job is paid: its answer may go to its requester.
+    pub fn paid(&mut self, job: &JobId) {
+        for (_, waiting) in self.slips.iter_mut().filter(|(slip, _)| slip.job == *job) {
+            waiting.is_held_back = false;
+        }
     }
 
     /// Jobs of which something waits.
@@ -66,7 +78,7 @@ impl Outbox {
         let mut places: HashMap<(JobId, AccountBytes), Option<Place>> = HashMap::new();
         let mut loads: BTreeMap<PeerId, Load> = BTreeMap::new();
         for (slip, waiting) in &mut self.slips {
-            if waiting.is_under_way || waiting.next > height {
+            if waiting.is_under_way || waiting.is_held_back || waiting.next > height {
                 continue;
             }
             let place = places.entry((slip.job, slip.recipient)).or_insert_with(|| find(slip));
@@ -113,8 +125,6 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use assay_protocol::seal::Purpose;
-
     use super::*;
 
     fn slip(job: u8, recipient: u8) -> Slip {
@@ -183,6 +193,20 @@ mod tests {
         outbox.add(slip(1, 2));
         outbox.done(&slip(1, 2));
         assert_eq!(outbox.take_due(0, (9, 9), |_| place(peer)).len(), 1);
+    }
+
+    #[test]
+    fn an_answer_waits_until_its_job_is_paid_also_one_that_is_put_in_again() {
+        let (mut outbox, peer) = (Outbox::default(), PeerId::random());
+        let answer = Slip { purpose: Purpose::Answer, ..slip(1, 2) };
+        for _ in 0..2 {
+            outbox.add(answer);
+            assert!(outbox.take_due(0, (9, 9), |_| place(peer)).is_empty());
+            outbox.paid(&slip(2, 2).job);
+            assert!(outbox.take_due(0, (9, 9), |_| place(peer)).is_empty());
+            outbox.paid(&answer.job);
+            assert_eq!(outbox.take_due(0, (9, 9), |_| place(peer))[0].slips, vec![answer]);
+        }
     }
 
     #[test]

@@ -262,7 +262,8 @@ impl<L: JobLedger, P: PostOffice> Courier<L, P> {
     }
 
     fn surveyed(&mut self, height: u32, found: Survey) {
-        let Survey { lacked, closed, answered } = found;
+        let Survey { lacked, closed, answered, paid } = found;
+        paid.iter().for_each(|job| self.outbox.paid(job));
         for job in &closed {
             self.outbox.close(job);
             self.origins.remove(job);

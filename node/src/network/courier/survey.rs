@@ -44,6 +44,8 @@ pub struct Survey {
     pub closed: Vec<JobId>,
     /// Jobs whose answer is here.
     pub answered: Vec<JobId>,
+    /// Jobs whose answer may be handed over.
+    pub paid: Vec<JobId>,
 }
 
 /// Looks at everything that concerns this node. Of `bought`, the jobs whose requesters come here for the answer, and
@@ -71,7 +73,7 @@ pub async fn survey<L: JobLedger, P: PostOffice>(
     for id in bought {
         match ledger.job(id).await? {
             None => survey.closed.push(id),
-            Some(job) if job.claim.is_some() => {
+            Some(job) if job.claim.is_some() && job.phase.is_paid() => {
                 let want = Want { job: id, purpose: Purpose::Answer, recipient: job.requester };
                 if !survey.add(post, &job, vec![want]).await? {
                     survey.answered.push(id);
@@ -81,8 +83,10 @@ pub async fn survey<L: JobLedger, P: PostOffice>(
         }
     }
     for id in sent {
-        if ledger.job(id).await?.is_none() {
-            survey.closed.push(id);
+        match ledger.job(id).await? {
+            None => survey.closed.push(id),
+            Some(job) if job.phase.is_paid() => survey.paid.push(id),
+            Some(_) => {}
         }
     }
     Ok(survey)

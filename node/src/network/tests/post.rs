@@ -7,7 +7,7 @@ use std::time::Duration;
 use assay_manifest::{Digest32, JobId};
 use assay_protocol::announcement::{Announcer, Capacity};
 use assay_protocol::commitment::{Claim, Finish, Salt};
-use assay_protocol::job::Job;
+use assay_protocol::job::{Job, Phase};
 use assay_protocol::party::AccountBytes;
 use assay_protocol::seal::{Envelope, Purpose};
 use assay_protocol::signature::WorkKey;
@@ -59,6 +59,18 @@ impl OneJob {
     fn claim(&self) {
         let claim = Claim::of(&Salt::from_bytes([1; 32]), &[1], Finish::Eos);
         self.job.lock().unwrap().claim = Some(claim);
+    }
+
+    /// The values were found to agree.
+    fn settle(&self) {
+        self.job.lock().unwrap().phase = Phase::Settled { closes_at: Height::new(1_000_000) };
+    }
+
+    /// Waits for so many blocks.
+    async fn pass(&self, blocks: u32) {
+        let mut heights = self.heights.clone();
+        let end = *heights.borrow() + blocks;
+        heights.wait_for(|height| *height >= end).await.unwrap();
     }
 }
 
@@ -212,13 +224,44 @@ async fn input_work_and_answer_reach_the_nodes_of_those_they_are_for() {
     let work = envelope(&job, Purpose::Work, [EXECUTOR, VERIFIERS[0]], 1);
     executors.put(&answer);
     executors.put(&work);
-    buyers.gets(&answer).await;
     verifiers.gets(&work).await;
+    ledger.settle();
+    buyers.gets(&answer).await;
     // It passes nobody who has no part in it.
     assert_eq!(verifiers.journal.slips().unwrap(), vec![Slip::of(&work)]);
     for node in [executors, verifiers, buyers] {
         node.stop().await;
     }
+}
+
+/// It holds the executor's trace root: a verifier that got it from the requester would commit without the work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_gets_an_answer_before_its_job_is_paid() {
+    let ledger = OneJob::new();
+    let job = ledger.get();
+    let executors = Post::start(&ledger, &[EXECUTOR], &[]).await;
+    let buyers = Post::start(&ledger, &[], &[&executors.address]).await;
+    let input = envelope(&job, Purpose::Input, [REQUESTER, EXECUTOR], 0);
+    buyers.put(&input);
+    executors.gets(&input).await;
+    ledger.claim();
+    let answer = envelope(&job, Purpose::Answer, [EXECUTOR, REQUESTER], 0);
+    executors.put(&answer);
+    buyers.wish.answer_of(job.id);
+    // Enough for both ways, and several attempts at each.
+    ledger.pass(8).await;
+    let ask = EnvelopeRequest::Get { job: job.id, purpose: Purpose::Answer, recipient: job.requester };
+    let there = async || {
+        let to = executors.handle.local_peer();
+        buyers.handle.ask_envelopes(to, vec![executors.address.clone()], ask.clone()).await.unwrap()
+    };
+    assert_eq!(there().await, EnvelopeResponse::Got(vec![]));
+    assert_eq!(buyers.journal.slips().unwrap(), vec![Slip::of(&input)]);
+    ledger.settle();
+    assert_eq!(there().await, EnvelopeResponse::Got(vec![answer.clone()]));
+    buyers.gets(&answer).await;
+    executors.stop().await;
+    buyers.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,6 +283,7 @@ async fn what_was_not_handed_over_is_fetched() {
     let ledger = OneJob::new();
     let job = ledger.get();
     ledger.claim();
+    ledger.settle();
     let executors = Post::start(&ledger, &[EXECUTOR], &[]).await;
     let answer = envelope(&job, Purpose::Answer, [EXECUTOR, REQUESTER], 0);
     executors.put(&answer);
