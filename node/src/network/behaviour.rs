@@ -24,6 +24,9 @@ use super::wire::{self, Book, Envelopes, Exchange};
 const AGENT: &str = concat!("assay/", env!("CARGO_PKG_VERSION"));
 /// How long a message is remembered, so that it is not taken or passed on twice.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(30);
+/// Heartbeats, a second each, for which a message can wait for its judgement and be passed on then: a step that came
+/// sooner than its block is tried on the blocks of about six seconds.
+const HELD_FOR_BEATS: usize = 8;
 /// Who-has-what entries that this node keeps for others: 32 bytes of key and an address book of each.
 const PROVIDED_KEYS_MAX: usize = 65_536;
 /// Of one key: as many as an answer names.
@@ -165,6 +168,7 @@ fn gossip(key: &Keypair, names: &Names) -> Result<gossipsub::Behaviour, BuildErr
         .validate_messages()
         .message_id_fn(message_id)
         .duplicate_cache_time(REMEMBERED_FOR)
+        .history_length(HELD_FOR_BEATS)
         .max_transmit_size(wire::TRANSACTION_BYTES_MAX + 1_024);
     for (topic, bytes_max) in [
         (Topic::Transactions, wire::TRANSACTION_BYTES_MAX + 1_024),

@@ -96,6 +96,16 @@ pub struct Gossip {
     pub(super) room: OwnedSemaphorePermit,
 }
 
+#[cfg(test)]
+impl Gossip {
+    /// One that nobody sent.
+    pub(super) fn made_up(bytes: Vec<u8>) -> Self {
+        let from = PeerId::random();
+        let room = std::sync::Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+        Self { from, bytes, ticket: Ticket { id: MessageId::new(&[]), from }, room }
+    }
+}
+
 /// A question of a peer; dropping it refuses an answer.
 #[derive(Debug)]
 pub struct Asked<Q, A> {

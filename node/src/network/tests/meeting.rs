@@ -9,13 +9,18 @@ use zeroize::Zeroizing;
 use super::town::{GENESIS, Node, QUIC, TCP};
 use crate::network::{Config, Multiaddr, Switch};
 
-async fn a_transaction_crosses_a_line_of_three(listen: &str) {
+async fn line_of_three(listen: &str) -> [Node; 3] {
     let first = Node::start(listen, &[]).await;
     let middle = Node::start(listen, &[&first.address]).await;
     let last = Node::start(listen, &[&middle.address]).await;
     for (node, peer) in [(&first, &middle), (&middle, &first), (&middle, &last), (&last, &middle)] {
         node.meets(peer.peer()).await;
     }
+    [first, middle, last]
+}
+
+async fn a_transaction_crosses_a_line_of_three(listen: &str) {
+    let [first, middle, last] = line_of_three(listen).await;
     let hash = first.pool.hand_in(9);
     middle.pool.gets(hash).await;
     last.pool.gets(hash).await;
@@ -34,6 +39,21 @@ async fn a_transaction_reaches_everybody_over_quic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_reaches_everybody_over_tcp() {
     a_transaction_crosses_a_line_of_three(TCP).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_came_sooner_than_its_block_is_passed_on_when_the_block_is_there() {
+    let [first, middle, last] = line_of_three(QUIC).await;
+    last.pool.next_block();
+    let hash = first.pool.hand_in_as(3, 9);
+    middle.pool.early.subscribe().wait_for(|count| *count > 0).await.unwrap();
+    assert!(!middle.pool.has(&hash) && !last.pool.has(&hash));
+    middle.pool.next_block();
+    middle.pool.gets(hash).await;
+    last.pool.gets(hash).await;
+    for node in [first, middle, last] {
+        node.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
