@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
+use super::backoff::Backoff;
+
 /// Addresses that are kept over a restart.
 pub const CONTACTS_MAX: usize = 256;
 /// Bytes of one address: the longest of ours, through a relay, has about 150.
 pub const ADDRESS_BYTES_MAX: usize = 256;
-/// Time from one attempt to the next, doubled from the first value to the second.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Seconds from one attempt to the next.
+const RETRY_S: Backoff = Backoff { first: 1, last: 60 };
 /// Attempts after which an address that nobody gave is forgotten.
 const ATTEMPTS_MAX: u32 = 8;
 
@@ -74,10 +76,8 @@ impl Contacts {
         due.sort_by_key(|(_, contact)| (contact.attempts, u64::MAX - contact.reached));
         let mut addresses = Vec::new();
         for (address, contact) in due.into_iter().take(wanted) {
-            let (first, last) = RETRY;
-            let wait = first.saturating_mul(1 << contact.attempts.min(16)).min(last);
+            contact.next = now + Duration::from_secs(RETRY_S.after(contact.attempts).into());
             contact.attempts = contact.attempts.saturating_add(1);
-            contact.next = now + wait;
             addresses.push(address.clone());
         }
         self.by_address
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(contacts.take_changed().unwrap().len(), CONTACTS_MAX);
         for _ in 0..=ATTEMPTS_MAX {
             contacts.due(&HashSet::new(), usize::MAX, now);
-            now += RETRY.1;
+            now += Duration::from_secs(RETRY_S.last.into());
         }
         assert!(contacts.by_address.is_empty());
     }

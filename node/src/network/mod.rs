@@ -10,6 +10,7 @@
 mod fault;
 mod score;
 mod rate;
+mod backoff;
 mod contacts;
 mod names;
 mod wire;

@@ -40,6 +40,8 @@ pub async fn blocking<P: PostOffice, T: Send + 'static>(
 pub struct Survey {
     /// What is lacked, with who may have it.
     pub lacked: BTreeMap<Want, Vec<AccountBytes>>,
+    /// The bought jobs of which it was looked whether their answer is lacked.
+    pub looked_up: BTreeSet<JobId>,
     /// Jobs that have left the ledger.
     pub closed: Vec<JobId>,
     /// Jobs whose answer is here.
@@ -70,6 +72,7 @@ pub async fn survey<L: JobLedger, P: PostOffice>(
             survey.add(post, &job, vec![want]).await?;
         }
     }
+    survey.looked_up = bought.iter().copied().collect();
     for id in bought {
         match ledger.job(id).await? {
             None => survey.closed.push(id),
@@ -93,6 +96,11 @@ pub async fn survey<L: JobLedger, P: PostOffice>(
 }
 
 impl Survey {
+    /// Whether it would have found that this is lacked: everything of this node's own, and some of what was bought here.
+    pub fn looked_at(&self, want: &Want) -> bool {
+        want.purpose != Purpose::Answer || self.looked_up.contains(&want.job)
+    }
+
     /// Notes those of `wants` that are not here; says whether there are any.
     async fn add<P: PostOffice>(
         &mut self,

@@ -35,7 +35,13 @@ pub struct MadeUpPool {
 impl MadeUpPool {
     pub fn new() -> Self {
         let (heights, counts) = (watch::channel(1).0, watch::channel(0).0);
-        Self { heights, held: Arc::default(), own: broadcast::channel(64).0, counts, early: watch::channel(0).0 }
+        Self {
+            heights,
+            held: Arc::default(),
+            own: broadcast::channel(64).0,
+            counts,
+            early: watch::channel(0).0,
+        }
     }
 
     /// The next block is final.

@@ -48,9 +48,8 @@ impl Own {
 
     /// Those to be told now, the oldest first.
     pub fn due(&self, now: Instant) -> Vec<Hash> {
-        let is_due = |entry: &&Entry| {
-            entry.told.is_none_or(|at| now.saturating_duration_since(at) >= TELL_EVERY)
-        };
+        let is_due =
+            |entry: &&Entry| entry.told.is_none_or(|at| now.saturating_duration_since(at) >= TELL_EVERY);
         let due = self.by_arrival.values().filter(is_due);
         due.take(TOLD_AT_ONCE_MAX).map(|entry| entry.hash).collect()
     }
