@@ -65,7 +65,8 @@ impl Contacts {
         contacts
     }
 
-    /// Up to `wanted` addresses to dial now, of peers that are not connected; each is not due again for a while.
+    /// Addresses to dial now, of peers that are not connected; each is not due again for a while. Those that the operator
+    /// gave are always among them, however many others are connected; of the rest there are up to `wanted`.
     pub fn due(&mut self, connected: &HashSet<PeerId>, wanted: usize, now: Instant) -> Vec<Multiaddr> {
         let absent = |contact: &Contact| contact.peer.is_none_or(|peer| !connected.contains(&peer));
         let mut due: Vec<_> = self
@@ -73,9 +74,11 @@ impl Contacts {
             .iter_mut()
             .filter(|(_, contact)| contact.next <= now && absent(contact))
             .collect();
-        due.sort_by_key(|(_, contact)| (contact.attempts, u64::MAX - contact.reached));
+        let is_met = |contact: &Contact| contact.source == Source::Met;
+        due.sort_by_key(|(_, contact)| (is_met(contact), contact.attempts, u64::MAX - contact.reached));
+        let given = due.iter().filter(|(_, contact)| !is_met(contact)).count();
         let mut addresses = Vec::new();
-        for (address, contact) in due.into_iter().take(wanted) {
+        for (address, contact) in due.into_iter().take(wanted.max(given)) {
             contact.next = now + Duration::from_secs(RETRY_S.after(contact.attempts).into());
             contact.attempts = contact.attempts.saturating_add(1);
             addresses.push(address.clone());
@@ -237,6 +240,16 @@ mod tests {
         }
         assert_eq!(waits[..8], [0, 1, 2, 4, 8, 16, 32, 60]);
         assert_eq!(waits[19], 60);
+    }
+
+    #[test]
+    fn a_given_address_is_dialled_however_many_others_are_connected() {
+        let (local, now) = (PeerId::random(), Instant::now());
+        let mut contacts = Contacts::new(local, &[port(1), port(2)], &[port(3), port(4)], now);
+        let strangers: HashSet<_> = (0..100).map(|_| PeerId::random()).collect();
+        assert_eq!(contacts.due(&strangers, 0, now), vec![port(1), port(2)]);
+        let mut contacts = Contacts::new(local, &[port(1), port(2)], &[port(3), port(4)], now);
+        assert_eq!(contacts.due(&strangers, 3, now), vec![port(1), port(2), port(3)]);
     }
 
     #[test]

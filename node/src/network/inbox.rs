@@ -167,7 +167,7 @@ pub(super) enum Message {
     },
     AskBook {
         peer: PeerId,
-        reply: Reply<Vec<SignedAnnouncement>>,
+        reply: Reply<BookResponse>,
     },
     AnswerEnvelopes {
         to: Answering<EnvelopeResponse>,
@@ -225,10 +225,11 @@ impl NetworkHandle {
         self.joined.subscribe()
     }
 
-    /// Tells the network that this node has an artifact; it is told again now and then while the node runs.
+    /// Has others told that this node has an artifact: as soon as somebody is there, and again now and then while the
+    /// node runs.
     ///
     /// # Errors
-    /// [`NetworkError::LookUp`] when it could not be told, [`NetworkError::Busy`].
+    /// [`NetworkError::Busy`] when the node tells of as many as it may.
     pub async fn provide(&self, id: Digest32) -> Result<(), NetworkError> {
         self.ask(|reply| Message::Provide { id, reply }).await
     }
@@ -305,7 +306,7 @@ impl NetworkHandle {
     }
 
     pub(super) async fn ask_book(&self, peer: PeerId) -> Result<Vec<SignedAnnouncement>, NetworkError> {
-        self.ask(|reply| Message::AskBook { peer, reply }).await
+        self.ask(|reply| Message::AskBook { peer, reply }).await.map(|book| book.0)
     }
 
     pub(super) async fn answer_envelopes(

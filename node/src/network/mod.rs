@@ -19,6 +19,8 @@ mod config;
 mod behaviour;
 mod inbox;
 mod lookups;
+mod claims;
+mod provided;
 mod ports;
 mod service;
 mod events;
@@ -30,7 +32,7 @@ mod tests;
 
 pub use config::{Config, Limits, Switch};
 pub use courier::{Courier, Home, Wish};
-pub use fault::{Action, Fault, Rule, TABLE};
+pub use fault::{Action, Fault, Rule};
 pub use inbox::{Asked, Gossip, Incoming, Joined, Judgement, NetworkError, NetworkHandle, PeerInfo};
 pub use libp2p::{Multiaddr, PeerId};
 pub use names::{Names, Topic};

@@ -87,6 +87,28 @@ async fn who_has_an_artifact_is_found_by_those_who_do_not_know_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_had_before_anybody_came_is_found_and_so_are_more_than_are_told_at_once() {
+    let first = Node::start(QUIC, &[]).await;
+    let ids: Vec<_> = (0..100).map(|byte| Digest32::from_bytes([byte; 32])).collect();
+    for id in &ids {
+        first.handle.provide(*id).await.unwrap();
+    }
+    let second = Node::start(QUIC, &[&first.address]).await;
+    second.meets(first.peer()).await;
+    // It asks nobody but the second, which must have been told.
+    let third = Node::start(QUIC, &[&second.address]).await;
+    third.meets(second.peer()).await;
+    for id in ids {
+        while !third.handle.providers(id).await.is_ok_and(|peers| peers == vec![first.peer()]) {
+            tokio::task::yield_now().await;
+        }
+    }
+    for node in [first, second, third] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_starts_again_finds_its_peers_without_being_told() {
     let first = Node::start(QUIC, &[]).await;
     let key = [5; 32];
@@ -102,18 +124,29 @@ async fn a_node_that_starts_again_finds_its_peers_without_being_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_of_two_chains_part_and_neither_hears_of_the_others_transactions() {
+    let other_chain = Digest32::from_bytes([8; 32]);
     let ours = Node::start(QUIC, &[]).await;
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let theirs = Node::start_in(dir, [6; 32], Digest32::from_bytes([8; 32]), QUIC, &[&ours.address]).await;
+    let theirs = Node::start_in(dir, [6; 32], other_chain, QUIC, &[&ours.address]).await;
     // Whoever hears first from which chain the other is cuts it off before it may have heard, too.
     tokio::select! {
         () = ours.refuses(theirs.peer()) => {}
         () = theirs.refuses(ours.peer()) => {}
     }
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let friends = [
+        Node::start(QUIC, &[&ours.address]).await,
+        Node::start_in(dir, [7; 32], other_chain, QUIC, &[&theirs.address]).await,
+    ];
+    friends[0].meets(ours.peer()).await;
+    friends[1].meets(theirs.peer()).await;
     let [hash, foreign] = [ours.pool.hand_in(9), theirs.pool.hand_in(10)];
+    friends[0].pool.gets(hash).await;
+    friends[1].pool.gets(foreign).await;
     assert!(!theirs.pool.has(&hash) && !ours.pool.has(&foreign));
-    ours.stop().await;
-    theirs.stop().await;
+    for node in friends.into_iter().chain([ours, theirs]) {
+        node.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

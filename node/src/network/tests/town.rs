@@ -71,6 +71,11 @@ impl MadeUpPool {
         self.held.lock().unwrap().contains_key(hash)
     }
 
+    /// Waits until it was handed so many.
+    pub async fn counts_to(&self, count: usize) {
+        self.counts.subscribe().wait_for(|handed| *handed >= count).await.unwrap();
+    }
+
     /// Waits until a transaction is here.
     pub async fn gets(&self, hash: Hash) {
         let mut counts = self.counts.subscribe();

@@ -7,7 +7,7 @@ use assay_runtime::Hash;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::early::{Early, TRIES_MAX, Tried};
 use super::own::Own;
@@ -82,7 +82,7 @@ impl<P: TransactionPool> Transactions<P> {
                 Some(checked) = self.checks.join_next() => match checked {
                     Ok(checked) => self.checked(checked).await,
                     Err(error) => {
-                        warn!(%error, "checking a peer's transaction");
+                        error!(%error, "checking a peer's transaction");
                         true
                     }
                 },
