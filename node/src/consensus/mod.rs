@@ -10,7 +10,7 @@ mod ports;
 mod proposer;
 mod solo;
 
-pub use bft::{Consensus, check_address};
+pub use bft::{Consensus, check_address, reencoded};
 pub use keys::ValidatorKeys;
 pub use ports::{Candidate, Candidates, CandidatesError, TransactionSource};
 pub use proposer::Proposer;

@@ -30,6 +30,7 @@ mod courier;
 #[cfg(test)]
 mod tests;
 
+pub use codec::read_message;
 pub use config::{Config, Limits, Switch};
 pub use courier::{Courier, Home, Wish};
 pub use fault::{Action, Fault, Rule};
@@ -43,6 +44,5 @@ pub use score::{DECAY_PER_S, LINE, REFUSED_FOR};
 pub use service::{Network, StartError};
 pub use transactions::Transactions;
 pub use wire::{
-    BookRequest, BookResponse, EnvelopeRequest, EnvelopeResponse, Receipt, Refusal, decode_announcement,
-    decode_book_response, decode_envelope_request, decode_envelope_response,
+    BookRequest, BookResponse, EnvelopeRequest, EnvelopeResponse, Message, Receipt, Refusal, decode_message,
 };

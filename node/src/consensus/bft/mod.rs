@@ -9,3 +9,4 @@ mod signing;
 mod wire;
 
 pub use engine::{Consensus, check_address};
+pub use wire::reencoded;

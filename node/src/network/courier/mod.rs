@@ -14,7 +14,4 @@ mod survey;
 mod carry;
 mod service;
 
-#[cfg(test)]
-pub mod fixture;
-
 pub use service::{Courier, Home, Wish};

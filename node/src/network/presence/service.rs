@@ -20,7 +20,7 @@ use crate::network::fault::Fault;
 use crate::network::inbox::{Asked, Gossip, Joined, Judgement, NetworkError, NetworkHandle, Ticket};
 use crate::network::names::Topic;
 use crate::network::ports::{LedgerFailure, Registry};
-use crate::network::wire::{ANNOUNCEMENTS_MAX, BookRequest, BookResponse, decode_announcement};
+use crate::network::wire::{ANNOUNCEMENTS_MAX, BookRequest, BookResponse, decode_message};
 use crate::supervisor::told_to_stop;
 
 /// Blocks from one announcement to the next.
@@ -226,7 +226,7 @@ impl<R: Registry> Presence<R> {
         let check = self.check();
         self.checks.spawn(async move {
             let Gossip { bytes, ticket, room: _room, .. } = gossip;
-            let judgement = match decode_announcement(&bytes) {
+            let judgement = match decode_message(&bytes) {
                 Ok(signed) => check.judge(signed).await,
                 Err(fault) => Judgement::Reject(fault),
             };

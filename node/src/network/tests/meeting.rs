@@ -87,7 +87,7 @@ async fn who_has_an_artifact_is_found_by_those_who_do_not_know_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_node_had_before_anybody_came_is_found_and_so_are_more_than_are_told_at_once() {
+async fn as_much_as_a_node_has_is_found_however_much_is_told_at_once() {
     let first = Node::start(QUIC, &[]).await;
     let ids: Vec<_> = (0..100).map(|byte| Digest32::from_bytes([byte; 32])).collect();
     for id in &ids {
@@ -95,7 +95,6 @@ async fn what_a_node_had_before_anybody_came_is_found_and_so_are_more_than_are_t
     }
     let second = Node::start(QUIC, &[&first.address]).await;
     second.meets(first.peer()).await;
-    // It asks nobody but the second, which must have been told.
     let third = Node::start(QUIC, &[&second.address]).await;
     third.meets(second.peer()).await;
     for id in ids {

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::town::QUIC;
 use crate::adapters::Journal;
-use crate::network::courier::fixture::{EXECUTOR, REQUESTER, VERIFIERS, envelope, job, pair};
+use crate::fixtures::{EXECUTOR, REQUESTER, VERIFIERS, envelope, job, pair};
 use crate::network::{
     Announcing, Config, Courier, EnvelopeRequest, EnvelopeResponse, Home, Incoming, JobLedger, LedgerFailure,
     Multiaddr, Network, NetworkHandle, PeerInfo, PostOffice, Presence, Receipt, Refusal, Registry,

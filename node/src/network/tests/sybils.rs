@@ -1,6 +1,6 @@
 //! Many names of one attacker around an honest node: as many as its limits let in.
 
-use std::net::UdpSocket;
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use assay_manifest::Digest32;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::hostile::Liar;
 use super::post::{OneJob, Post};
 use super::town::{GENESIS, Node, QUIC};
-use crate::network::courier::fixture::{EXECUTOR, REQUESTER, envelope};
+use crate::fixtures::{EXECUTOR, REQUESTER, envelope};
 use crate::network::{Config, Limits, Multiaddr, NetworkHandle};
 
 /// Connections that the victim takes: more than gossipsub lets come from one address by itself.
@@ -25,8 +25,9 @@ struct Named {
 
 impl Named {
     fn new(key: [u8; 32]) -> Self {
-        let port = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        Self { key, listen: format!("/ip4/127.0.0.1/udp/{port}/quic-v1").parse().unwrap() }
+        // By TCP, whose dialling fails while nobody is there: by QUIC one attempt could outlast the sybils' arrival.
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        Self { key, listen: format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap() }
     }
 
     fn address(&self) -> Multiaddr {
