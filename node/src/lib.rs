@@ -25,3 +25,5 @@ pub mod node;
 pub mod client;
 pub mod development;
 pub mod cli;
+#[cfg(test)]
+mod fixtures;

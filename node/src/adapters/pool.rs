@@ -5,12 +5,12 @@ use assay_runtime::executor::{ChainError, decode_extrinsic};
 use assay_runtime::{Hash, RuntimeCall, UncheckedExtrinsic, general};
 use codec::Encode;
 use sp_runtime::transaction_validity::InvalidTransaction;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tracing::warn;
 
 use crate::consensus::TransactionSource;
 use crate::ledger::LedgerHandle;
-use crate::mempool::{CheckError, LedgerCheck, MempoolHandle, PoolError, Transaction, Verdict};
+use crate::mempool::{CheckError, LedgerCheck, MempoolHandle, PoolError, Refused, Transaction, Verdict};
 use crate::network::TransactionPool;
 
 /// Bytes of transactions that a block is offered: all that its length limit lets paid calls and steps have.
@@ -38,8 +38,12 @@ fn refusal(error: ChainError) -> CheckError {
 }
 
 impl TransactionPool for MempoolHandle {
-    async fn submit(&self, bytes: Vec<u8>) -> Result<Hash, PoolError> {
+    async fn submit(&self, bytes: Vec<u8>) -> Result<Hash, Refused> {
         self.submit_of_peer(bytes).await
+    }
+
+    fn heights(&self) -> watch::Receiver<u32> {
+        Self::heights(self)
     }
 
     fn own(&self) -> broadcast::Receiver<Transaction> {
@@ -48,6 +52,10 @@ impl TransactionPool for MempoolHandle {
 
     async fn held(&self, hashes: Vec<Hash>) -> Result<Vec<Transaction>, PoolError> {
         Self::held(self, hashes).await
+    }
+
+    async fn pending(&self) -> Result<Vec<Transaction>, PoolError> {
+        Self::pending(self).await
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use assay_manifest::{Digest32, ModelId, SpecId};
+use assay_manifest::Digest32;
 use assay_protocol::job::{Payments, SettlementRecord, Verdict};
-use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
+use assay_protocol::record::{Prices, PublicRecord};
 use assay_protocol::units::{Amount, Height, Price, Tokens};
 use clap::{Args, Parser};
 
 use super::context::{Context, Globals};
+use crate::fixtures::record;
 
 #[derive(Parser)]
 struct Line<T: Args> {
@@ -37,20 +38,11 @@ pub fn context(base: &Path, arguments: &[&str]) -> Context {
 pub fn settlement() -> SettlementRecord {
     let price = Price::new(1);
     let request = PublicRecord {
-        version: PROTOCOL_VERSION,
-        class: Class::Exact,
-        model_id: ModelId::from_bytes([1; 32]),
-        spec_id: SpecId::from_bytes([2; 32]),
         input_commit: Digest32::from_bytes([3; 32]),
         n_in: Tokens::new(5),
         n_max: Tokens::new(6),
-        policy: Policy::Verified { verifiers: 2 },
         prices: Prices { input: price, output: price, verify_max: price },
-        valid_until: Height::new(100),
-        max_eyes: 0,
-        direct_executor: None,
-        parent: None,
-        verified_range: None,
+        ..record()
     };
     let (genesis, requester) = (Digest32::from_bytes([9; 32]), [4; 32]);
     SettlementRecord {

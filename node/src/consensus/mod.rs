@@ -11,7 +11,7 @@ mod ports;
 mod proposer;
 mod solo;
 
-pub use bft::{Consensus, check_address};
+pub use bft::{Consensus, check_address, reencoded};
 pub use clock::Clock;
 pub use keys::ValidatorKeys;
 pub use ports::{Candidate, Candidates, CandidatesError, TransactionSource};

@@ -1,4 +1,4 @@
-//! Why the pool refused a transaction.
+//! Why the pool refused a transaction, and what that says of the same bytes elsewhere and later.
 
 use sp_runtime::transaction_validity::{InvalidTransaction, UnknownTransaction};
 
@@ -60,4 +60,101 @@ pub enum PoolError {
     /// The pool has stopped.
     #[error("asking the pool: it has stopped")]
     Stopped,
+}
+
+/// How the validity of a transaction hangs on the ledger's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// Without a signer: valid while the state asks for it.
+    Step,
+    /// Signed by an account for ever.
+    Lasting,
+    /// Signed by an account for some blocks, and over the hash of one of them. Which one follows from the height of
+    /// whoever checks.
+    Mortal,
+}
+
+/// What a refusal says of the same bytes on another state of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// No state makes them valid: whoever passes them on did not check them.
+    Never,
+    /// They were valid, perhaps, and no later state makes them so.
+    Spent,
+    /// The next blocks may make them valid.
+    Soon,
+    /// Nothing.
+    Open,
+}
+
+impl PoolError {
+    /// What it says of a transaction of this nature. Bans, faults of peers and second attempts all follow from this.
+    pub const fn outlook(&self, nature: Nature) -> Outlook {
+        use InvalidTransaction::{BadProof, BadSigner, Future, MandatoryValidation, Stale};
+        match (self, nature) {
+            (Self::TooLarge { .. } | Self::Malformed(_), _)
+            | (Self::Invalid(BadSigner | MandatoryValidation), _)
+            | (Self::Invalid(BadProof), Nature::Lasting) => Outlook::Never,
+            // The nonce is used up.
+            (Self::Invalid(Stale), Nature::Lasting | Nature::Mortal) => Outlook::Spent,
+            (Self::Invalid(Stale), Nature::Step) | (Self::Invalid(Future), _) => Outlook::Soon,
+            _ => Outlook::Open,
+        }
+    }
+}
+
+/// Why the pool refused what a peer passed on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Refused {
+    /// Why.
+    pub error: PoolError,
+    /// What that says of the same bytes elsewhere and later.
+    pub outlook: Outlook,
+}
+
+impl Refused {
+    /// A refusal of a transaction of this nature.
+    pub const fn new(error: PoolError, nature: Nature) -> Self {
+        let outlook = error.outlook(nature);
+        Self { error, outlook }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sp_runtime::transaction_validity::UnknownTransaction;
+
+    use super::*;
+
+    #[test]
+    fn only_what_holds_on_every_state_says_never() {
+        use InvalidTransaction::*;
+        use Nature::*;
+        let invalid = PoolError::Invalid;
+        for (error, nature, expected) in [
+            (PoolError::Malformed("x".into()), Mortal, Outlook::Never),
+            (PoolError::TooLarge { bytes: 2, bytes_max: 1 }, Step, Outlook::Never),
+            (invalid(BadSigner), Mortal, Outlook::Never),
+            (invalid(BadProof), Lasting, Outlook::Never),
+            // Signed over a block that another height takes for the one of its birth.
+            (invalid(BadProof), Mortal, Outlook::Open),
+            (invalid(AncientBirthBlock), Mortal, Outlook::Open),
+            // What a step proves is proven to a state.
+            (invalid(BadProof), Step, Outlook::Open),
+            (invalid(Stale), Lasting, Outlook::Spent),
+            (invalid(Stale), Mortal, Outlook::Spent),
+            (invalid(Stale), Step, Outlook::Soon),
+            (invalid(Future), Step, Outlook::Soon),
+            (invalid(Payment), Lasting, Outlook::Open),
+            (PoolError::Unknown(UnknownTransaction::CannotLookup), Lasting, Outlook::Open),
+            // The pool's own affairs.
+            (PoolError::Full, Step, Outlook::Open),
+            (PoolError::Busy, Lasting, Outlook::Open),
+            (PoolError::Banned, Lasting, Outlook::Open),
+            (PoolError::Known, Step, Outlook::Open),
+        ] {
+            assert_eq!(error.outlook(nature), expected, "{error:?} {nature:?}");
+        }
+    }
 }

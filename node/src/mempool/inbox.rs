@@ -2,9 +2,9 @@
 
 use assay_runtime::{AccountId, Hash};
 use sp_runtime::transaction_validity::TransactionTag;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::{Config, PoolError, Status, Transaction};
+use super::{Config, Nature, PoolError, Refused, Status, Transaction};
 
 /// What becomes of a transaction, one after the other, ending with a last status.
 ///
@@ -72,6 +72,7 @@ pub struct MempoolHandle {
     inbox: mpsc::Sender<Message>,
     transaction_bytes_max: usize,
     own: broadcast::Sender<Transaction>,
+    heights: watch::Receiver<u32>,
 }
 
 impl MempoolHandle {
@@ -79,10 +80,10 @@ impl MempoolHandle {
         self.own.clone()
     }
 
-    pub(super) fn new(config: &Config) -> (Self, mpsc::Receiver<Message>) {
+    pub(super) fn new(config: &Config, heights: watch::Receiver<u32>) -> (Self, mpsc::Receiver<Message>) {
         let (inbox, messages) = mpsc::channel(config.inbox_max);
-        let own = broadcast::channel(config.inbox_max).0;
-        (Self { inbox, transaction_bytes_max: config.transaction_bytes_max, own }, messages)
+        let own = broadcast::channel(config.transactions_max).0;
+        (Self { inbox, transaction_bytes_max: config.transaction_bytes_max, own, heights }, messages)
     }
 
     /// Submits the bytes of a transaction; returns when the ledger has checked it and the pool has taken it.
@@ -90,15 +91,20 @@ impl MempoolHandle {
     /// # Errors
     /// [`PoolError`] saying why not.
     pub async fn submit(&self, bytes: Vec<u8>) -> Result<Hash, PoolError> {
-        self.hand_in(bytes, Origin::Here, None).await
+        let transaction = Transaction::parse(bytes, self.transaction_bytes_max)?;
+        self.hand_in(transaction, Origin::Here, None).await
     }
 
     /// The same for a transaction that a peer passed on: [`Self::own`] does not tell of it.
     ///
     /// # Errors
-    /// [`PoolError`] saying why not.
-    pub async fn submit_of_peer(&self, bytes: Vec<u8>) -> Result<Hash, PoolError> {
-        self.hand_in(bytes, Origin::Peer, None).await
+    /// [`Refused`] saying why not, and what that says of the same bytes elsewhere and later.
+    pub async fn submit_of_peer(&self, bytes: Vec<u8>) -> Result<Hash, Refused> {
+        let parsed = Transaction::parse(bytes, self.transaction_bytes_max);
+        // Of what cannot be read, the nature makes no difference.
+        let transaction = parsed.map_err(|error| Refused::new(error, Nature::Step))?;
+        let nature = transaction.nature();
+        self.hand_in(transaction, Origin::Peer, None).await.map_err(|error| Refused::new(error, nature))
     }
 
     /// The same, and follows what becomes of it.
@@ -107,7 +113,8 @@ impl MempoolHandle {
     /// [`PoolError`] saying why not.
     pub async fn submit_and_watch(&self, bytes: Vec<u8>) -> Result<(Hash, Watch), PoolError> {
         let (sender, watch) = mpsc::channel(WATCH_MAX);
-        let hash = self.hand_in(bytes, Origin::Here, Some(sender)).await?;
+        let transaction = Transaction::parse(bytes, self.transaction_bytes_max)?;
+        let hash = self.hand_in(transaction, Origin::Here, Some(sender)).await?;
         Ok((hash, watch))
     }
 
@@ -117,13 +124,17 @@ impl MempoolHandle {
         self.own.subscribe()
     }
 
+    /// The height of the last block that the pool was told of.
+    pub fn heights(&self) -> watch::Receiver<u32> {
+        self.heights.clone()
+    }
+
     async fn hand_in(
         &self,
-        bytes: Vec<u8>,
+        transaction: Transaction,
         origin: Origin,
         watch: Option<mpsc::Sender<Status>>,
     ) -> Result<Hash, PoolError> {
-        let transaction = Transaction::parse(bytes, self.transaction_bytes_max)?;
         let (answer, answered) = oneshot::channel();
         self.inbox.try_send(Message::Submit { transaction, origin, answer, watch }).map_err(|error| {
             match error {

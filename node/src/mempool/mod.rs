@@ -22,7 +22,7 @@ mod state;
 mod tests;
 mod transaction;
 
-pub use error::PoolError;
+pub use error::{Nature, Outlook, PoolError, Refused};
 pub use inbox::{Counts, MempoolHandle, Watch};
 pub use ports::{CheckError, LedgerCheck, Verdict};
 pub use service::Mempool;

@@ -33,6 +33,7 @@ pub struct Mempool<L> {
     submitters: HashMap<Ticket, Submitter>,
     /// Tells of what was handed in here and taken.
     own: broadcast::Sender<Transaction>,
+    heights: watch::Sender<u32>,
     watches: HashMap<Hash, mpsc::Sender<Status>>,
     /// Job steps that wait for the ledger's check. The pool's limits bound all three queues.
     steps: VecDeque<Transaction>,
@@ -48,7 +49,8 @@ pub struct Mempool<L> {
 impl<L: LedgerCheck> Mempool<L> {
     /// An empty pool on top of the finalized block of `height`.
     pub fn new(config: Config, ledger: L, height: u32) -> (Self, MempoolHandle) {
-        let (handle, inbox) = MempoolHandle::new(&config);
+        let (heights, told) = watch::channel(height);
+        let (handle, inbox) = MempoolHandle::new(&config, told);
         let service = Self {
             ledger,
             inbox,
@@ -56,6 +58,7 @@ impl<L: LedgerCheck> Mempool<L> {
             tickets: 0,
             submitters: HashMap::new(),
             own: handle.teller(),
+            heights,
             watches: HashMap::new(),
             steps: VecDeque::new(),
             paid: VecDeque::new(),
@@ -97,6 +100,7 @@ impl<L: LedgerCheck> Mempool<L> {
             }
             Message::Finalized { height, block, included } => {
                 self.step(Event::Finalized { height, block, included });
+                self.heights.send_replace(height);
                 let counts = self.pool.counts();
                 debug!(height, ready = counts.ready, future = counts.future, bytes = counts.bytes, "pool");
             }

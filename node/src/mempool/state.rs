@@ -3,15 +3,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use assay_runtime::{AccountId, Hash};
-use sp_runtime::transaction_validity::{
-    InvalidTransaction, TransactionTag, TransactionValidityError, ValidTransaction,
-};
+use sp_runtime::transaction_validity::{TransactionTag, TransactionValidityError, ValidTransaction};
 
 use super::bans::Bans;
 use super::graph::{Entry, Graph, Place};
 use super::inbox::Counts;
 use super::quota::{Quota, Room};
-use super::{CheckError, Config, PoolError, Transaction, Verdict};
+use super::{CheckError, Config, Outlook, PoolError, Transaction, Verdict};
 
 /// Names a submission, so that its answer finds the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -356,7 +354,7 @@ impl Pool {
     }
 
     fn ban_if_final(&mut self, error: &PoolError, transaction: &Transaction) {
-        if is_final(error, transaction) {
+        if matches!(error.outlook(transaction.nature()), Outlook::Never | Outlook::Spent) {
             self.bans.add(transaction.hash(), self.height.saturating_add(self.config.ban_blocks));
         }
     }
@@ -386,17 +384,6 @@ fn valid(outcome: Result<Verdict, CheckError>) -> Result<(u32, ValidTransaction)
         return Err(PoolError::Cycle);
     }
     Ok((verdict.height, validity))
-}
-
-/// Whether the same bytes can never become valid. Steps can: they may come before their time.
-fn is_final(error: &PoolError, transaction: &Transaction) -> bool {
-    use InvalidTransaction::{AncientBirthBlock, BadProof, BadSigner, MandatoryValidation, Stale};
-    match error {
-        PoolError::Malformed(_) => true,
-        PoolError::Invalid(BadProof | AncientBirthBlock | BadSigner | MandatoryValidation) => true,
-        PoolError::Invalid(Stale) => transaction.signer().is_some(),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

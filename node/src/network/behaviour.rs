@@ -1,6 +1,5 @@
 //! What the swarm is made of.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use assay_manifest::Digest32;
@@ -11,26 +10,30 @@ use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    PeerId, Swarm, SwarmBuilder, allow_block_list, autonat, connection_limits, dcutr, identify, kad, mdns,
+    PeerId, Swarm, SwarmBuilder, allow_block_list, connection_limits, dcutr, identify, kad, mdns,
     memory_connection_limits, noise, ping, relay, tcp, yamux,
 };
 
+use super::claims::{CLAIMED_FOR, CLAIMS_MAX};
 use super::codec::Codec;
 use super::config::{Config, Limits, Switch};
 use super::names::{Names, Topic};
+use super::provided::PROVIDED_MAX;
 use super::wire::{self, Book, Envelopes, Exchange};
 
 /// How this program names itself to others.
 const AGENT: &str = concat!("assay/", env!("CARGO_PKG_VERSION"));
 /// How long a message is remembered, so that it is not taken or passed on twice.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(30);
-/// Who-has-what entries that this node keeps for others: 32 bytes of key and an address book of each.
-const PROVIDED_KEYS_MAX: usize = 65_536;
-/// Of one key: as many as an answer names.
-const PROVIDERS_PER_KEY_MAX: usize = 20;
-/// How long such an entry is kept, and how often its owner renews it.
-const PROVIDER_RECORD: (Duration, Duration) =
-    (Duration::from_secs(24 * 3_600), Duration::from_secs(6 * 3_600));
+/// Heartbeats, a second each, for which a message can wait for its judgement and be passed on then: a step that came
+/// sooner than its block is tried on the blocks of about six seconds.
+const HELD_FOR_BEATS: usize = 8;
+/// Who-has-what entries of one key: as many as an answer names.
+pub const PROVIDERS_PER_KEY_MAX: usize = 20;
+/// How often this node says again what it has.
+const PROVIDER_RENEWED_AFTER: Duration = Duration::from_secs(6 * 3_600);
+
+const _: () = assert!(CLAIMED_FOR.as_secs() > 2 * PROVIDER_RENEWED_AFTER.as_secs());
 
 /// The parts of the swarm. Limits come first: a connection that one refuses reaches no other.
 #[derive(NetworkBehaviour)]
@@ -48,7 +51,6 @@ pub struct Behaviour {
     pub relay_client: relay::client::Behaviour,
     pub relay: Toggle<relay::Behaviour>,
     pub dcutr: dcutr::Behaviour,
-    pub autonat: autonat::v2::client::Behaviour,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
@@ -102,7 +104,6 @@ fn behaviour(
         relay_client,
         relay: relay.into(),
         dcutr: dcutr::Behaviour::new(local),
-        autonat: autonat::v2::client::Behaviour::default(),
         mdns: mdns.into(),
     })
 }
@@ -135,13 +136,12 @@ fn questions<X: Exchange>(names: &Names, limits: &Limits) -> request_response::B
 }
 
 fn kademlia(local: PeerId, names: &Names, limits: &Limits) -> kad::Behaviour<MemoryStore> {
-    let (kept_for, renewed_after) = PROVIDER_RECORD;
     let mut config = kad::Config::new(names.protocol("kad"));
     config
         .set_query_timeout(limits.lookup_timeout)
-        .set_provider_record_ttl(Some(kept_for))
-        .set_provider_publication_interval(Some(renewed_after))
-        // Values are of no use here and are not kept; who has what is kept within the bounds of `service`.
+        .set_provider_record_ttl(Some(CLAIMED_FOR))
+        .set_provider_publication_interval(Some(PROVIDER_RENEWED_AFTER))
+        // Values are of no use here and are not kept; who has what is kept within the bounds of `claims`.
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_replication_interval(None)
         .set_publication_interval(None)
@@ -150,7 +150,7 @@ fn kademlia(local: PeerId, names: &Names, limits: &Limits) -> kad::Behaviour<Mem
         max_records: 0,
         max_value_bytes: 0,
         max_providers_per_key: PROVIDERS_PER_KEY_MAX,
-        max_provided_keys: PROVIDED_KEYS_MAX,
+        max_provided_keys: CLAIMS_MAX + PROVIDED_MAX,
     };
     let mut kad = kad::Behaviour::with_config(local, MemoryStore::with_config(local, store), config);
     kad.set_mode(Some(kad::Mode::Server));
@@ -165,6 +165,7 @@ fn gossip(key: &Keypair, names: &Names) -> Result<gossipsub::Behaviour, BuildErr
         .validate_messages()
         .message_id_fn(message_id)
         .duplicate_cache_time(REMEMBERED_FOR)
+        .history_length(HELD_FOR_BEATS)
         .max_transmit_size(wire::TRANSACTION_BYTES_MAX + 1_024);
     for (topic, bytes_max) in [
         (Topic::Transactions, wire::TRANSACTION_BYTES_MAX + 1_024),
@@ -212,7 +213,9 @@ fn thresholds() -> gossipsub::PeerScoreThresholds {
 
 /// The application's score is the peer's points, negated. What gossipsub counts by itself: seven messages that it
 /// refuses, with a forged signature or too large for their topic, end a peer; so does breaking promises for long. How
-/// much a topic carries depends on the day, so silence costs nothing.
+/// much a topic carries depends on the day, so silence costs nothing; and many honest nodes may share one address, behind
+/// a router or a relay, so that costs nothing either: gossipsub's own measure would end the fourteenth of them and all
+/// others with it.
 fn peer_score(names: &Names) -> gossipsub::PeerScoreParams {
     let topic = gossipsub::TopicScoreParams {
         topic_weight: 1.0,
@@ -230,6 +233,7 @@ fn peer_score(names: &Names) -> gossipsub::PeerScoreParams {
         behaviour_penalty_weight: -2.0,
         behaviour_penalty_threshold: 6.0,
         behaviour_penalty_decay: 0.9,
+        ip_colocation_factor_weight: 0.0,
         ..Default::default()
     }
 }
@@ -239,5 +243,14 @@ pub fn provider_key(id: &Digest32) -> kad::RecordKey {
     kad::RecordKey::new(id.as_bytes())
 }
 
-/// As many peers as an answer to a look-up names.
-pub const PROVIDERS_MAX: NonZeroUsize = NonZeroUsize::new(PROVIDERS_PER_KEY_MAX).unwrap();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_peers_behind_one_address_are_not_punished_for_it() {
+        let score = peer_score(&Names::of(&Digest32::ZERO));
+        assert_eq!(score.ip_colocation_factor_weight, 0.0);
+        score.validate().unwrap();
+    }
+}

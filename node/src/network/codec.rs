@@ -9,7 +9,7 @@ use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
 
 use super::fault::Fault;
-use super::wire::Exchange;
+use super::wire::{Exchange, Message, decode_message};
 
 /// Reads and writes one kind of question with its answer.
 #[derive(Clone, Debug)]
@@ -41,18 +41,14 @@ impl<X: Exchange> request_response::Codec for Codec<X> {
     where
         T: AsyncRead + Unpin + Send,
     {
-        match read_frame(io, X::REQUEST_BYTES_MAX).await {
-            Ok(bytes) => Ok(X::decode_request(&bytes)),
-            Err(error) => fault_of(&error).map(Err).ok_or(error),
-        }
+        read_message(io).await
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<X::Response>
     where
         T: AsyncRead + Unpin + Send,
     {
-        let bytes = read_frame(io, X::RESPONSE_BYTES_MAX).await?;
-        X::decode_response(&bytes).map_err(faulty)
+        read_message(io).await?.map_err(faulty)
     }
 
     async fn write_request<T>(
@@ -85,18 +81,24 @@ fn faulty(fault: Fault) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, Faulty(fault))
 }
 
-async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T, bytes_max: usize) -> io::Result<Vec<u8>> {
+/// Reads a message off a stream, or the fault that it is to send what came.
+///
+/// # Errors
+/// What the stream did: for that nobody is to blame.
+pub async fn read_message<M: Message>(
+    io: &mut (impl AsyncRead + Unpin + Send),
+) -> io::Result<Result<M, Fault>> {
     let mut length = [0; 4];
     io.read_exact(&mut length).await?;
     let length = u64::from(u32::from_le_bytes(length));
-    if length > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
-        return Err(faulty(Fault::Oversized));
+    if length > u64::try_from(M::BYTES_MAX).unwrap_or(u64::MAX) {
+        return Ok(Err(Fault::Oversized));
     }
     // Grows with what comes in.
     let mut bytes = Vec::new();
     let read = io.take(length).read_to_end(&mut bytes).await?;
     if u64::try_from(read).is_ok_and(|read| read == length) {
-        Ok(bytes)
+        Ok(decode_message(&bytes))
     } else {
         Err(io::ErrorKind::UnexpectedEof.into())
     }

@@ -7,6 +7,7 @@ use libp2p::Multiaddr;
 use zeroize::Zeroizing;
 
 use super::rate::Allowance;
+use super::wire;
 
 /// Something that is there or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub struct Config {
     /// Where others reach it besides, because a router passes on what comes in there. A node that relays for others
     /// needs one: it is where they are reached through it.
     pub external: Vec<Multiaddr>,
-    /// Where it reaches others.
+    /// Where it reaches others: it tries to for ever, whoever else is connected. Where an address names the peer, too,
+    /// with `/p2p/`, connections of that peer count for no limit.
     pub peers: Vec<Multiaddr>,
     /// ed25519 seed of the key by which others know it.
     pub key: Zeroizing<[u8; 32]>,
@@ -72,6 +74,8 @@ pub struct Limits {
     pub memory_percent: u32,
     /// Peers below which this node looks for more.
     pub peers_wanted: usize,
+    /// Of those, how many this node has dialled by itself: whoever only waits for connections can be surrounded.
+    pub dialled_wanted: usize,
     /// Streams of each kind of questions with one peer at the same time. The largest question has 1 MiB.
     pub streams_max: usize,
     /// What one peer may gossip.
@@ -97,28 +101,45 @@ pub struct Limits {
     pub redial_after: Duration,
 }
 
+impl Limits {
+    /// What a node has unless it is told otherwise.
+    pub const DEFAULT: Self = Self {
+        connections_per_peer: 3,
+        connections_in: 192,
+        connections_out: 96,
+        connections_pending: 64,
+        memory_percent: 90,
+        peers_wanted: 8,
+        dialled_wanted: 4,
+        streams_max: 4,
+        // A neighbour passes on what all others say: several full blocks at once, then what blocks can take.
+        gossip: Allowance { messages_per_s: 1_024, bytes_per_s: 2 << 20, burst_s: 8 },
+        // An executor with eight jobs asks and hands over some dozens of times a block.
+        questions: Allowance { messages_per_s: 64, bytes_per_s: 4 << 20, burst_s: 8 },
+        waiting_max: 1_024,
+        gossip_kib_max: 32 * 1_024,
+        inbox_max: 1_024,
+        lookups_max: 64,
+        lookup_timeout: Duration::from_secs(10),
+        question_timeout: Duration::from_secs(20),
+        idle_timeout: Duration::from_secs(600),
+        redial_after: Duration::from_secs(5),
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections_per_peer: 3,
-            connections_in: 192,
-            connections_out: 96,
-            connections_pending: 64,
-            memory_percent: 90,
-            peers_wanted: 8,
-            streams_max: 4,
-            // A neighbour passes on what all others say: several full blocks at once, then what blocks can take.
-            gossip: Allowance { messages_per_s: 1_024, bytes_per_s: 2 << 20, burst_s: 8 },
-            // An executor with eight jobs asks and hands over some dozens of times a block.
-            questions: Allowance { messages_per_s: 64, bytes_per_s: 4 << 20, burst_s: 8 },
-            waiting_max: 1_024,
-            gossip_kib_max: 32 * 1_024,
-            inbox_max: 1_024,
-            lookups_max: 64,
-            lookup_timeout: Duration::from_secs(10),
-            question_timeout: Duration::from_secs(20),
-            idle_timeout: Duration::from_secs(600),
-            redial_after: Duration::from_secs(5),
-        }
+        Self::DEFAULT
     }
 }
+
+// The largest message of each kind is within what a peer may say at once, and within the memory for it.
+const _: () = {
+    let Limits { gossip, questions, gossip_kib_max, peers_wanted, dialled_wanted, connections_out, .. } =
+        Limits::DEFAULT;
+    assert!(gossip.burst_bytes() >= wire::TRANSACTION_BYTES_MAX as u64);
+    assert!(questions.burst_bytes() >= wire::ENVELOPES_BYTES_MAX as u64);
+    assert!(questions.burst_bytes() >= wire::ANNOUNCEMENTS_BYTES_MAX as u64);
+    assert!(gossip_kib_max as u64 * 1_024 > 8 * wire::TRANSACTION_BYTES_MAX as u64);
+    assert!(dialled_wanted <= peers_wanted && peers_wanted < connections_out as usize);
+};

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
+use super::backoff::Backoff;
+
 /// Addresses that are kept over a restart.
 pub const CONTACTS_MAX: usize = 256;
 /// Bytes of one address: the longest of ours, through a relay, has about 150.
 pub const ADDRESS_BYTES_MAX: usize = 256;
-/// Time from one attempt to the next, doubled from the first value to the second.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Seconds from one attempt to the next.
+const RETRY_S: Backoff = Backoff { first: 1, last: 60 };
 /// Attempts after which an address that nobody gave is forgotten.
 const ATTEMPTS_MAX: u32 = 8;
 
@@ -63,7 +65,8 @@ impl Contacts {
         contacts
     }
 
-    /// Up to `wanted` addresses to dial now, of peers that are not connected; each is not due again for a while.
+    /// Addresses to dial now, of peers that are not connected; each is not due again for a while. Those that the operator
+    /// gave are always among them, however many others are connected; of the rest there are up to `wanted`.
     pub fn due(&mut self, connected: &HashSet<PeerId>, wanted: usize, now: Instant) -> Vec<Multiaddr> {
         let absent = |contact: &Contact| contact.peer.is_none_or(|peer| !connected.contains(&peer));
         let mut due: Vec<_> = self
@@ -71,13 +74,13 @@ impl Contacts {
             .iter_mut()
             .filter(|(_, contact)| contact.next <= now && absent(contact))
             .collect();
-        due.sort_by_key(|(_, contact)| (contact.attempts, u64::MAX - contact.reached));
+        let is_met = |contact: &Contact| contact.source == Source::Met;
+        due.sort_by_key(|(_, contact)| (is_met(contact), contact.attempts, u64::MAX - contact.reached));
+        let given = due.iter().filter(|(_, contact)| !is_met(contact)).count();
         let mut addresses = Vec::new();
-        for (address, contact) in due.into_iter().take(wanted) {
-            let (first, last) = RETRY;
-            let wait = first.saturating_mul(1 << contact.attempts.min(16)).min(last);
+        for (address, contact) in due.into_iter().take(wanted.max(given)) {
+            contact.next = now + Duration::from_secs(RETRY_S.after(contact.attempts).into());
             contact.attempts = contact.attempts.saturating_add(1);
-            contact.next = now + wait;
             addresses.push(address.clone());
         }
         self.by_address
@@ -245,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn a_given_address_is_dialled_however_many_others_are_connected() {
+        let (local, now) = (PeerId::random(), Instant::now());
+        let mut contacts = Contacts::new(local, &[port(1), port(2)], &[port(3), port(4)], now);
+        let strangers: HashSet<_> = (0..100).map(|_| PeerId::random()).collect();
+        assert_eq!(contacts.due(&strangers, 0, now), vec![port(1), port(2)]);
+        let mut contacts = Contacts::new(local, &[port(1), port(2)], &[port(3), port(4)], now);
+        assert_eq!(contacts.due(&strangers, 3, now), vec![port(1), port(2), port(3)]);
+    }
+
+    #[test]
     fn whoever_is_connected_is_not_dialled_and_is_again_when_it_has_left() {
         let (local, peer, now) = (PeerId::random(), PeerId::random(), Instant::now());
         let mut contacts = Contacts::new(local, &[port(1)], &[], now);
@@ -279,7 +292,7 @@ mod tests {
         assert_eq!(contacts.take_changed().unwrap().len(), CONTACTS_MAX);
         for _ in 0..=ATTEMPTS_MAX {
             contacts.due(&HashSet::new(), usize::MAX, now);
-            now += RETRY.1;
+            now += Duration::from_secs(RETRY_S.last.into());
         }
         assert!(contacts.by_address.is_empty());
     }

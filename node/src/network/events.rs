@@ -12,27 +12,52 @@ use libp2p::{Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping};
 use tracing::{debug, info};
 
 use super::behaviour::BehaviourEvent;
+use super::claims::Forgotten;
 use super::codec::fault_of;
 use super::contacts::{is_plausible, is_relayed, with_peer};
 use super::fault::Fault;
 use super::inbox::{Answering, Asked, Gossip, Joined, Judgement, NetworkError, Ticket};
+use super::lookups::Progress;
 use super::names::Topic;
-use super::rate::{Rates, Taken};
-use super::service::{Network, answer};
-use super::wire::{BookRequest, BookResponse, EnvelopeRequest, EnvelopeResponse};
+use super::rate::Taken;
+use super::service::{Line, Network, answer};
+use super::wire::{Book, Envelopes, Exchange};
 
 /// Addresses of one peer that are remembered.
 const ADDRESSES_PER_PEER_MAX: usize = 8;
 /// Characters of what a peer calls its program.
 const AGENT_CHARS_MAX: usize = 64;
 
+/// An exchange with its line.
+trait OnLine: Exchange {
+    fn line(network: &mut Network) -> &mut Line<Self>;
+}
+
+impl OnLine for Envelopes {
+    fn line(network: &mut Network) -> &mut Line<Self> {
+        &mut network.envelopes
+    }
+}
+
+impl OnLine for Book {
+    fn line(network: &mut Network) -> &mut Line<Self> {
+        &mut network.book
+    }
+}
+
 impl Network {
     pub(super) fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => self.connected(peer_id, &endpoint),
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                self.peers.remove(&peer_id);
+            SwarmEvent::ConnectionClosed { peer_id, num_established, endpoint, .. } => {
+                if num_established == 0 {
+                    self.peers.remove(&peer_id);
+                } else if let Some(known) = self.peers.get_mut(&peer_id)
+                    && endpoint.is_dialer()
+                {
+                    known.dialled = known.dialled.saturating_sub(1);
+                }
             }
             SwarmEvent::NewListenAddr { address, .. } => info!(%address, "the network listens"),
             SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
@@ -56,8 +81,8 @@ impl Network {
                 }
             }
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
-            BehaviourEvent::Envelopes(event) => self.on_envelopes(event),
-            BehaviourEvent::Book(event) => self.on_book(event),
+            BehaviourEvent::Envelopes(event) => self.on_exchange::<Envelopes>(event),
+            BehaviourEvent::Book(event) => self.on_exchange::<Book>(event),
             BehaviourEvent::Kad(event) => self.on_kad(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
@@ -66,9 +91,6 @@ impl Network {
                         debug!(%address, %error, "dialling");
                     }
                 }
-            }
-            BehaviourEvent::Autonat(event) => {
-                debug!(address = %event.tested_addr, reached = event.result.is_ok(), "reachability tested");
             }
             _ => {}
         }
@@ -79,6 +101,7 @@ impl Network {
         let known = self.peers.entry(peer).or_default();
         let (first, since) = known.seen.get_or_insert_with(|| (address.clone(), now));
         if endpoint.is_dialer() {
+            known.dialled = known.dialled.saturating_add(1);
             remember(&mut known.addresses, address);
             return self.contacts.reached(peer, address, now);
         }
@@ -118,8 +141,8 @@ impl Network {
                 let topic =
                     Topic::ALL.into_iter().find(|topic| self.names.topic(*topic).hash() == message.topic);
                 let Some(topic) = topic else { return };
-                let taken = self.gossip_rates.take(from, message.data.len(), Instant::now());
-                if !self.is_within(from, taken) {
+                // Whoever passes on what others say too much of is not to blame for it.
+                if self.gossip_rates.take(from, message.data.len(), Instant::now()) != Taken::Within {
                     return self.judge(&id, from, Judgement::Ignore);
                 }
                 let is_taken = self.pass_on(topic, Ticket { id: id.clone(), from }, message.data);
@@ -151,54 +174,30 @@ impl Network {
         route.try_send(Gossip { from: ticket.from, bytes, ticket, room }).is_ok()
     }
 
-    fn on_envelopes(
+    fn on_exchange<X: OnLine>(
         &mut self,
-        event: request_response::Event<Result<EnvelopeRequest, Fault>, EnvelopeResponse>,
+        event: request_response::Event<Result<X::Request, Fault>, X::Response>,
     ) {
         match event {
             request_response::Event::Message { peer: from, message, .. } => match message {
                 Exchanged::Request { request: question, channel, .. } => {
                     if let Some(question) = self.sound(from, question) {
                         let asked = Asked { from, question, answer: Answering { to: from, channel } };
-                        drop_unless_taken(self.routes.envelopes.try_send(asked).is_ok());
+                        if X::line(self).route.try_send(asked).is_err() {
+                            // Whoever asked learns from the end of its stream that there is no answer.
+                            debug!(%from, "a question was dropped, since too many wait");
+                        }
                     }
                 }
                 Exchanged::Response { request_id, response } => {
-                    if let Some(reply) = self.asked_envelopes.remove(&request_id) {
+                    if let Some(reply) = X::line(self).asked.remove(&request_id) {
                         answer(reply, Ok(response));
                     }
                 }
             },
             request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
                 self.blame_for_answer(peer, &error);
-                if let Some(reply) = self.asked_envelopes.remove(&request_id) {
-                    answer(reply, Err(NetworkError::Unanswered { peer, cause: error.to_string() }));
-                }
-            }
-            // Whoever asked has gone away, or does not get an answer.
-            request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {
-            }
-        }
-    }
-
-    fn on_book(&mut self, event: request_response::Event<Result<BookRequest, Fault>, BookResponse>) {
-        match event {
-            request_response::Event::Message { peer: from, message, .. } => match message {
-                Exchanged::Request { request: question, channel, .. } => {
-                    if let Some(question) = self.sound(from, question) {
-                        let asked = Asked { from, question, answer: Answering { to: from, channel } };
-                        drop_unless_taken(self.routes.book.try_send(asked).is_ok());
-                    }
-                }
-                Exchanged::Response { request_id, response } => {
-                    if let Some(reply) = self.asked_book.remove(&request_id) {
-                        answer(reply, Ok(response.0));
-                    }
-                }
-            },
-            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
-                self.blame_for_answer(peer, &error);
-                if let Some(reply) = self.asked_book.remove(&request_id) {
+                if let Some(reply) = X::line(self).asked.remove(&request_id) {
                     answer(reply, Err(NetworkError::Unanswered { peer, cause: error.to_string() }));
                 }
             }
@@ -231,47 +230,42 @@ impl Network {
     fn on_kad(&mut self, event: kad::Event) {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
-                if self.look_ups.progressed(id, result, step.last)
-                    && let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id)
-                {
+                let Progress { is_enough, untold } = self.look_ups.progressed(id, result, step.last);
+                if let Some(artifact) = untold {
+                    self.provided.untold(&artifact);
+                }
+                if is_enough && let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
                     query.finish();
                 }
             }
             kad::Event::InboundRequest {
                 request: kad::InboundRequest::AddProvider { record: Some(record) },
             } => {
-                let (peer, is_admitted) = (record.provider, self.claims.admit(&record, Instant::now()));
-                let store = self.swarm.behaviour_mut().kad.store_mut();
-                if !is_admitted || store.add_provider(record).is_err() {
-                    debug!(%peer, "what a peer says that it has is not kept: too much");
+                let peer = record.provider;
+                let Some((record, forgotten)) = self.claims.admit(record, Instant::now()) else {
+                    return debug!(%peer, "what a peer says that it has is not kept");
+                };
+                self.forget(forgotten);
+                if let Err(error) = self.swarm.behaviour_mut().kad.store_mut().add_provider(record) {
+                    debug!(%peer, ?error, "keeping what a peer says that it has");
                 }
             }
             _ => {}
         }
     }
 
-    /// Whether a peer may ask, or be answered, so much more.
-    pub(super) fn is_allowed(&mut self, from: PeerId, bytes: usize) -> bool {
-        let taken = take(&mut self.question_rates, from, bytes);
-        self.is_within(from, taken)
+    pub(super) fn forget(&mut self, forgotten: Forgotten) {
+        let store = self.swarm.behaviour_mut().kad.store_mut();
+        forgotten.iter().for_each(|(peer, key)| store.remove_provider(key, peer));
     }
 
-    fn is_within(&mut self, from: PeerId, taken: Taken) -> bool {
+    /// Whether a peer may ask, or be answered, so much more.
+    pub(super) fn is_allowed(&mut self, from: PeerId, bytes: usize) -> bool {
+        let taken = self.question_rates.take(from, bytes, Instant::now());
         if taken == Taken::Flood {
             self.blame(from, Fault::Flood);
         }
         taken == Taken::Within
-    }
-}
-
-fn take(rates: &mut Rates, from: PeerId, bytes: usize) -> Taken {
-    rates.take(from, bytes, Instant::now())
-}
-
-/// Whoever asked learns from the end of its stream that there is no answer.
-fn drop_unless_taken(is_taken: bool) {
-    if !is_taken {
-        debug!("a question was dropped, since too many wait");
     }
 }
 

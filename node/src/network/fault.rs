@@ -1,4 +1,4 @@
-//! What a peer can do wrong, and what follows: one row of [`TABLE`] each.
+//! What a peer can do wrong, and what follows: one row of [`Fault::rule`] each.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub enum Fault {
     Oversized,
     /// A transaction that can never have been valid.
     InvalidTransaction,
-    /// An announcement that its own key did not sign, or that no rule allows.
+    /// An announcement of another chain, or that names no place.
     BadAnnouncement,
     /// An envelope that its sender did not sign, or that nobody of the job is to get.
     BadEnvelope,
@@ -22,7 +22,7 @@ pub enum Fault {
     CorruptData,
     /// Messages that the layer below refused, until its own score of the peer ran out.
     BadGossip,
-    /// More than it is allowed in a time.
+    /// More questions and answers than it is allowed in a time. What others gossip through it is not its own doing.
     Flood,
     /// A transfer or an answer that it began and did not end.
     Stalled,
@@ -37,91 +37,57 @@ pub enum Action {
     Refuse,
 }
 
-/// One row of the table.
+/// What is known of a fault: a row of the table that [`Fault::rule`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The fault.
-    pub fault: Fault,
     /// Points; they decay at [`super::DECAY_PER_S`] a second.
     pub weight: u32,
     /// What is done.
     pub action: Action,
+    /// What the peer did.
+    pub says: &'static str,
 }
 
-const fn rule(fault: Fault, weight: u32, action: Action) -> Rule {
-    Rule { fault, weight, action }
+const fn count(weight: u32, says: &'static str) -> Rule {
+    Rule { weight, action: Action::Count, says }
 }
 
-/// Weights against a line of 100 points. An honest peer on a slow machine makes the mild ones now and then.
-pub const TABLE: [Rule; 10] = [
-    // Nothing that it says can ever be of use.
-    rule(Fault::WrongChain, 100, Action::Refuse),
-    // No version of this program sends such bytes, but another version's may be misread: four times.
-    rule(Fault::Malformed, 25, Action::Count),
-    // Costs memory before it is looked at: twice.
-    rule(Fault::Oversized, 50, Action::Count),
-    // A signature is checked for it, and no honest node passes one on: four times.
-    rule(Fault::InvalidTransaction, 25, Action::Count),
-    rule(Fault::BadAnnouncement, 25, Action::Count),
-    // A forged envelope can only be meant to cost somebody a job: twice.
-    rule(Fault::BadEnvelope, 50, Action::Count),
-    // Bytes that do not have their hash cannot come about by accident: twice, so that a bad disk is heard of first.
-    rule(Fault::CorruptData, 50, Action::Count),
-    rule(Fault::BadGossip, 100, Action::Refuse),
-    // What is too much is dropped anyway; who goes on for ten seconds is refused.
-    rule(Fault::Flood, 10, Action::Count),
-    // A connection may simply be bad.
-    rule(Fault::Stalled, 10, Action::Count),
-];
+const fn refuse(says: &'static str) -> Rule {
+    Rule { weight: super::LINE, action: Action::Refuse, says }
+}
 
 impl Fault {
-    /// Its row.
-    pub fn rule(self) -> Rule {
-        // The test below sees to it that there is one for each.
-        TABLE.into_iter().find(|rule| rule.fault == self).unwrap_or(rule(self, 100, Action::Refuse))
+    /// Its row. Weights count against a line of 100 points; an honest peer on a slow machine makes the mild faults now
+    /// and then.
+    pub const fn rule(self) -> Rule {
+        match self {
+            // Nothing that it says can ever be of use.
+            Self::WrongChain => refuse("it serves another chain"),
+            // No version of this program sends such bytes, but another version's may be misread: four times.
+            Self::Malformed => count(25, "it sent bytes that are no message"),
+            // Costs memory before it is looked at: twice.
+            Self::Oversized => count(50, "it sent more than a message may hold"),
+            // A signature is checked for it, and no honest node passes one on: four times.
+            Self::InvalidTransaction => {
+                count(25, "it passed on a transaction that can never have been valid")
+            }
+            Self::BadAnnouncement => count(25, "it passed on an announcement that nobody can have made"),
+            // A forged envelope can only be meant to cost somebody a job: twice.
+            Self::BadEnvelope => count(50, "it handed over a forged envelope"),
+            // Bytes that do not have their hash cannot come about by accident: twice, so that a bad disk is heard of
+            // first.
+            Self::CorruptData => count(50, "it sent bytes that do not have their hash"),
+            Self::BadGossip => refuse("it sent messages that were refused below"),
+            // What is too much is dropped anyway; who goes on for ten seconds is refused.
+            Self::Flood => count(10, "it asks too much"),
+            // A connection may simply be bad.
+            Self::Stalled => count(10, "it did not end what it began"),
+        }
     }
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::WrongChain => "it serves another chain",
-            Self::Malformed => "it sent bytes that are no message",
-            Self::Oversized => "it sent more than a message may hold",
-            Self::InvalidTransaction => "it passed on a transaction that can never have been valid",
-            Self::BadAnnouncement => "it passed on an announcement that nobody can have signed",
-            Self::BadEnvelope => "it handed over a forged envelope",
-            Self::CorruptData => "it sent bytes that do not have their hash",
-            Self::BadGossip => "it sent messages that were refused below",
-            Self::Flood => "it sends too much",
-            Self::Stalled => "it did not end what it began",
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_fault_has_exactly_one_row_and_counts() {
-        use Fault::*;
-        let all = [
-            WrongChain,
-            Malformed,
-            Oversized,
-            InvalidTransaction,
-            BadAnnouncement,
-            BadEnvelope,
-            CorruptData,
-            BadGossip,
-            Flood,
-            Stalled,
-        ];
-        for fault in all {
-            assert_eq!(TABLE.iter().filter(|rule| rule.fault == fault).count(), 1, "{fault:?}");
-            assert!(fault.rule().weight > 0, "{fault:?}");
-        }
-        assert_eq!(TABLE.len(), all.len());
+        f.write_str(self.rule().says)
     }
 }

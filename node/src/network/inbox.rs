@@ -96,6 +96,16 @@ pub struct Gossip {
     pub(super) room: OwnedSemaphorePermit,
 }
 
+#[cfg(test)]
+impl Gossip {
+    /// One that nobody sent.
+    pub(super) fn made_up(bytes: Vec<u8>) -> Self {
+        let from = PeerId::random();
+        let room = std::sync::Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+        Self { from, bytes, ticket: Ticket { id: MessageId::new(&[]), from }, room }
+    }
+}
+
 /// A question of a peer; dropping it refuses an answer.
 #[derive(Debug)]
 pub struct Asked<Q, A> {
@@ -157,7 +167,7 @@ pub(super) enum Message {
     },
     AskBook {
         peer: PeerId,
-        reply: Reply<Vec<SignedAnnouncement>>,
+        reply: Reply<BookResponse>,
     },
     AnswerEnvelopes {
         to: Answering<EnvelopeResponse>,
@@ -215,10 +225,11 @@ impl NetworkHandle {
         self.joined.subscribe()
     }
 
-    /// Tells the network that this node has an artifact; it is told again now and then while the node runs.
+    /// Has others told that this node has an artifact: as soon as somebody is there, and again now and then while the
+    /// node runs.
     ///
     /// # Errors
-    /// [`NetworkError::LookUp`] when it could not be told, [`NetworkError::Busy`].
+    /// [`NetworkError::Busy`] when the node tells of as many as it may.
     pub async fn provide(&self, id: Digest32) -> Result<(), NetworkError> {
         self.ask(|reply| Message::Provide { id, reply }).await
     }
@@ -295,7 +306,7 @@ impl NetworkHandle {
     }
 
     pub(super) async fn ask_book(&self, peer: PeerId) -> Result<Vec<SignedAnnouncement>, NetworkError> {
-        self.ask(|reply| Message::AskBook { peer, reply }).await
+        self.ask(|reply| Message::AskBook { peer, reply }).await.map(|book| book.0)
     }
 
     pub(super) async fn answer_envelopes(

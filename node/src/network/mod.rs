@@ -10,6 +10,7 @@
 mod fault;
 mod score;
 mod rate;
+mod backoff;
 mod contacts;
 mod names;
 mod wire;
@@ -18,6 +19,8 @@ mod config;
 mod behaviour;
 mod inbox;
 mod lookups;
+mod claims;
+mod provided;
 mod ports;
 mod service;
 mod events;
@@ -27,9 +30,10 @@ mod courier;
 #[cfg(test)]
 mod tests;
 
+pub use codec::read_message;
 pub use config::{Config, Limits, Switch};
 pub use courier::{Courier, Home, Wish};
-pub use fault::{Action, Fault, Rule, TABLE};
+pub use fault::{Action, Fault, Rule};
 pub use inbox::{Asked, Gossip, Incoming, Joined, Judgement, NetworkError, NetworkHandle, PeerInfo};
 pub use libp2p::{Multiaddr, PeerId};
 pub use names::{Names, Topic};
@@ -40,6 +44,5 @@ pub use score::{DECAY_PER_S, LINE, REFUSED_FOR};
 pub use service::{Network, StartError};
 pub use transactions::Transactions;
 pub use wire::{
-    BookRequest, BookResponse, EnvelopeRequest, EnvelopeResponse, Receipt, Refusal, decode_announcement,
-    decode_book_response, decode_envelope_request, decode_envelope_response,
+    BookRequest, BookResponse, EnvelopeRequest, EnvelopeResponse, Message, Receipt, Refusal, decode_message,
 };

@@ -11,7 +11,7 @@ use assay_protocol::signature::WorkKey;
 use assay_runtime::Hash;
 use tokio::sync::{broadcast, watch};
 
-use crate::mempool::{PoolError, Transaction};
+use crate::mempool::{PoolError, Refused, Transaction};
 use crate::worker::{Mailbox, MailboxError};
 
 /// The pool.
@@ -19,8 +19,10 @@ pub trait TransactionPool: Clone + Send + Sync + 'static {
     /// Hands in what a peer passed on.
     ///
     /// # Errors
-    /// [`PoolError`] saying why the pool did not take it.
-    fn submit(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Hash, PoolError>> + Send;
+    /// [`Refused`] saying why the pool did not take it.
+    fn submit(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Hash, Refused>> + Send;
+    /// The finalized height on which it is judged; changes with every block.
+    fn heights(&self) -> watch::Receiver<u32>;
     /// What was handed in at this node, from now on.
     fn own(&self) -> broadcast::Receiver<Transaction>;
     /// Those of these that still wait for a block.
@@ -28,6 +30,11 @@ pub trait TransactionPool: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`PoolError::Stopped`].
     fn held(&self, hashes: Vec<Hash>) -> impl Future<Output = Result<Vec<Transaction>, PoolError>> + Send;
+    /// All that could be in the next blocks.
+    ///
+    /// # Errors
+    /// [`PoolError::Stopped`].
+    fn pending(&self) -> impl Future<Output = Result<Vec<Transaction>, PoolError>> + Send;
 }
 
 /// The ledger could not be read.

@@ -19,6 +19,14 @@ pub struct Allowance {
     pub burst_s: u32,
 }
 
+impl Allowance {
+    /// Bytes that may come at once.
+    pub const fn burst_bytes(self) -> u64 {
+        // Both are small: no product of two u32 exceeds a u64.
+        self.bytes_per_s as u64 * self.burst_s as u64
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     /// Thousandths of messages that are left.

@@ -51,6 +51,8 @@ impl Standing {
 #[derive(Debug, Default)]
 pub struct Scores {
     peers: HashMap<PeerId, Standing>,
+    /// Refused peers that made room for others before their time was up.
+    pushed_out: Vec<PeerId>,
 }
 
 impl Scores {
@@ -91,7 +93,9 @@ impl Scores {
 
     /// Forgets whoever has nothing left; returns the peers whose refusal has ended.
     pub fn expire(&mut self, now: Instant) -> Vec<PeerId> {
-        let mut pardoned = Vec::new();
+        let mut pardoned = std::mem::take(&mut self.pushed_out);
+        // One that was pushed out may have come back, and been refused again.
+        pardoned.retain(|peer| !self.peers.get(peer).is_some_and(|standing| standing.is_refused(now)));
         for (peer, standing) in &mut self.peers {
             if standing.refused_until.is_some_and(|until| until <= now) {
                 standing.refused_until = None;
@@ -111,8 +115,11 @@ impl Scores {
         // Where all are refused, the one whose time is up first.
         let first =
             || self.peers.iter().min_by_key(|(_, standing)| standing.refused_until).map(|(peer, _)| *peer);
-        if let Some(peer) = least.or_else(first) {
-            self.peers.remove(&peer);
+        if let Some(peer) = least.or_else(first)
+            && let Some(standing) = self.peers.remove(&peer)
+            && standing.refused_until.is_some()
+        {
+            self.pushed_out.push(peer);
         }
     }
 }
@@ -154,6 +161,18 @@ mod tests {
         let (mut scores, peer, now) = (Scores::default(), PeerId::random(), Instant::now());
         assert_eq!(scores.count(peer, Fault::WrongChain, now), Sentence::Refuse);
         assert!(scores.is_refused(&peer, now));
+    }
+
+    #[test]
+    fn whoever_is_pushed_out_is_let_in_again_and_not_refused_for_ever() {
+        let (mut scores, start) = (Scores::default(), Instant::now());
+        let peers: Vec<_> = (0..=PEERS_MAX).map(|_| PeerId::random()).collect();
+        for (number, peer) in peers.iter().enumerate() {
+            scores.count(*peer, Fault::WrongChain, start + Duration::from_millis(number as u64));
+        }
+        let now = start + Duration::from_secs(9);
+        assert_eq!(scores.expire(now), vec![peers[0]]);
+        assert_eq!(scores.expire(now), vec![]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use codec::Encode;
 use futures::StreamExt;
 use libp2p::gossipsub::{MessageAcceptance, PublishError};
 use libp2p::identity::Keypair;
+use libp2p::kad::ProviderRecord;
+use libp2p::kad::store::RecordStore;
 use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Swarm};
@@ -18,17 +20,19 @@ use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
 use super::behaviour::{self, BAD_GOSSIP, Behaviour, POINT_WEIGHT};
+use super::claims::Claims;
 use super::config::{Config, Limits};
-use super::contacts::Contacts;
+use super::contacts::{ADDRESS_BYTES_MAX, CONTACTS_MAX, Contacts, peer_of};
 use super::fault::Fault;
 use super::inbox::{
     Asked, Gossip, Incoming, Joined, Judgement, Message, NetworkError, NetworkHandle, PeerInfo, Reply, millis,
 };
-use super::lookups::{Claims, LookUps};
+use super::lookups::LookUps;
 use super::names::{Names, Topic};
+use super::provided::Provided;
 use super::rate::Rates;
 use super::score::{Scores, Sentence};
-use super::wire::{BookRequest, BookResponse, EnvelopeRequest, EnvelopeResponse};
+use super::wire::{Book, BookRequest, Envelopes, Exchange};
 use crate::private_file::{self, FileError};
 use crate::supervisor::told_to_stop;
 
@@ -38,8 +42,12 @@ const TICK: Duration = Duration::from_secs(1);
 const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// Bytes of the file of contacts: as many addresses as are kept, each of the greatest length.
 const CONTACTS_BYTES_MAX: usize = 256 * 1024;
+// In text an address has at most four characters a byte, and quotes around it.
+const _: () = assert!(CONTACTS_MAX * (4 * ADDRESS_BYTES_MAX + 8) <= CONTACTS_BYTES_MAX + CONTACTS_MAX * 8);
 /// News of who joined that wait for a reader.
 const JOINED_MAX: usize = 256;
+/// Questions of each kind that wait: those about envelopes are large, and may take 64 MiB.
+const QUESTIONS_MAX: usize = 64;
 /// Addresses of this node that are told to others.
 const OWN_ADDRESSES_MAX: usize = 8;
 
@@ -73,6 +81,8 @@ pub(super) struct Known {
     pub addresses: Vec<Multiaddr>,
     /// Where its first connection comes from or leads to, and when that was made.
     pub seen: Option<(Multiaddr, Instant)>,
+    /// Open connections that this node made.
+    pub dialled: u32,
 }
 
 /// Queues to the services behind the network.
@@ -81,8 +91,19 @@ pub(super) struct Routes {
     pub room: Arc<Semaphore>,
     pub transactions: mpsc::Sender<Gossip>,
     pub announcements: mpsc::Sender<Gossip>,
-    pub envelopes: mpsc::Sender<Asked<EnvelopeRequest, EnvelopeResponse>>,
-    pub book: mpsc::Sender<Asked<BookRequest, BookResponse>>,
+}
+
+/// One kind of question: who waits for which answer, and where the questions of others go.
+pub(super) struct Line<X: Exchange> {
+    pub asked: HashMap<OutboundRequestId, Reply<X::Response>>,
+    pub route: mpsc::Sender<Asked<X::Request, X::Response>>,
+}
+
+impl<X: Exchange> Line<X> {
+    fn new(waiting_max: usize) -> (Self, mpsc::Receiver<Asked<X::Request, X::Response>>) {
+        let (route, questions) = mpsc::channel(waiting_max);
+        (Self { asked: HashMap::new(), route }, questions)
+    }
 }
 
 /// The service; [`Network::run`] ends when it is told to.
@@ -100,9 +121,9 @@ pub struct Network {
     pub(super) contacts: Contacts,
     pub(super) look_ups: LookUps,
     pub(super) claims: Claims,
-    pub(super) asked_envelopes: HashMap<OutboundRequestId, Reply<EnvelopeResponse>>,
-    pub(super) asked_book:
-        HashMap<OutboundRequestId, Reply<Vec<assay_protocol::announcement::SignedAnnouncement>>>,
+    pub(super) provided: Provided,
+    pub(super) envelopes: Line<Envelopes>,
+    pub(super) book: Line<Book>,
     keeping: Option<JoinHandle<Result<(), FileError>>>,
     kept_at: Instant,
 }
@@ -128,9 +149,26 @@ impl Network {
         for address in &config.external {
             swarm.add_external_address(address.clone());
         }
+        // So that no crowd of strangers keeps out whom the operator named.
+        for peer in config.peers.iter().filter_map(peer_of) {
+            swarm.behaviour_mut().limits.bypass_peer_id(&peer);
+        }
         let local = *swarm.local_peer_id();
         let (sender, inbox) = mpsc::channel(config.limits.inbox_max);
-        let (routes, incoming) = routes(&config.limits);
+        let Limits { waiting_max, gossip_kib_max, .. } = config.limits;
+        let (transactions, transactions_in) = mpsc::channel(waiting_max);
+        let (announcements, announcements_in) = mpsc::channel(waiting_max);
+        let room =
+            Arc::new(Semaphore::new(usize::try_from(gossip_kib_max).unwrap_or(Semaphore::MAX_PERMITS)));
+        let routes = Routes { room, transactions, announcements };
+        let (envelopes, envelopes_in) = Line::new(waiting_max.min(QUESTIONS_MAX));
+        let (book, book_in) = Line::new(waiting_max.min(QUESTIONS_MAX));
+        let incoming = Incoming {
+            transactions: transactions_in,
+            announcements: announcements_in,
+            envelopes: envelopes_in,
+            book: book_in,
+        };
         let joined = broadcast::channel(JOINED_MAX).0;
         let streams = swarm.behaviour().streams.new_control();
         let handle = NetworkHandle { local, inbox: sender, streams, joined: joined.clone() };
@@ -151,8 +189,9 @@ impl Network {
             contacts,
             look_ups: LookUps::default(),
             claims: Claims::default(),
-            asked_envelopes: HashMap::new(),
-            asked_book: HashMap::new(),
+            provided: Provided::default(),
+            envelopes,
+            book,
             keeping: None,
             kept_at: Instant::now(),
         };
@@ -193,11 +232,11 @@ impl Network {
             Message::AskEnvelopes { peer, addresses, request, reply } => {
                 let envelopes = &mut self.swarm.behaviour_mut().envelopes;
                 let id = envelopes.send_request_with_addresses(&peer, Ok(request), addresses);
-                self.asked_envelopes.insert(id, reply);
+                self.envelopes.asked.insert(id, reply);
             }
             Message::AskBook { peer, reply } => {
                 let id = self.swarm.behaviour_mut().book.send_request(&peer, Ok(BookRequest));
-                self.asked_book.insert(id, reply);
+                self.book.asked.insert(id, reply);
             }
             // Whoever asked may have gone away, or have waited long enough.
             Message::AnswerEnvelopes { to, response } => {
@@ -210,8 +249,9 @@ impl Network {
                     drop(self.swarm.behaviour_mut().book.send_response(to.channel, response));
                 }
             }
-            Message::Provide { id, reply } => self.provide(&id, reply),
+            Message::Provide { id, reply } => answer(reply, self.provide(id)),
             Message::Withdraw { id } => {
+                self.provided.remove(&id);
                 self.swarm.behaviour_mut().kad.stop_providing(&behaviour::provider_key(&id));
             }
             Message::Providers { id, reply } => self.providers(&id, reply),
@@ -273,7 +313,6 @@ impl Network {
         let connected: HashSet<PeerId> = self.peers.keys().copied().collect();
         self.gossip_rates.expire(now, |peer| connected.contains(peer));
         self.question_rates.expire(now, |peer| connected.contains(peer));
-        self.claims.expire(now);
         for peer in &connected {
             // Its points are in it, and have an end of their own.
             let points = f64::from(self.scores.points(peer, now)) * POINT_WEIGHT;
@@ -283,8 +322,8 @@ impl Network {
             }
             self.tell_score(*peer, now);
         }
-        let wanted = self.config.limits.peers_wanted.saturating_sub(connected.len());
-        for address in self.contacts.due(&connected, wanted, now) {
+        self.tell_provided();
+        for address in self.contacts.due(&connected, self.lacking(), now) {
             if let Err(error) = self.swarm.dial(address.clone()) {
                 debug!(%address, %error, "dialling");
             }
@@ -293,7 +332,17 @@ impl Network {
             self.end_keeping().await;
             self.keep_contacts();
             self.kept_at = now;
+            let forgotten = self.claims.expire(now);
+            self.forget(forgotten);
         }
+    }
+
+    /// How many more peers this node looks for: until it has as many as it wants, and as many that it chose itself.
+    fn lacking(&self) -> usize {
+        let Limits { peers_wanted, dialled_wanted, .. } = self.config.limits;
+        let dialled = self.peers.values().filter(|known| known.dialled > 0).count();
+        let any = peers_wanted.saturating_sub(self.peers.len());
+        any.max(dialled_wanted.saturating_sub(dialled))
     }
 
     fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
@@ -306,13 +355,34 @@ impl Network {
         }
     }
 
-    fn provide(&mut self, id: &Digest32, reply: Reply<()>) {
-        if self.look_ups.len() >= self.config.limits.lookups_max {
-            return answer(reply, Err(NetworkError::Busy));
+    fn provide(&mut self, id: Digest32) -> Result<(), NetworkError> {
+        if !self.provided.add(id) {
+            return Err(NetworkError::Busy);
         }
-        match self.swarm.behaviour_mut().kad.start_providing(behaviour::provider_key(id)) {
-            Ok(query) => self.look_ups.providing(query, reply),
-            Err(error) => answer(reply, Err(NetworkError::LookUp(error.to_string()))),
+        let key = behaviour::provider_key(&id);
+        let record = ProviderRecord::new(key, *self.swarm.local_peer_id(), Vec::new());
+        // Whoever asks this node is told at once.
+        if let Err(error) = self.swarm.behaviour_mut().kad.store_mut().add_provider(record) {
+            debug!(%id, ?error, "keeping what this node has");
+        }
+        self.tell_provided();
+        Ok(())
+    }
+
+    /// Tells others of what this node has, as far as somebody is there and it is due. Half of the look-ups are left to
+    /// those who look for something.
+    fn tell_provided(&mut self) {
+        let room = (self.config.limits.lookups_max / 2).saturating_sub(self.look_ups.telling());
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let known = kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
+        for id in self.provided.take_due(known, room) {
+            match kad.start_providing(behaviour::provider_key(&id)) {
+                Ok(query) => self.look_ups.tell(query, id),
+                Err(error) => {
+                    debug!(%id, ?error, "telling others of an artifact");
+                    self.provided.untold(&id);
+                }
+            }
         }
     }
 
@@ -372,23 +442,6 @@ impl Network {
 /// Whoever asked may have gone away.
 pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, NetworkError>) {
     drop(reply.send(result));
-}
-
-fn routes(limits: &Limits) -> (Routes, Incoming) {
-    let Limits { waiting_max, gossip_kib_max, .. } = *limits;
-    let (transactions, transactions_in) = mpsc::channel(waiting_max);
-    let (announcements, announcements_in) = mpsc::channel(waiting_max);
-    // Envelopes are large: 64 MiB of them at the most.
-    let (envelopes, envelopes_in) = mpsc::channel(waiting_max.min(64));
-    let (book, book_in) = mpsc::channel(waiting_max.min(64));
-    let incoming = Incoming {
-        transactions: transactions_in,
-        announcements: announcements_in,
-        envelopes: envelopes_in,
-        book: book_in,
-    };
-    let room = Arc::new(Semaphore::new(usize::try_from(gossip_kib_max).unwrap_or(Semaphore::MAX_PERMITS)));
-    (Routes { room, transactions, announcements, envelopes, book }, incoming)
 }
 
 /// A file that cannot be read costs nothing but the way to peers that others name again.

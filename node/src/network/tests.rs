@@ -3,4 +3,5 @@
 mod hostile;
 mod meeting;
 mod post;
+mod sybils;
 mod town;

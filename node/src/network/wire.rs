@@ -26,8 +26,8 @@ pub const TRANSACTION_BYTES_MAX: usize = 512 * 1024;
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 4 * 1024;
 /// Announcements in one answer.
 pub const ANNOUNCEMENTS_MAX: usize = 256;
-/// Bytes of one answer with announcements.
-pub const ANNOUNCEMENTS_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of one answer with announcements: whatever is in the book, an answer with it is none that is too large.
+pub const ANNOUNCEMENTS_BYTES_MAX: usize = ANNOUNCEMENTS_MAX * ANNOUNCEMENT_BYTES_MAX;
 /// Bytes of a question about announcements.
 pub const QUESTION_BYTES_MAX: usize = 64;
 
@@ -102,28 +102,87 @@ pub struct BookRequest;
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct BookResponse(pub Vec<SignedAnnouncement>);
 
-/// A kind of question with its answer, and how large both may be.
-pub trait Exchange: Clone + Send + 'static {
+/// A message with its bounds.
+pub trait Message: Encode + Decode + std::fmt::Debug + Send + 'static {
+    /// Bytes of it.
+    const BYTES_MAX: usize;
+    /// Entries of its list, where it has one.
+    const ENTRIES_MAX: usize;
+    /// How many entries its list has.
+    fn entries(&self) -> usize;
+}
+
+impl Message for EnvelopeRequest {
+    const BYTES_MAX: usize = ENVELOPES_BYTES_MAX;
+    const ENTRIES_MAX: usize = ENVELOPES_MAX;
+
+    fn entries(&self) -> usize {
+        match self {
+            Self::Put(envelopes) => envelopes.len(),
+            Self::Get { .. } => 0,
+        }
+    }
+}
+
+impl Message for EnvelopeResponse {
+    const BYTES_MAX: usize = ENVELOPES_BYTES_MAX;
+    const ENTRIES_MAX: usize = ENVELOPES_MAX;
+
+    fn entries(&self) -> usize {
+        match self {
+            Self::Put(receipts) => receipts.len(),
+            Self::Got(envelopes) => envelopes.len(),
+        }
+    }
+}
+
+impl Message for BookRequest {
+    const BYTES_MAX: usize = QUESTION_BYTES_MAX;
+    const ENTRIES_MAX: usize = 0;
+
+    fn entries(&self) -> usize {
+        0
+    }
+}
+
+impl Message for BookResponse {
+    const BYTES_MAX: usize = ANNOUNCEMENTS_BYTES_MAX;
+    const ENTRIES_MAX: usize = ANNOUNCEMENTS_MAX;
+
+    fn entries(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Message for SignedAnnouncement {
+    const BYTES_MAX: usize = ANNOUNCEMENT_BYTES_MAX;
+    const ENTRIES_MAX: usize = 0;
+
+    fn entries(&self) -> usize {
+        0
+    }
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// [`Fault::Oversized`] or [`Fault::Malformed`]: what it is to send these bytes.
+pub fn decode_message<M: Message>(bytes: &[u8]) -> Result<M, Fault> {
+    if bytes.len() > M::BYTES_MAX {
+        return Err(Fault::Oversized);
+    }
+    let message = M::decode_all_with_depth_limit(DEPTH_MAX, &mut &*bytes).map_err(|_| Fault::Malformed)?;
+    if message.entries() > M::ENTRIES_MAX { Err(Fault::Oversized) } else { Ok(message) }
+}
+
+/// A kind of question with its answer.
+pub trait Exchange: Clone + Send + Sized + 'static {
     /// The question.
-    type Request: Encode + std::fmt::Debug + Send + 'static;
+    type Request: Message;
     /// The answer.
-    type Response: Encode + std::fmt::Debug + Send + 'static;
+    type Response: Message;
     /// The end of the protocol's name.
     const WORD: &'static str;
-    /// Bytes of the question.
-    const REQUEST_BYTES_MAX: usize;
-    /// Bytes of the answer.
-    const RESPONSE_BYTES_MAX: usize;
-    /// Reads a question.
-    ///
-    /// # Errors
-    /// The fault that it is to send these bytes.
-    fn decode_request(bytes: &[u8]) -> Result<Self::Request, Fault>;
-    /// Reads an answer.
-    ///
-    /// # Errors
-    /// The fault that it is to send these bytes.
-    fn decode_response(bytes: &[u8]) -> Result<Self::Response, Fault>;
 }
 
 /// Envelopes on their way.
@@ -134,16 +193,6 @@ impl Exchange for Envelopes {
     type Request = EnvelopeRequest;
     type Response = EnvelopeResponse;
     const WORD: &'static str = "envelopes";
-    const REQUEST_BYTES_MAX: usize = ENVELOPES_BYTES_MAX;
-    const RESPONSE_BYTES_MAX: usize = ENVELOPES_BYTES_MAX;
-
-    fn decode_request(bytes: &[u8]) -> Result<EnvelopeRequest, Fault> {
-        decode_envelope_request(bytes)
-    }
-
-    fn decode_response(bytes: &[u8]) -> Result<EnvelopeResponse, Fault> {
-        decode_envelope_response(bytes)
-    }
 }
 
 /// Announcements for a newcomer.
@@ -154,71 +203,13 @@ impl Exchange for Book {
     type Request = BookRequest;
     type Response = BookResponse;
     const WORD: &'static str = "book";
-    const REQUEST_BYTES_MAX: usize = QUESTION_BYTES_MAX;
-    const RESPONSE_BYTES_MAX: usize = ANNOUNCEMENTS_BYTES_MAX;
-
-    fn decode_request(bytes: &[u8]) -> Result<BookRequest, Fault> {
-        decode_within(bytes, QUESTION_BYTES_MAX)
-    }
-
-    fn decode_response(bytes: &[u8]) -> Result<BookResponse, Fault> {
-        decode_book_response(bytes)
-    }
-}
-
-/// Reads a question about envelopes.
-///
-/// # Errors
-/// [`Fault::Oversized`] or [`Fault::Malformed`].
-pub fn decode_envelope_request(bytes: &[u8]) -> Result<EnvelopeRequest, Fault> {
-    let request = decode_within(bytes, ENVELOPES_BYTES_MAX)?;
-    match &request {
-        EnvelopeRequest::Put(envelopes) if envelopes.len() > ENVELOPES_MAX => Err(Fault::Oversized),
-        _ => Ok(request),
-    }
-}
-
-/// Reads an answer about envelopes.
-///
-/// # Errors
-/// [`Fault::Oversized`] or [`Fault::Malformed`].
-pub fn decode_envelope_response(bytes: &[u8]) -> Result<EnvelopeResponse, Fault> {
-    let response = decode_within(bytes, ENVELOPES_BYTES_MAX)?;
-    let entries = match &response {
-        EnvelopeResponse::Put(receipts) => receipts.len(),
-        EnvelopeResponse::Got(envelopes) => envelopes.len(),
-    };
-    if entries > ENVELOPES_MAX { Err(Fault::Oversized) } else { Ok(response) }
-}
-
-/// Reads the announcements that a node knows.
-///
-/// # Errors
-/// [`Fault::Oversized`] or [`Fault::Malformed`].
-pub fn decode_book_response(bytes: &[u8]) -> Result<BookResponse, Fault> {
-    let response: BookResponse = decode_within(bytes, ANNOUNCEMENTS_BYTES_MAX)?;
-    if response.0.len() > ANNOUNCEMENTS_MAX { Err(Fault::Oversized) } else { Ok(response) }
-}
-
-/// Reads a gossiped announcement.
-///
-/// # Errors
-/// [`Fault::Oversized`] or [`Fault::Malformed`].
-pub fn decode_announcement(bytes: &[u8]) -> Result<SignedAnnouncement, Fault> {
-    decode_within(bytes, ANNOUNCEMENT_BYTES_MAX)
-}
-
-fn decode_within<T: Decode>(bytes: &[u8], bytes_max: usize) -> Result<T, Fault> {
-    if bytes.len() > bytes_max {
-        return Err(Fault::Oversized);
-    }
-    T::decode_all_with_depth_limit(DEPTH_MAX, &mut &*bytes).map_err(|_| Fault::Malformed)
 }
 
 #[cfg(test)]
 mod tests {
     use assay_manifest::Digest32;
     use assay_protocol::signature::Signature;
+    use assay_protocol::units::Height;
     use proptest::prelude::*;
 
     use super::*;
@@ -239,30 +230,52 @@ mod tests {
     #[test]
     fn the_largest_message_fits_and_one_more_envelope_does_not() {
         let put = |count| EnvelopeRequest::Put(vec![envelope(PACKAGE_BYTES_MAX); count]).encode();
-        assert!(decode_envelope_request(&put(4)).is_ok());
-        assert_eq!(decode_envelope_request(&put(5)), Err(Fault::Oversized));
+        let read = decode_message::<EnvelopeRequest>;
+        assert!(read(&put(4)).is_ok());
+        assert_eq!(read(&put(5)), Err(Fault::Oversized));
         let many = EnvelopeRequest::Put(vec![envelope(1); ENVELOPES_MAX + 1]).encode();
-        assert_eq!(decode_envelope_request(&many), Err(Fault::Oversized));
+        assert_eq!(read(&many), Err(Fault::Oversized));
         let receipts = EnvelopeResponse::Put(vec![Receipt::Kept; ENVELOPES_MAX + 1]).encode();
-        assert_eq!(decode_envelope_response(&receipts), Err(Fault::Oversized));
+        assert_eq!(decode_message::<EnvelopeResponse>(&receipts), Err(Fault::Oversized));
+    }
+
+    #[test]
+    fn a_book_of_the_largest_announcements_fits_into_an_answer() {
+        use assay_protocol::announcement::{
+            ADDRESS_BYTES_MAX, ADDRESSES_MAX, Announcement, Announcer, Capacity, PEER_BYTES_MAX,
+        };
+
+        let address = vec![9; ADDRESS_BYTES_MAX as usize].try_into().unwrap();
+        let announcement = Announcement {
+            genesis: Digest32::ZERO,
+            announcer: Announcer::Provider([1; 32]),
+            peer: vec![9; PEER_BYTES_MAX as usize].try_into().unwrap(),
+            addresses: vec![address; ADDRESSES_MAX as usize].try_into().unwrap(),
+            capacity: Capacity::default(),
+            height: Height::new(u32::MAX),
+        };
+        let signed = SignedAnnouncement { announcement, signature: Signature([9; 64]) };
+        assert_eq!(decode_message(&signed.encode()), Ok(signed.clone()));
+        let book = BookResponse(vec![signed; ANNOUNCEMENTS_MAX]);
+        assert_eq!(decode_message(&book.encode()), Ok(book));
     }
 
     #[test]
     fn a_message_with_something_behind_it_is_none() {
         let request = EnvelopeRequest::Put(vec![envelope(256)]);
-        assert_eq!(decode_envelope_request(&request.encode()), Ok(request.clone()));
+        assert_eq!(decode_message(&request.encode()), Ok(request.clone()));
         let longer = [request.encode(), vec![0]].concat();
-        assert_eq!(decode_envelope_request(&longer), Err(Fault::Malformed));
-        assert_eq!(Book::decode_request(&[0]), Err(Fault::Malformed));
+        assert_eq!(decode_message::<EnvelopeRequest>(&longer), Err(Fault::Malformed));
+        assert_eq!(decode_message::<BookRequest>(&[0]), Err(Fault::Malformed));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let _ = decode_envelope_request(&bytes);
-            let _ = decode_envelope_response(&bytes);
-            let _ = decode_book_response(&bytes);
-            let _ = decode_announcement(&bytes);
+            let _ = decode_message::<EnvelopeRequest>(&bytes);
+            let _ = decode_message::<EnvelopeResponse>(&bytes);
+            let _ = decode_message::<BookResponse>(&bytes);
+            let _ = decode_message::<SignedAnnouncement>(&bytes);
         }
     }
 }

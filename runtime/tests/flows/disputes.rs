@@ -166,6 +166,8 @@ fn only_validators_decide_and_only_in_their_phase() {
         general(RuntimeCall::Jobs(JobsCall::verdict { job: id, opening: Some(right(1)), signatures }))
     };
     assert!(market.refuses(&signed(vec![])), "nobody signed");
+    // Whose signatures are enough follows from the state, and whoever passes a verdict on may be ahead.
+    assert!(market.is_stale(&signed(vec![])));
     let stranger = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
     let message = assay_protocol::job::verdict_digest(&market.job(id), &Some(right(1)));
     let forged = ValidatorSignature {
@@ -174,6 +176,7 @@ fn only_validators_decide_and_only_in_their_phase() {
             ed25519_dalek::Signer::sign(&stranger, message.as_bytes()).to_bytes(),
         ),
     };
+    assert!(market.is_stale(&signed(vec![forged.clone()])));
     assert!(market.refuses(&signed(vec![forged])), "no validator");
     let RuntimeCall::Jobs(JobsCall::verdict { signatures, .. }) = market.verdict(id, Some(right(1))).function
     else {

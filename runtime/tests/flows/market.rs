@@ -23,6 +23,7 @@ use pallet_assay_jobs::{Call as JobsCall, Ruling, ruling_digest};
 use pallet_assay_providers::{Call as ProvidersCall, HardwareClass, ModelOffer, Offer, Provider};
 use sp_core::{Pair, sr25519};
 use sp_runtime::traits::AccountIdConversion;
+use sp_runtime::transaction_validity::InvalidTransaction;
 
 use crate::answers::{a_round_later, claim, salt};
 use crate::books::{Books, Purse};
@@ -303,6 +304,12 @@ impl<K: Kv> Market<K> {
         let invalid = lease.validate(&extrinsic.encode()).unwrap().is_err();
         let proposal = self.net.propose(vec![extrinsic.clone()]).unwrap();
         invalid && proposal.block.extrinsics.len() == 1
+    }
+
+    /// Whether the pool refuses the transaction for now: on another state it may be right.
+    pub fn is_stale(&self, extrinsic: &UncheckedExtrinsic) -> bool {
+        let lease = self.net.chain.reader().at(None).unwrap();
+        lease.validate(&extrinsic.encode()).unwrap() == Err(InvalidTransaction::Stale.into())
     }
 
     /// Empty blocks until the job's phase is one of those.

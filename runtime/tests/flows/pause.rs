@@ -56,7 +56,9 @@ fn a_ruling_at_the_last_height_leaves_the_validators_a_window_to_judge() {
 fn a_confirmed_definition_convicts_as_before() {
     let (mut market, id, liar) = paused();
     let since = market.height();
-    assert!(market.refuses(&market.rule(Ruling::Confirm, since + 1)), "another pause's ruling");
+    let other = market.rule(Ruling::Confirm, since + 1);
+    assert!(market.refuses(&other), "another pause's ruling");
+    assert!(market.is_stale(&other), "validators of another state may have ruled so");
     let confirm = market.rule(Ruling::Confirm, since);
     market.take(confirm);
     judge(&mut market, id);

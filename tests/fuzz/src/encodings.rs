@@ -9,8 +9,9 @@ use assay_manifest::{Digest32, Manifest, sha256};
 use assay_node::keys::{KeyRef, LockedKey, Passphrase, WordCount, Words};
 use assay_node::model_process::message::{Order, Report};
 use assay_node::network::{
-    decode_announcement, decode_book_response, decode_envelope_request, decode_envelope_response,
+    BookResponse, EnvelopeRequest, EnvelopeResponse, Message as NetworkMessage, decode_message,
 };
+use assay_protocol::announcement::SignedAnnouncement;
 use assay_protocol::certificate::{CommitCertificate, ValidatorSet};
 use assay_protocol::commitment::Salt;
 use assay_protocol::header::HeaderView;
@@ -45,10 +46,10 @@ const READERS: [Reader; 21] = [
     key_file,
     scale::<Order>,
     scale::<Report>,
-    |bytes| decode_envelope_request(bytes).ok().map(|request| request.encode()),
-    |bytes| decode_envelope_response(bytes).ok().map(|response| response.encode()),
-    |bytes| decode_book_response(bytes).ok().map(|response| response.encode()),
-    |bytes| decode_announcement(bytes).ok().map(|announcement| announcement.encode()),
+    message::<EnvelopeRequest>,
+    message::<EnvelopeResponse>,
+    message::<BookResponse>,
+    message::<SignedAnnouncement>,
 ];
 
 /// What can be made without a chain, and as many zeros for each of the others.
@@ -102,6 +103,10 @@ pub fn check(data: &[u8]) {
 
 fn scale<T: DecodeAll + Encode>(mut bytes: &[u8]) -> Option<Vec<u8>> {
     T::decode_all(&mut bytes).ok().map(|value| value.encode())
+}
+
+fn message<M: NetworkMessage>(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode_message::<M>(bytes).ok().map(|message| message.encode())
 }
 
 /// A header is known by the hash of its bytes, so it need not be written again.

@@ -15,6 +15,8 @@ pub mod encoder;
 pub mod tokenizer;
 pub mod template;
 pub mod encodings;
+pub mod streams;
+pub mod consensus;
 pub mod receipts;
 pub mod extrinsics;
 pub mod chain_spec;

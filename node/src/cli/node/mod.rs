@@ -303,6 +303,11 @@ impl Run {
     /// How the node takes part in the market's network, if it is told where.
     fn market(&self, data: &DataDir) -> Result<Option<network::Config>, Failure> {
         if self.listen.is_empty() && self.peer.is_empty() && !self.mdns {
+            if self.relay || !self.external.is_empty() {
+                let cause =
+                    "starting the node: --relay and --external are of no use without the market's network";
+                return Err(Failure::usage(cause).hint("say with --listen where others reach this node"));
+            }
             return Ok(None);
         }
         let key = data.keystore().roles().load_or_create(&Role::Network)?.ed25519().to_bytes().into();

@@ -6,7 +6,7 @@ use jsonrpsee::rpc_params;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::table;
-use crate::network::PeerInfo;
+use crate::network::{LINE, PeerInfo};
 
 /// List the peers of a running node.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ fn text(peers: &[PeerInfo]) -> String {
     let row = |peer: &PeerInfo| {
         [
             peer.peer.to_string(),
-            if peer.connected { "connected" } else { "refused" }.into(),
+            state(peer).into(),
             peer.latency_ms.map_or("-".into(), |millis| format!("{millis} ms")),
             peer.score.to_string(),
             table::plain(peer.agent.as_deref().unwrap_or("-")),
@@ -43,9 +43,32 @@ fn text(peers: &[PeerInfo]) -> String {
     table::table(head, &peers.iter().map(row).collect::<Vec<_>>())
 }
 
+const fn state(peer: &PeerInfo) -> &'static str {
+    match (peer.connected, peer.score <= -(LINE as i64)) {
+        (true, _) => "connected",
+        (false, true) => "refused",
+        (false, false) => "gone",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_that_left_with_some_points_is_not_called_refused() {
+        let peer = |connected, score| PeerInfo {
+            peer: crate::network::PeerId::random(),
+            addresses: Vec::new(),
+            agent: None,
+            latency_ms: None,
+            score,
+            connected,
+        };
+        assert_eq!(state(&peer(true, -25)), "connected");
+        assert_eq!(state(&peer(false, -25)), "gone");
+        assert_eq!(state(&peer(false, -125)), "refused");
+    }
 
     #[test]
     fn a_peer_is_a_line_and_what_it_calls_itself_cannot_steer_the_terminal() {

@@ -19,4 +19,4 @@ pub use context::{
 pub use engine::{Consensus, check_address};
 pub use parts::{Opening, Part, split};
 pub use signing::{Signatures, Signing};
-pub use wire::{Wire, extended};
+pub use wire::{Wire, extended, reencoded};

@@ -117,3 +117,29 @@ impl HasEncodedLen<Response<Chain>> for Wire {
         self.encode(response).map(|bytes| bytes.len())
     }
 }
+
+/// Reads one of the kinds of messages and writes it again; nothing if the bytes are none. So all that peers send can be
+/// tried from outside, where no type of the engine is known.
+pub fn reencoded(kind: u8, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn again<M>(bytes: &[u8]) -> Option<Vec<u8>>
+    where
+        Wire: Codec<M>,
+    {
+        let message: M = Wire.decode(Bytes::copy_from_slice(bytes)).ok()?;
+        Wire.encode(&message).ok().map(|bytes| bytes.to_vec())
+    }
+    type Reader = fn(&[u8]) -> Option<Vec<u8>>;
+    const READERS: [Reader; 10] = [
+        again::<Part>,
+        again::<SignedConsensusMsg<Chain>>,
+        again::<LivenessMsg<Chain>>,
+        again::<StreamMessage<Part>>,
+        again::<ProposedValue<Chain>>,
+        again::<PolkaCertificate<Chain>>,
+        again::<Status<Chain>>,
+        again::<Request<Chain>>,
+        again::<ValidatorProof<Chain>>,
+        again::<Response<Chain>>,
+    ];
+    READERS.get(usize::from(kind)).and_then(|reader| reader(bytes))
+}

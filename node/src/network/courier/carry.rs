@@ -191,13 +191,20 @@ impl<L: JobLedger, P: PostOffice> Carrier<L, P> {
         Ok(jobs)
     }
 
-    /// What lies here for a recipient, as much of it as one answer holds.
+    /// What lies here for a recipient, as much of it as one message holds. An answer is given when its job is paid: it
+    /// holds the executor's trace root, which a seat that has not committed would have without the work.
     pub async fn give(
         &self,
         job: JobId,
         purpose: Purpose,
         recipient: AccountBytes,
     ) -> Result<Vec<Envelope>, CarryError> {
+        if purpose == Purpose::Answer {
+            let open = self.ledger.job(job).await.map_err(SurveyError::from)?;
+            if open.is_some_and(|open| !open.phase.is_paid()) {
+                return Ok(Vec::new());
+            }
+        }
         let mut envelopes =
             blocking(&self.post, move |post| post.received(&job, purpose, &recipient)).await?;
         // What an executor has sealed to itself is nobody else's affair.

@@ -1,19 +1,21 @@
 //! The courier's loop.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use assay_manifest::JobId;
 use assay_protocol::party::AccountBytes;
 use assay_protocol::seal::Purpose;
 use libp2p::PeerId;
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tokio::task::{Id, JoinError, JoinSet};
+use tracing::{debug, error, warn};
 
 use super::carry::{Carrier, Handed};
-use super::outbox::Outbox;
+use super::origins::Origins;
+use super::outbox::{Load, Outbox};
 use super::survey::{Survey, SurveyError, blocking, survey};
-use super::wants::{Want, Wants};
+use super::turns::some_after;
+use super::wants::{Due, Want, Wants, in_turn};
 use crate::network::inbox::{Asked, NetworkHandle};
 use crate::network::ports::{JobLedger, PostOffice, Slip};
 use crate::network::presence::{Place, SharedBook};
@@ -26,14 +28,9 @@ const ANSWERS_MAX: usize = 16;
 const LOADS_MAX: usize = 16;
 /// Envelopes that are asked for at the same time.
 const FETCHES_MAX: usize = 16;
-/// Jobs of each kind that are looked up on the ledger at a block; the rest has its turn later.
-const LOOKED_UP_MAX: usize = 64;
-/// Jobs whose input came from a known peer, to which the answer goes.
-const ORIGINS_MAX: usize = 16_384;
-/// Jobs bought elsewhere whose answer somebody asked for here; the oldest make room.
+/// Jobs bought elsewhere whose answer somebody asked for here. More are not heard until some are here or closed:
+/// whoever asked asks again.
 const WISHES_MAX: usize = 1_024;
-/// Connected peers that are asked for what nobody else has.
-const STRANGERS_MAX: usize = 8;
 
 /// Who is at home at this node.
 #[derive(Clone, Debug, Default)]
@@ -67,13 +64,25 @@ impl Wish {
     }
 }
 
+/// What is under way.
+enum Begun {
+    Look,
+    List,
+    Load(Load),
+    Fetch(Want),
+}
+
 enum Done {
     Surveyed(u32, Result<Survey, SurveyError>),
     Handed(Handed),
-    Fetched(Want),
-    /// Inputs that were kept, and from whom.
-    Answered(PeerId, Vec<JobId>),
+    Fetched,
     Listed(Result<Vec<Slip>, SurveyError>),
+}
+
+/// A peer's question was answered: inputs that were kept, and from whom.
+struct Answered {
+    from: PeerId,
+    inputs: Vec<JobId>,
 }
 
 /// The service; [`Courier::run`] ends when it is told to.
@@ -85,17 +94,17 @@ pub struct Courier<L, P> {
     wishes: mpsc::Receiver<JobId>,
     outbox: Outbox,
     wants: Wants,
-    /// Who may have what is lacked.
-    holders: BTreeMap<Want, Vec<AccountBytes>>,
-    /// Where inputs came from.
-    origins: HashMap<JobId, PeerId>,
-    /// Jobs whose requesters come here for the answer, in the order in which they are looked up.
+    origins: Origins,
+    /// Jobs whose requesters come here for the answer.
     bought: BTreeSet<JobId>,
+    /// Jobs that were bought elsewhere, and whose answer somebody comes here for.
+    wished: BTreeSet<JobId>,
+    /// Which of both is looked up next.
     bought_next: Option<JobId>,
     sent_next: Option<JobId>,
-    answers: JoinSet<Done>,
+    answers: JoinSet<Answered>,
     tasks: JoinSet<Done>,
-    is_surveying: bool,
+    begun: HashMap<Id, Begun>,
     height: u32,
 }
 
@@ -118,14 +127,14 @@ impl<L: JobLedger, P: PostOffice> Courier<L, P> {
             wishes,
             outbox: Outbox::default(),
             wants: Wants::default(),
-            holders: BTreeMap::new(),
-            origins: HashMap::new(),
+            origins: Origins::default(),
             bought: BTreeSet::new(),
+            wished: BTreeSet::new(),
             bought_next: None,
             sent_next: None,
             answers: JoinSet::new(),
             tasks: JoinSet::new(),
-            is_surveying: false,
+            begun: HashMap::new(),
             height: 0,
         };
         (courier, Wish(wish))
@@ -163,12 +172,17 @@ impl<L: JobLedger, P: PostOffice> Courier<L, P> {
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 Some(job) = self.wishes.recv() => {
-                    if self.bought.len() < WISHES_MAX {
-                        self.bought.insert(job);
+                    if self.wished.len() < WISHES_MAX {
+                        self.wished.insert(job);
                     }
                 }
-                Some(Ok(done)) = self.answers.join_next() => self.on_done(done),
-                Some(Ok(done)) = self.tasks.join_next() => self.on_done(done),
+                Some(answered) = self.answers.join_next() => match answered {
+                    Ok(Answered { from, inputs }) => {
+                        inputs.into_iter().for_each(|job| self.origins.add(job, from));
+                    }
+                    Err(error) => error!(%error, "answering a peer about envelopes"),
+                },
+                Some(ended) = self.tasks.join_next_with_id() => self.on_ended(ended),
             }
             self.start_due();
         }
@@ -177,7 +191,16 @@ impl<L: JobLedger, P: PostOffice> Courier<L, P> {
     /// Reads what lies in the journal: at the start, and when too much came in at once.
     fn list(&mut self) {
         let post = self.carrier.post.clone();
-        self.tasks.spawn(async move { Done::Listed(blocking(&post, |post| post.slips()).await) });
+        self.begin(Begun::List, async move { Done::Listed(blocking(&post, |post| post.slips()).await) });
+    }
+
+    fn begin(&mut self, begun: Begun, work: impl Future<Output = Done> + Send + 'static) {
+        let id = self.tasks.spawn(work).id();
+        self.begun.insert(id, begun);
+    }
+
+    fn count(&self, is_one: impl Fn(&Begun) -> bool) -> usize {
+        self.begun.values().filter(|begun| is_one(begun)).count()
     }
 
     fn arrived(&mut self, slip: Slip) {
@@ -195,13 +218,13 @@ impl<L: JobLedger, P: PostOffice> Courier<L, P> {
 
     /// Looks at the ledger, if the last look has ended.
     fn look(&mut self) {
-        if std::mem::replace(&mut self.is_surveying, true) {
+        if self.count(|begun| matches!(begun, Begun::Look)) > 0 {
             return;
         }
-        let bought = some_after(self.bought.iter().copied(), &mut self.bought_next);
+        let bought = some_after(self.bought.union(&self.wished).copied(), &mut self.bought_next);
         let sent = some_after(self.outbox.jobs().into_iter(), &mut self.sent_next);
         let (carrier, height) = (self.carrier.clone(), self.height);
-        self.tasks.spawn(async move {
+        self.begin(Begun::Look, async move {
             let found = survey(&carrier.ledger, &carrier.post, &carrier.home, bought, sent).await;
             Done::Surveyed(height, found)
         });
@@ -230,82 +253,100 @@ impl<L: JobLedger, P: PostOffice> Courier<L, P> {
                 Ok(response) => drop(carrier.network.answer_envelopes(answer, response).await),
                 Err(error) => warn!(%error, "answering a peer about envelopes"),
             }
-            Done::Answered(from, inputs)
+            Answered { from, inputs }
         });
+    }
+
+    /// Something has ended, perhaps by a panic: then what it had in hand is tried again.
+    fn on_ended(&mut self, ended: Result<(Id, Done), JoinError>) {
+        let (id, done) = match ended {
+            Ok((id, done)) => (id, Some(done)),
+            Err(error) => {
+                error!(%error, "carrying envelopes");
+                (error.id(), None)
+            }
+        };
+        match self.begun.remove(&id) {
+            Some(Begun::Load(load)) => {
+                self.outbox.returned(&load.place.peer);
+                if done.is_none() {
+                    load.slips.iter().for_each(|slip| self.outbox.failed(slip, self.height));
+                }
+            }
+            Some(Begun::Fetch(want)) => self.wants.asked(&want, self.height),
+            Some(Begun::Look | Begun::List) | None => {}
+        }
+        if let Some(done) = done {
+            self.on_done(done);
+        }
     }
 
     fn on_done(&mut self, done: Done) {
         match done {
-            Done::Surveyed(height, Ok(found)) => {
-                self.is_surveying = false;
-                self.surveyed(height, found);
-            }
-            Done::Surveyed(_, Err(error)) => {
-                self.is_surveying = false;
-                warn!(%error, "looking for what is to be carried");
-            }
+            Done::Surveyed(height, Ok(found)) => self.surveyed(height, found),
+            Done::Surveyed(_, Err(error)) => warn!(%error, "looking for what is to be carried"),
             Done::Handed(Handed { done, failed }) => {
                 done.iter().for_each(|slip| self.outbox.done(slip));
                 failed.iter().for_each(|slip| self.outbox.failed(slip, self.height));
             }
-            Done::Fetched(want) => self.wants.asked(&want, self.height),
-            Done::Answered(from, inputs) => {
-                for job in inputs {
-                    if self.origins.len() < ORIGINS_MAX || self.origins.contains_key(&job) {
-                        self.origins.insert(job, from);
-                    }
-                }
-            }
+            Done::Fetched => {}
             Done::Listed(Ok(slips)) => slips.into_iter().for_each(|slip| self.arrived(slip)),
             Done::Listed(Err(error)) => warn!(%error, "reading what is to be carried"),
         }
     }
 
-    fn surveyed(&mut self, height: u32, found: Survey) {
-        let Survey { lacked, closed, answered } = found;
-        for job in &closed {
+    fn surveyed(&mut self, height: u32, mut found: Survey) {
+        let lacked = std::mem::take(&mut found.lacked);
+        self.wants.update(lacked, |want| found.looked_at(want), height);
+        found.paid.iter().for_each(|job| self.outbox.paid(job));
+        for job in &found.closed {
             self.outbox.close(job);
-            self.origins.remove(job);
+            self.origins.close(job);
         }
-        for job in closed.iter().chain(&answered) {
+        for job in found.closed.iter().chain(&found.answered) {
             self.bought.remove(job);
+            self.wished.remove(job);
         }
-        self.wants.update(&lacked.keys().copied().collect(), height);
-        self.holders = lacked;
-    }
-
-    /// How much more may be begun.
-    fn room(&self) -> usize {
-        LOADS_MAX.saturating_add(FETCHES_MAX).saturating_sub(self.tasks.len())
     }
 
     fn start_due(&mut self) {
-        let loads = LOADS_MAX.min(self.room());
+        self.start_loads();
+        self.start_fetches();
+    }
+
+    fn start_loads(&mut self) {
+        let loads = LOADS_MAX.saturating_sub(self.count(|begun| matches!(begun, Begun::Load(_))));
         let (book, origins, local) = (&self.book, &self.origins, self.carrier.network.local_peer());
         let find = |slip: &Slip| {
             let announced = book.find(&slip.recipient);
             let came_from = || {
-                let origin = origins.get(&slip.job).filter(|_| slip.purpose == Purpose::Answer)?;
-                Some(Place { peer: *origin, addresses: Vec::new() })
+                let origin = origins.of(&slip.job).filter(|_| slip.purpose == Purpose::Answer)?;
+                Some(Place { peer: origin, addresses: Vec::new() })
             };
             announced.or_else(came_from).filter(|place| place.peer != local)
         };
         for load in self.outbox.take_due(self.height, (loads, ENVELOPES_MAX), find) {
             let carrier = self.carrier.clone();
-            self.tasks.spawn(async move { Done::Handed(carrier.hand_over(load).await) });
+            let begun = Begun::Load(load.clone());
+            self.begin(begun, async move { Done::Handed(carrier.hand_over(load).await) });
         }
-        let fetches = FETCHES_MAX.min(self.room());
-        for (want, attempts) in self.wants.take_due(self.height, fetches) {
-            let holders = self.holders.get(&want).cloned().unwrap_or_default();
+    }
+
+    fn start_fetches(&mut self) {
+        let fetches = FETCHES_MAX.saturating_sub(self.count(|begun| matches!(begun, Begun::Fetch(_))));
+        for Due { want, holders, attempts } in self.wants.take_due(self.height, fetches) {
+            let local = self.carrier.network.local_peer();
             let places = holders.iter().filter_map(|party| self.book.find(party));
             let places: Vec<_> = places.filter(|place| place.peer != local).collect();
             let carrier = self.carrier.clone();
-            self.tasks.spawn(async move {
-                if let Some(place) = whom_to_ask(&carrier.network, places, attempts).await {
+            self.begin(Begun::Fetch(want), async move {
+                let known = carrier.network.peers().await.unwrap_or_default();
+                let connected = known.into_iter().filter(|info| info.connected).map(|info| info.peer);
+                if let Some(place) = in_turn(&want, places, connected.collect(), attempts) {
                     debug!(?want, peer = %place.peer, "asking for an envelope");
                     carrier.fetch(want, place).await;
                 }
-                Done::Fetched(want)
+                Done::Fetched
             });
         }
     }
@@ -315,45 +356,4 @@ impl<L: JobLedger, P: PostOffice> Courier<L, P> {
 fn kept(inputs: Vec<Option<JobId>>, receipts: &[Receipt]) -> Vec<JobId> {
     let kept = inputs.into_iter().zip(receipts).filter(|(_, receipt)| **receipt == Receipt::Kept);
     kept.filter_map(|(job, _)| job).collect()
-}
-
-/// Those who should have it and whoever is connected, in turn.
-async fn whom_to_ask(network: &NetworkHandle, mut places: Vec<Place>, attempts: u32) -> Option<Place> {
-    let connected = network.peers().await.unwrap_or_default();
-    let strangers = connected.into_iter().filter(|info| info.connected);
-    let strangers: Vec<_> = strangers
-        .filter(|info| places.iter().all(|place| place.peer != info.peer))
-        .take(STRANGERS_MAX)
-        .collect();
-    places.extend(strangers.into_iter().map(|info| Place { peer: info.peer, addresses: Vec::new() }));
-    let turn = usize::try_from(attempts).unwrap_or(usize::MAX).checked_rem(places.len())?;
-    places.into_iter().nth(turn)
-}
-
-/// The next few of an ordered list, going round.
-fn some_after(ids: impl Iterator<Item = JobId>, next: &mut Option<JobId>) -> Vec<JobId> {
-    let all: Vec<_> = ids.collect();
-    let start = next.map_or(0, |next| all.partition_point(|id| *id < next));
-    let some: Vec<_> = all.iter().cycle().skip(start).take(LOOKED_UP_MAX.min(all.len())).copied().collect();
-    *next = all.iter().cycle().nth(start.saturating_add(some.len())).copied();
-    some
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_job_has_its_turn() {
-        let ids: Vec<_> = (0..200u8).map(|byte| JobId::from_bytes([byte; 32])).collect();
-        let (mut next, mut seen) = (None, BTreeSet::new());
-        for _ in 0..4 {
-            let some = some_after(ids.iter().copied(), &mut next);
-            assert_eq!(some.len(), LOOKED_UP_MAX);
-            seen.extend(some);
-        }
-        assert_eq!(seen.len(), 200);
-        assert_eq!(some_after(std::iter::empty(), &mut next), vec![]);
-        assert_eq!(some_after(ids.iter().copied().take(3), &mut None).len(), 3);
-    }
 }

@@ -40,10 +40,14 @@ pub async fn blocking<P: PostOffice, T: Send + 'static>(
 pub struct Survey {
     /// What is lacked, with who may have it.
     pub lacked: BTreeMap<Want, Vec<AccountBytes>>,
+    /// The bought jobs of which it was looked whether their answer is lacked.
+    pub looked_up: BTreeSet<JobId>,
     /// Jobs that have left the ledger.
     pub closed: Vec<JobId>,
     /// Jobs whose answer is here.
     pub answered: Vec<JobId>,
+    /// Jobs whose answer may be handed over.
+    pub paid: Vec<JobId>,
 }
 
 /// Looks at everything that concerns this node. Of `bought`, the jobs whose requesters come here for the answer, and
@@ -68,10 +72,11 @@ pub async fn survey<L: JobLedger, P: PostOffice>(
             survey.add(post, &job, vec![want]).await?;
         }
     }
+    survey.looked_up = bought.iter().copied().collect();
     for id in bought {
         match ledger.job(id).await? {
             None => survey.closed.push(id),
-            Some(job) if job.claim.is_some() => {
+            Some(job) if job.claim.is_some() && job.phase.is_paid() => {
                 let want = Want { job: id, purpose: Purpose::Answer, recipient: job.requester };
                 if !survey.add(post, &job, vec![want]).await? {
                     survey.answered.push(id);
@@ -81,14 +86,21 @@ pub async fn survey<L: JobLedger, P: PostOffice>(
         }
     }
     for id in sent {
-        if ledger.job(id).await?.is_none() {
-            survey.closed.push(id);
+        match ledger.job(id).await? {
+            None => survey.closed.push(id),
+            Some(job) if job.phase.is_paid() => survey.paid.push(id),
+            Some(_) => {}
         }
     }
     Ok(survey)
 }
 
 impl Survey {
+    /// Whether it would have found that this is lacked: everything of this node's own, and some of what was bought here.
+    pub fn looked_at(&self, want: &Want) -> bool {
+        want.purpose != Purpose::Answer || self.looked_up.contains(&want.job)
+    }
+
     /// Notes those of `wants` that are not here; says whether there are any.
     async fn add<P: PostOffice>(
         &mut self,

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use assay_manifest::Digest32;
 use assay_protocol::announcement::{Announcement, Announcer, SignedAnnouncement};
 use assay_protocol::party::AccountBytes;
-use assay_protocol::signature::Signature;
+use assay_protocol::signature::{Signature, WorkKey};
 use assay_protocol::units::Height;
 use codec::Encode;
 use ed25519_dalek::{Signer, SigningKey};
 use sp_core::{Pair, sr25519};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::book::{News, Place, SharedBook};
 use crate::network::PeerId;
@@ -20,7 +20,7 @@ use crate::network::fault::Fault;
 use crate::network::inbox::{Asked, Gossip, Joined, Judgement, NetworkError, NetworkHandle, Ticket};
 use crate::network::names::Topic;
 use crate::network::ports::{LedgerFailure, Registry};
-use crate::network::wire::{ANNOUNCEMENTS_MAX, BookRequest, BookResponse, decode_announcement};
+use crate::network::wire::{ANNOUNCEMENTS_MAX, BookRequest, BookResponse, decode_message};
 use crate::supervisor::told_to_stop;
 
 /// Blocks from one announcement to the next.
@@ -47,6 +47,14 @@ impl Announcing {
             Self::Validator(key) => {
                 Announcer::Validator(Digest32::from_bytes(key.verifying_key().to_bytes()))
             }
+        }
+    }
+
+    /// By which others verify that.
+    fn key(&self) -> WorkKey {
+        match self {
+            Self::Provider(_, key) => key.public().0,
+            Self::Validator(key) => key.verifying_key().to_bytes(),
         }
     }
 
@@ -146,7 +154,13 @@ impl<R: Registry> Presence<R> {
                     None => false,
                 },
                 joined = self.joined.recv() => self.on_joined(joined).await,
-                Some(Ok(checked)) = self.checks.join_next() => self.on_checked(checked).await,
+                Some(checked) = self.checks.join_next() => match checked {
+                    Ok(checked) => self.on_checked(checked).await,
+                    Err(error) => {
+                        error!(%error, "checking an announcement");
+                        true
+                    }
+                },
             };
             if !went_on {
                 return;
@@ -212,7 +226,7 @@ impl<R: Registry> Presence<R> {
         let check = self.check();
         self.checks.spawn(async move {
             let Gossip { bytes, ticket, room: _room, .. } = gossip;
-            let judgement = match decode_announcement(&bytes) {
+            let judgement = match decode_message(&bytes) {
                 Ok(signed) => check.judge(signed).await,
                 Err(fault) => Judgement::Reject(fault),
             };
@@ -251,9 +265,13 @@ impl<R: Registry> Presence<R> {
     async fn announce(&self, own: &Announcing, height: u32) -> Result<(), NetworkError> {
         let announcer = own.announcer();
         let unread = |error: LedgerFailure| NetworkError::Unpublished(error.to_string());
-        if self.registry.signing_key(announcer).await.map_err(unread)?.is_none() {
-            // Nobody would listen.
-            return Err(NetworkError::Unpublished("it is not on the ledger yet".into()));
+        // Otherwise nobody would listen.
+        match self.registry.signing_key(announcer).await.map_err(unread)? {
+            None => return Err(NetworkError::Unpublished("it is not on the ledger yet".into())),
+            Some(key) if key != own.key() => {
+                return Err(NetworkError::Unpublished("the ledger has another key of it".into()));
+            }
+            Some(_) => {}
         }
         let capacity = self.registry.capacity(announcer).await.map_err(unread)?;
         let addresses: Vec<_> = self.network.listening().await?.iter().filter_map(bounded).collect();
@@ -311,7 +329,9 @@ impl<R: Registry> Check<R> {
                 self.book.write(|book| book.insert(signed, place));
                 Judgement::Accept
             }
-            Ok(Some(_)) => Judgement::Reject(Fault::BadAnnouncement),
+            // Forged; or signed before its key changed, or after, and one of the two nodes is behind. It leads nobody
+            // astray, and whoever passed it on may be honest.
+            Ok(Some(_)) => Judgement::Ignore,
             Err(error) => {
                 warn!(%error, "checking an announcement");
                 Judgement::Ignore

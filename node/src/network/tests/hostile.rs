@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assay_manifest::JobId;
+use assay_manifest::{Digest32, JobId};
 use assay_protocol::seal::Purpose;
 use futures::{AsyncWriteExt, StreamExt};
 use libp2p::gossipsub::{self, MessageAuthenticity, ValidationMode};
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::town::{GENESIS, Node, QUIC};
 use crate::network::names::{Names, Topic};
-use crate::network::{Allowance, Config, EnvelopeRequest, Multiaddr, NetworkError, PeerId};
+use crate::network::{Allowance, Config, EnvelopeRequest, Limits, Multiaddr, NetworkError, PeerId};
 
 #[derive(NetworkBehaviour)]
 struct Parts {
@@ -26,8 +26,8 @@ struct Parts {
 }
 
 /// One that is connected to a node and says what it is told to say.
-struct Liar {
-    peer: PeerId,
+pub struct Liar {
+    pub peer: PeerId,
     says: mpsc::Sender<(Topic, Vec<u8>)>,
     streams: libp2p_stream::Control,
 }
@@ -63,8 +63,13 @@ fn swarm(names: &Names) -> Swarm<Parts> {
 
 impl Liar {
     /// Connects to a node and waits until it takes every topic.
-    async fn connect(to: &Multiaddr) -> Self {
-        let names = Names::of(&GENESIS);
+    pub async fn connect(to: &Multiaddr) -> Self {
+        Self::connect_on(to, &GENESIS).await
+    }
+
+    /// The same on a chain.
+    pub async fn connect_on(to: &Multiaddr, genesis: &Digest32) -> Self {
+        let names = Names::of(genesis);
         let mut swarm = swarm(&names);
         let (peer, streams) = (*swarm.local_peer_id(), swarm.behaviour().streams.new_control());
         swarm.dial(to.clone()).unwrap();
@@ -190,31 +195,51 @@ async fn garbage_and_great_lengths_on_every_protocol_of_questions_end_in_a_refus
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_flood_only_what_is_allowed_reaches_the_pool_and_its_sender_is_blamed() {
+/// Takes this much gossip and these questions.
+async fn narrow(gossip: Allowance, questions: Allowance) -> Node {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let mut config = Config::new(Zeroizing::new([4; 32]), dir.path().join("peers.json"));
     config.listen = vec![QUIC.parse().unwrap()];
-    config.limits.gossip = Allowance { messages_per_s: 1, bytes_per_s: 1 << 20, burst_s: 8 };
-    let victim = Node::start_with(dir, GENESIS, config).await;
+    (config.limits.gossip, config.limits.questions) = (gossip, questions);
+    Node::start_with(dir, GENESIS, config).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_flood_only_what_is_allowed_is_taken_and_whoever_passed_it_on_is_not_blamed() {
+    let gossip = Allowance { messages_per_s: 1, bytes_per_s: 1 << 20, burst_s: 8 };
+    let victim = narrow(gossip, Limits::default().questions).await;
+    let relay = Node::start(QUIC, &[&victim.address]).await;
     let neighbour = Node::start(QUIC, &[&victim.address]).await;
+    relay.meets(victim.peer()).await;
     neighbour.meets(victim.peer()).await;
-    let liar = Liar::connect(&victim.address).await;
-    victim.meets(liar.peer).await;
+    let liar = Liar::connect(&relay.address).await;
+    relay.meets(liar.peer).await;
     for number in 0u64..256 {
         let mut bytes = vec![1; 16];
         bytes[8..].copy_from_slice(&number.to_le_bytes());
         liar.say(Topic::Transactions, bytes).await;
     }
-    while victim.score(liar.peer).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    relay.pool.counts_to(256).await;
+    victim.pool.counts_to(8).await;
     let hash = neighbour.pool.hand_in(99);
     victim.pool.gets(hash).await;
     assert!(victim.pool.count() < 128, "{} of 256 came through", victim.pool.count());
-    assert_eq!(victim.score(neighbour.peer()).await, 0);
+    assert_eq!((victim.score(relay.peer()).await, victim.score(neighbour.peer()).await), (0, 0));
+    for node in [victim, relay, neighbour] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_too_much_is_blamed() {
+    let questions = Allowance { messages_per_s: 1, bytes_per_s: 1 << 20, burst_s: 8 };
+    let victim = narrow(Limits::default().gossip, questions).await;
+    let mut liar = Liar::connect(&victim.address).await;
+    victim.meets(liar.peer).await;
+    while victim.score(liar.peer).await == 0 {
+        liar.write(victim.peer(), "book", &[0; 4]).await;
+    }
     victim.stop().await;
-    neighbour.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

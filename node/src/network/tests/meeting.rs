@@ -10,13 +10,18 @@ use zeroize::Zeroizing;
 use super::town::{GENESIS, Node, QUIC, TCP};
 use crate::network::{Config, Multiaddr, Switch};
 
-async fn a_transaction_crosses_a_line_of_three(listen: &str) {
+async fn line_of_three(listen: &str) -> [Node; 3] {
     let first = Node::start(listen, &[]).await;
     let middle = Node::start(listen, &[&first.address]).await;
     let last = Node::start(listen, &[&middle.address]).await;
     for (node, peer) in [(&first, &middle), (&middle, &first), (&middle, &last), (&last, &middle)] {
         node.meets(peer.peer()).await;
     }
+    [first, middle, last]
+}
+
+async fn a_transaction_crosses_a_line_of_three(listen: &str) {
+    let [first, middle, last] = line_of_three(listen).await;
     let hash = first.pool.hand_in(9);
     middle.pool.gets(hash).await;
     last.pool.gets(hash).await;
@@ -35,6 +40,21 @@ async fn a_transaction_reaches_everybody_over_quic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_reaches_everybody_over_tcp() {
     a_transaction_crosses_a_line_of_three(TCP).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_came_sooner_than_its_block_is_passed_on_when_the_block_is_there() {
+    let [first, middle, last] = line_of_three(QUIC).await;
+    last.pool.next_block();
+    let hash = first.pool.hand_in_as(3, 9);
+    middle.pool.early.subscribe().wait_for(|count| *count > 0).await.unwrap();
+    assert!(!middle.pool.has(&hash) && !last.pool.has(&hash));
+    middle.pool.next_block();
+    middle.pool.gets(hash).await;
+    last.pool.gets(hash).await;
+    for node in [first, middle, last] {
+        node.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,6 +82,27 @@ async fn who_has_an_artifact_is_found_by_those_who_do_not_know_it() {
         }
     }
     assert_eq!(third.handle.providers(Digest32::from_bytes([4; 32])).await, Ok(vec![]));
+    for node in [first, second, third] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_much_as_a_node_has_is_found_however_much_is_told_at_once() {
+    let first = Node::start(QUIC, &[]).await;
+    let ids: Vec<_> = (0..100).map(|byte| Digest32::from_bytes([byte; 32])).collect();
+    for id in &ids {
+        first.handle.provide(*id).await.unwrap();
+    }
+    let second = Node::start(QUIC, &[&first.address]).await;
+    second.meets(first.peer()).await;
+    let third = Node::start(QUIC, &[&second.address]).await;
+    third.meets(second.peer()).await;
+    for id in ids {
+        while !third.handle.providers(id).await.is_ok_and(|peers| peers == vec![first.peer()]) {
+            tokio::task::yield_now().await;
+        }
+    }
     for node in [first, second, third] {
         node.stop().await;
     }
@@ -103,18 +144,29 @@ async fn a_peer_that_dials_again_while_its_old_connection_looks_alive_is_met_ane
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_of_two_chains_part_and_neither_hears_of_the_others_transactions() {
+    let other_chain = Digest32::from_bytes([8; 32]);
     let ours = Node::start(QUIC, &[]).await;
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let theirs = Node::start_in(dir, [6; 32], Digest32::from_bytes([8; 32]), QUIC, &[&ours.address]).await;
+    let theirs = Node::start_in(dir, [6; 32], other_chain, QUIC, &[&ours.address]).await;
     // Whoever hears first from which chain the other is cuts it off before it may have heard, too.
     tokio::select! {
         () = ours.refuses(theirs.peer()) => {}
         () = theirs.refuses(ours.peer()) => {}
     }
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let friends = [
+        Node::start(QUIC, &[&ours.address]).await,
+        Node::start_in(dir, [7; 32], other_chain, QUIC, &[&theirs.address]).await,
+    ];
+    friends[0].meets(ours.peer()).await;
+    friends[1].meets(theirs.peer()).await;
     let [hash, foreign] = [ours.pool.hand_in(9), theirs.pool.hand_in(10)];
+    friends[0].pool.gets(hash).await;
+    friends[1].pool.gets(foreign).await;
     assert!(!theirs.pool.has(&hash) && !ours.pool.has(&foreign));
-    ours.stop().await;
-    theirs.stop().await;
+    for node in friends.into_iter().chain([ours, theirs]) {
+        node.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

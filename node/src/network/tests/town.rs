@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::mempool::{PoolError, Transaction};
+use crate::mempool::{Nature, PoolError, Refused, Transaction};
 use crate::network::{
     Config, Incoming, Joined, Multiaddr, Network, NetworkHandle, PeerId, Topic, TransactionPool, Transactions,
 };
@@ -20,22 +20,43 @@ pub const GENESIS: Digest32 = Digest32::from_bytes([7; 32]);
 pub const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 pub const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 
-/// A pool that takes what begins with 1, holds what begins with 2 for forged, and the rest for no transaction.
+/// A pool that takes what begins with 1, holds what begins with 2 for forged, takes what begins with 3 from its second
+/// block on, and holds the rest for no transaction.
 #[derive(Clone)]
 pub struct MadeUpPool {
+    heights: watch::Sender<u32>,
     held: Arc<Mutex<HashMap<Hash, Transaction>>>,
     own: broadcast::Sender<Transaction>,
     counts: watch::Sender<usize>,
+    /// How often something came too soon.
+    pub early: watch::Sender<usize>,
 }
 
 impl MadeUpPool {
     pub fn new() -> Self {
-        Self { held: Arc::default(), own: broadcast::channel(64).0, counts: watch::channel(0).0 }
+        let (heights, counts) = (watch::channel(1).0, watch::channel(0).0);
+        Self {
+            heights,
+            held: Arc::default(),
+            own: broadcast::channel(64).0,
+            counts,
+            early: watch::channel(0).0,
+        }
+    }
+
+    /// The next block is final.
+    pub fn next_block(&self) {
+        self.heights.send_modify(|height| *height += 1);
     }
 
     /// A transaction handed in at this node.
     pub fn hand_in(&self, seed: u64) -> Hash {
-        let transaction = Transaction::made_up(seed << 8 | 1, 200, None);
+        self.hand_in_as(1, seed)
+    }
+
+    /// One that begins with this byte.
+    pub fn hand_in_as(&self, kind: u8, seed: u64) -> Hash {
+        let transaction = Transaction::made_up(seed << 8 | u64::from(kind), 200, None);
         let hash = transaction.hash();
         self.held.lock().unwrap().insert(hash, transaction.clone());
         let _ = self.own.send(transaction);
@@ -50,6 +71,11 @@ impl MadeUpPool {
         self.held.lock().unwrap().contains_key(hash)
     }
 
+    /// Waits until it was handed so many.
+    pub async fn counts_to(&self, count: usize) {
+        self.counts.subscribe().wait_for(|handed| *handed >= count).await.unwrap();
+    }
+
     /// Waits until a transaction is here.
     pub async fn gets(&self, hash: Hash) {
         let mut counts = self.counts.subscribe();
@@ -60,17 +86,31 @@ impl MadeUpPool {
 }
 
 impl TransactionPool for MadeUpPool {
-    async fn submit(&self, bytes: Vec<u8>) -> Result<Hash, PoolError> {
+    async fn submit(&self, bytes: Vec<u8>) -> Result<Hash, Refused> {
+        let refused = |error, nature| Err(Refused::new(error, nature));
         match bytes.first() {
             Some(1) => {}
-            Some(2) => return Err(PoolError::Invalid(InvalidTransaction::BadProof)),
-            _ => return Err(PoolError::Malformed("made up".into())),
+            Some(2) => return refused(PoolError::Invalid(InvalidTransaction::BadProof), Nature::Lasting),
+            Some(3) if *self.heights.borrow() < 2 => {
+                self.early.send_modify(|count| *count += 1);
+                return refused(PoolError::Invalid(InvalidTransaction::Stale), Nature::Step);
+            }
+            Some(3) => {}
+            _ => return refused(PoolError::Malformed("made up".into()), Nature::Step),
         }
         let transaction = Transaction::of_bytes(bytes);
         let hash = transaction.hash();
         let known = self.held.lock().unwrap().insert(hash, transaction).is_some();
         self.counts.send_modify(|count| *count += 1);
-        if known { Err(PoolError::Known) } else { Ok(hash) }
+        if known { refused(PoolError::Known, Nature::Step) } else { Ok(hash) }
+    }
+
+    fn heights(&self) -> watch::Receiver<u32> {
+        self.heights.subscribe()
+    }
+
+    async fn pending(&self) -> Result<Vec<Transaction>, PoolError> {
+        Ok(self.held.lock().unwrap().values().cloned().collect())
     }
 
     fn own(&self) -> broadcast::Receiver<Transaction> {

@@ -9,29 +9,27 @@ use assay_protocol::draw::Candidate;
 use assay_protocol::fees;
 use assay_protocol::job::{Books, Challenge, Contender, Context, Input, Phase, Seat, SignedCommitment};
 use assay_protocol::party::{AccountBytes, Role};
-use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
+use assay_protocol::record::PublicRecord;
 use assay_protocol::request::{Prompt, REQUEST_VERSION, Request, Sampler, prompt_hash};
 use assay_protocol::seal::{
     Content, Delivery, Entropy, Envelope, InputParcel, Parcel, Purpose, SealingSecret, WorkParcel,
 };
 use assay_protocol::signature::{SeatStep, Signature};
 use assay_protocol::units::{Amount, Height, Price, Tokens};
-use sp_core::{Pair, sr25519};
+use sp_core::Pair;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::adapters::Journal;
+use crate::fixtures::{pair, record};
 use crate::sealing::KeyRing;
 use crate::worker::{Answer, Compute, ComputeError, Desk, Identity, Mailbox, Outcome, Served};
 
+/// Of [`record`].
 const MODEL: ModelId = ModelId::from_bytes([1; 32]);
 const SPEC: SpecId = SpecId::from_bytes([2; 32]);
 const PARAMS: Params = Params::DEVELOPMENT;
-
-fn pair(provider: u8) -> sr25519::Pair {
-    sr25519::Pair::from_seed(&[provider; 32])
-}
 
 const REQUESTER: u8 = 99;
 
@@ -68,22 +66,10 @@ fn entropy() -> Entropy {
 /// A job of which three providers, all of them this worker's, may be drawn for seats.
 fn requested(max_tokens: u32) -> Job {
     let (salt, request) = request(max_tokens);
-    let price = Price::new(1_000_000_000_000_000);
     let record = PublicRecord {
-        version: PROTOCOL_VERSION,
-        class: Class::Exact,
-        model_id: MODEL,
-        spec_id: SPEC,
         input_commit: input_commit(&salt, &request.to_bytes()),
-        n_in: Tokens::new(1),
         n_max: Tokens::new(max_tokens),
-        policy: Policy::Verified { verifiers: 2 },
-        prices: Prices { input: price, output: price, verify_max: price },
-        valid_until: Height::new(100),
-        max_eyes: 0,
-        direct_executor: None,
-        parent: None,
-        verified_range: None,
+        ..record()
     };
     let quote = fees::quote(&record, &PARAMS, 1).unwrap();
     let requester = pair(REQUESTER).public().0;

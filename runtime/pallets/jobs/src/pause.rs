@@ -122,7 +122,8 @@ impl<T: Config> Pallet<T> {
     ) -> TransactionValidityWithRefund {
         let message = Self::paused_question(spec, ruling).ok_or(InvalidTransaction::Stale)?;
         if !T::Referees::approve(&message, signatures) {
-            return Err(InvalidTransaction::BadProof.into());
+            // As with verdicts: another state has other validators.
+            return Err(InvalidTransaction::Stale.into());
         }
         valid(("assay/ruling", spec).encode())
     }

@@ -3,7 +3,7 @@ use assay_protocol::job::Phase;
 use assay_protocol::units::Height;
 
 use super::*;
-use crate::network::courier::fixture::{EXECUTOR, REQUESTER, VERIFIERS, account, envelope, job, signed};
+use crate::fixtures::{EXECUTOR, REQUESTER, VERIFIERS, account, envelope, job, signed};
 
 const JUDGE: AccountBytes = [70; 32];
 

@@ -1,4 +1,4 @@
-//! A job with an executor and two verifiers, and envelopes of it.
+//! For tests of any part: a request's record; a job with an executor and two verifiers, and envelopes of it.
 
 use assay_manifest::{Digest32, ModelId, SpecId};
 use assay_protocol::fees;
@@ -12,6 +12,7 @@ use assay_protocol::units::{Amount, Height, Price, Tokens};
 use sp_core::{Pair, sr25519};
 
 const PARAMS: Params = Params::DEVELOPMENT;
+/// Who asks in [`job`].
 pub const REQUESTER: u8 = 9;
 pub const EXECUTOR: u8 = 1;
 pub const VERIFIERS: [u8; 2] = [2, 3];
@@ -43,10 +44,10 @@ fn seat(index: u8, role: Role, provider: u8) -> Seat {
     }
 }
 
-/// A job with an executor and two verifiers.
-pub fn job() -> Job {
+/// What a request says on the ledger: one token in, eight out, two verifiers. Tests change the rest.
+pub fn record() -> PublicRecord {
     let price = Price::new(1_000_000_000_000_000);
-    let record = PublicRecord {
+    PublicRecord {
         version: PROTOCOL_VERSION,
         class: Class::Exact,
         model_id: ModelId::from_bytes([1; 32]),
@@ -61,7 +62,12 @@ pub fn job() -> Job {
         direct_executor: None,
         parent: None,
         verified_range: None,
-    };
+    }
+}
+
+/// A job with an executor and two verifiers.
+pub fn job() -> Job {
+    let record = record();
     let quote = fees::quote(&record, &PARAMS, 1).unwrap();
     let genesis = Digest32::from_bytes([7; 32]);
     let mut job = Job::new(genesis, account(REQUESTER), 0, record, quote, (Height::new(1), &PARAMS)).unwrap();
