@@ -6,7 +6,8 @@
 use std::fmt;
 
 use assay_node::consensus::bft::{
-    BlockHash, Chain, Height, Opening, Proposal, Signing, ValidatorKey, Vote, VoteSignature, extended, split,
+    BlockHash, Chain, Contents, Height, Opening, Proposal, Signing, ValidatorKey, Vote, VoteSignature,
+    extended, split,
 };
 use assay_runtime::Block;
 use codec::Encode;
@@ -153,10 +154,10 @@ impl Mischief {
 
     fn parts(&self, height: Height, round: Round, block: &Block) -> Vec<Packet> {
         let (value, bytes) = (BlockHash(block.header.hash().0), block.encode());
-        let size_bytes = bytes.len() as u32;
-        let signed = self.signing.signatures.parts(height, round, &value, size_bytes);
+        let contents = Contents::of(&bytes);
+        let signed = self.signing.signatures.parts(height, round, &value, &contents);
         let (proposer, signature) = (self.key(), self.signing.sign(signed.as_bytes()));
-        let opening = Opening { height, round, proposer, value, size_bytes, signature };
+        let opening = Opening { height, round, proposer, value, contents, signature };
         let stream = value.0.to_vec();
         split(stream.into(), opening, &bytes).into_iter().map(Packet::Part).collect()
     }

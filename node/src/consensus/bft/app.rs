@@ -27,7 +27,7 @@ use tracing::{debug, error, info, warn};
 
 use super::context::{BlockHash, Chain, Height, ValidatorKey, Validators, VoteSignature};
 use super::engine::{Consensus, SYNC_BYTES_MAX};
-use super::parts::{Assembly, Opening, Part, split};
+use super::parts::{Assembly, Contents, Opening, Part, split};
 use super::signing::{Signatures, Signing, equivocation, verify};
 use super::wire::extended;
 use crate::consensus::ports::{Candidate, Candidates, CandidatesError, TransactionSource};
@@ -38,8 +38,12 @@ use crate::ledger::{LedgerError, LedgerHandle};
 /// Blocks of the height after the next that wait until they can be executed: those of two rounds.
 const EARLY_MAX: usize = 2;
 
-/// Blocks of one round that are executed: an honest proposer sends one, and a second one proves that it is not.
+/// Blocks of one round that are executed: an honest proposer signs one, and a second one proves that it is not.
 const JUDGED_MAX: u32 = 2;
+
+/// Rounds after the present one whose blocks are taken: who proposes in some of them could else have thousands executed
+/// and kept, and others may be this far ahead.
+const ROUNDS_AHEAD_MAX: u32 = 4;
 
 /// How far ahead of this node's clock a block's time may be. Nothing on the ledger depends on it; it keeps one
 /// proposer's wrong clock from becoming everyone's.
@@ -72,16 +76,20 @@ pub struct App<S, C> {
     early: VecDeque<(Opening, Vec<u8>)>,
     /// The height at which the engine is: the one after the head, or the head's, until its time has come.
     height: Height,
+    /// The round that the engine has begun last, with its height.
+    round: Option<(Height, u32)>,
     /// The validators of the height after the head.
     validators: Validators,
     /// Blocks of a round of the height after the head that were judged.
     judged: BTreeMap<(Height, Round), u32>,
 }
 
-/// A block that came from another node, judged.
+/// A block, judged.
 enum Judged {
     Valid,
     Invalid(String),
+    /// Its time is too far ahead of this node's clock: it may be valid later.
+    Early,
 }
 
 impl<S: TransactionSource, C: Candidates> App<S, C> {
@@ -90,6 +98,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         let Consensus { config, ledger, proposer, candidates, .. } = consensus;
         Self {
             height: Height(0),
+            round: None,
             validators: Validators::from(&ValidatorSet::new(Vec::new())),
             ledger,
             proposer,
@@ -131,6 +140,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
                 let _ = reply.send(start);
             }
             AppMsg::StartedRound { height, round, proposer, reply_value, .. } => {
+                self.round = round.as_u32().map(|round| (height, round));
                 if round > Round::new(0) {
                     info!(%height, %round, %proposer, "another round");
                 }
@@ -224,10 +234,12 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         let block = proposer.propose_at(self.clock.now_ms()).await?;
         let value = BlockHash(block.header.hash().0);
         // Also this node's own blocks are executed as those of others before it votes for them.
-        self.ledger.verify(block.clone()).await?;
+        if let Judged::Invalid(cause) = self.execute(block.clone()).await? {
+            error!(%height, cause, "this node made a block that is invalid, and proposes none");
+            return Ok(None);
+        }
         let block = block.encode();
-        let size_bytes = u32::try_from(block.len()).unwrap_or(u32::MAX);
-        let message = self.signatures.parts(height, round, &value, size_bytes);
+        let message = self.signatures.parts(height, round, &value, &Contents::of(&block));
         let candidate = Candidate {
             height: height.number(),
             round: round.as_u32().unwrap_or(0),
@@ -254,7 +266,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
             round: Round::new(candidate.round),
             proposer: candidate.proposer.into(),
             value: BlockHash(*candidate.value.as_bytes()),
-            size_bytes: u32::try_from(candidate.block.len()).unwrap_or(u32::MAX),
+            contents: Contents::of(&candidate.block),
             signature: VoteSignature(signature),
         };
         let mut stream = [0; 16];
@@ -270,14 +282,17 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
     /// Takes a part of a block; gives the block when it is whole.
     fn receive(&mut self, publisher: PeerId, part: StreamMessage<Part>) -> Option<(Opening, Vec<u8>)> {
         let (next, validators, signatures) = (self.undecided(), &self.validators, self.signatures);
+        let present = self.round.filter(|(height, _)| *height == next).map_or(0, |(_, round)| round);
         let accepts = |opening: &Opening| {
-            let Opening { height: of, round, proposer, value, size_bytes, signature } = opening;
+            let Opening { height: of, round, proposer, value, contents, signature } = opening;
             // Of the height after the next, whose validators may be others, one that theirs refuse is refused later.
-            (of.0 == next.0 || of.0 == next.0.saturating_add(1))
-                && round.is_defined()
+            let is_ahead = of.0 == next.0.saturating_add(1);
+            let last = if is_ahead { 0 } else { present }.saturating_add(ROUNDS_AHEAD_MAX);
+            (of.0 == next.0 || is_ahead)
+                && round.as_u32().is_some_and(|round| round <= last)
                 && validators.count() > 0
                 && validators.proposer(*of, *round).address() == proposer
-                && verify(proposer, signatures.parts(*of, *round, value, *size_bytes).as_bytes(), signature)
+                && verify(proposer, signatures.parts(*of, *round, value, contents).as_bytes(), signature)
         };
         self.assembly.receive(publisher, part, accepts).unwrap_or_else(|fault| {
             debug!(%publisher, %fault, "a proposal's part is refused");
@@ -329,6 +344,11 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
                 warn!(height = candidate.height, proposer = %candidate.proposer, cause, "an invalid proposal");
                 Validity::Invalid
             }
+            Judged::Early => {
+                debug!(height = candidate.height, proposer = %candidate.proposer, "a proposal of the future");
+                self.judged.entry((opening.height, opening.round)).and_modify(|judged| *judged -= 1);
+                return Ok(None);
+            }
         };
         Ok(current.then(|| proposed(&candidate, validity)))
     }
@@ -363,6 +383,8 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
                 self.keep(candidate.clone()).await?;
                 SyncedValueOutcome::Verdict(proposed(&candidate, Validity::Valid))
             }
+            // Two thirds have found that its time had come: nothing here finds otherwise.
+            Judged::Early => SyncedValueOutcome::LocalTransientError,
             Judged::Invalid(cause) => {
                 warn!(%height, cause, "a block from a node that is ahead is invalid");
                 SyncedValueOutcome::Verdict(proposed(&candidate, Validity::Invalid))
@@ -383,10 +405,10 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         if block.header.hash().0 != *candidate.value.as_bytes() {
             return Ok(Judged::Invalid("it has another hash than was announced".into()));
         }
-        if let Err(cause) = self.check_proposer(candidate, &block).await? {
-            return Ok(Judged::Invalid(cause.into()));
+        match self.check_proposer(candidate, &block).await? {
+            Judged::Valid => self.execute(block).await,
+            other => Ok(other),
         }
-        self.execute(block).await
     }
 
     async fn execute(&self, block: Block) -> Result<Judged, ConsensusError> {
@@ -397,23 +419,21 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         }
     }
 
-    async fn check_proposer(
-        &self,
-        candidate: &Candidate,
-        block: &Block,
-    ) -> Result<Result<(), &'static str>, ConsensusError> {
+    async fn check_proposer(&self, candidate: &Candidate, block: &Block) -> Result<Judged, ConsensusError> {
         let evaluator = pallet_assay_validators::evaluator(&block.header.digest);
         let position = evaluator.and_then(|position| usize::try_from(position).ok());
         let evaluator = position.and_then(|position| self.validators.get_by_index(position));
         if evaluator.is_none_or(|evaluator| evaluator.address().0 != *candidate.proposer.as_bytes()) {
-            return Ok(Err("its beacon was not evaluated by its proposer"));
+            return Ok(Judged::Invalid("its beacon was not evaluated by its proposer".into()));
         }
-        let Some(stated) = assay_runtime::stated_time_ms(block) else { return Ok(Err("it states no time")) };
+        let Some(stated) = assay_runtime::stated_time_ms(block) else {
+            return Ok(Judged::Invalid("it states no time".into()));
+        };
         let soonest = last_timestamp_ms(&self.ledger).await?.saturating_add(1);
         if stated > self.clock.now_ms().saturating_add(CLOCK_AHEAD_MS_MAX).max(soonest) {
-            return Ok(Err("its time is in the future"));
+            return Ok(Judged::Early);
         }
-        Ok(Ok(()))
+        Ok(Judged::Valid)
     }
 
     /// Makes a decided block the head.

@@ -17,6 +17,6 @@ pub use context::{
     WrongLength,
 };
 pub use engine::{Consensus, check_address};
-pub use parts::{Opening, Part, split};
+pub use parts::{Contents, Opening, Part, split};
 pub use signing::{Signatures, Signing};
 pub use wire::{Wire, extended, reencoded};

@@ -14,6 +14,7 @@ use malachite_core_types::{
 use malachite_signing::{Error, Signer, VerificationResult, Verifier};
 
 use super::context::{BlockHash, Chain, Height, Proposal, ValidatorKey, Vote, VoteSignature};
+use super::parts::Contents;
 
 /// Verifies what validators of a chain sign.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +47,9 @@ impl Signatures {
     }
 
     /// What the proposer signs of the parts in which a block travels.
-    pub fn parts(&self, height: Height, round: Round, value: &BlockHash, size: u32) -> Digest32 {
-        self.start("assay/proposal-parts/1", height, round).fixed(&value.0).u32(size).finish()
+    pub fn parts(&self, height: Height, round: Round, value: &BlockHash, contents: &Contents) -> Digest32 {
+        let start = self.start("assay/proposal-parts/1", height, round).fixed(&value.0);
+        start.u32(contents.size_bytes).digest(&contents.digest()).finish()
     }
 
     fn start(&self, tag: &str, height: Height, round: Round) -> TaggedHash {
