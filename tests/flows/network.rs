@@ -221,7 +221,9 @@ fn two_nodes_that_are_told_of_each_other_list_each_other_as_peers() {
         "{address}"
     );
 
-    let bad = ["node", "--dev", "--peer", "10.0.0.1:1"];
-    let (code, message) = failure(&bad);
-    assert_eq!(code, 2, "{message}");
+    // No address at all; and what is of no use to a node that takes no part.
+    for bad in [&["--peer", "10.0.0.1:1"][..], &["--relay"], &["--external", "/ip4/1.2.3.4/udp/1/quic-v1"]] {
+        let (code, message) = failure(&[&["node", "--dev"], bad].concat());
+        assert_eq!(code, 2, "{message}");
+    }
 }

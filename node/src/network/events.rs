@@ -1,26 +1,23 @@
 //! What the swarm reports.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use codec::Encode;
 use libp2p::core::ConnectedPoint;
-use libp2p::kad::store::RecordStore;
 use libp2p::request_response::{self, Message as Exchanged};
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping};
+use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping};
 use tracing::{debug, info};
 
 use super::behaviour::BehaviourEvent;
-use super::claims::Forgotten;
 use super::codec::fault_of;
 use super::contacts::{is_plausible, is_relayed, with_peer};
 use super::fault::Fault;
-use super::inbox::{Answering, Asked, Gossip, Joined, Judgement, NetworkError, Ticket};
-use super::lookups::Progress;
+use super::inbox::{Answering, Asked, Joined, Judgement, NetworkError, Ticket};
 use super::names::Topic;
 use super::rate::Taken;
-use super::service::{Line, Network, answer};
+use super::routes::Line;
+use super::service::{Network, answer};
 use super::wire::{Book, Envelopes, Exchange};
 
 /// Addresses of one peer that are remembered.
@@ -35,13 +32,13 @@ trait OnLine: Exchange {
 
 impl OnLine for Envelopes {
     fn line(network: &mut Network) -> &mut Line<Self> {
-        &mut network.envelopes
+        &mut network.routes.envelopes
     }
 }
 
 impl OnLine for Book {
     fn line(network: &mut Network) -> &mut Line<Self> {
-        &mut network.book
+        &mut network.routes.book
     }
 }
 
@@ -145,7 +142,7 @@ impl Network {
                 if self.gossip_rates.take(from, message.data.len(), Instant::now()) != Taken::Within {
                     return self.judge(&id, from, Judgement::Ignore);
                 }
-                let is_taken = self.pass_on(topic, Ticket { id: id.clone(), from }, message.data);
+                let is_taken = self.routes.pass_on(topic, Ticket { id: id.clone(), from }, message.data);
                 if !is_taken {
                     debug!(?topic, "a message was dropped, since too many wait");
                     self.judge(&id, from, Judgement::Ignore);
@@ -161,17 +158,6 @@ impl Network {
             }
             _ => {}
         }
-    }
-
-    /// Hands a message to its service; false if there is no room.
-    fn pass_on(&self, topic: Topic, ticket: Ticket, bytes: Vec<u8>) -> bool {
-        let kib = u32::try_from(bytes.len() / 1_024).unwrap_or(u32::MAX).saturating_add(1);
-        let Ok(room) = Arc::clone(&self.routes.room).try_acquire_many_owned(kib) else { return false };
-        let route = match topic {
-            Topic::Transactions => &self.routes.transactions,
-            Topic::Announcements => &self.routes.announcements,
-        };
-        route.try_send(Gossip { from: ticket.from, bytes, ticket, room }).is_ok()
     }
 
     fn on_exchange<X: OnLine>(
@@ -225,38 +211,6 @@ impl Network {
                 None
             }
         }
-    }
-
-    fn on_kad(&mut self, event: kad::Event) {
-        match event {
-            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
-                let Progress { is_enough, untold } = self.look_ups.progressed(id, result, step.last);
-                if let Some(artifact) = untold {
-                    self.provided.untold(&artifact);
-                }
-                if is_enough && let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
-                    query.finish();
-                }
-            }
-            kad::Event::InboundRequest {
-                request: kad::InboundRequest::AddProvider { record: Some(record) },
-            } => {
-                let peer = record.provider;
-                let Some((record, forgotten)) = self.claims.admit(record, Instant::now()) else {
-                    return debug!(%peer, "what a peer says that it has is not kept");
-                };
-                self.forget(forgotten);
-                if let Err(error) = self.swarm.behaviour_mut().kad.store_mut().add_provider(record) {
-                    debug!(%peer, ?error, "keeping what a peer says that it has");
-                }
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn forget(&mut self, forgotten: Forgotten) {
-        let store = self.swarm.behaviour_mut().kad.store_mut();
-        forgotten.iter().for_each(|(peer, key)| store.remove_provider(key, peer));
     }
 
     /// Whether a peer may ask, or be answered, so much more.

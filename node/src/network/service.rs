@@ -1,7 +1,6 @@
 //! The task that owns the swarm.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use assay_manifest::Digest32;
@@ -9,12 +8,9 @@ use codec::Encode;
 use futures::StreamExt;
 use libp2p::gossipsub::{MessageAcceptance, PublishError};
 use libp2p::identity::Keypair;
-use libp2p::kad::ProviderRecord;
-use libp2p::kad::store::RecordStore;
-use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Swarm};
-use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
@@ -25,14 +21,15 @@ use super::config::{Config, Limits};
 use super::contacts::{ADDRESS_BYTES_MAX, CONTACTS_MAX, Contacts, peer_of};
 use super::fault::Fault;
 use super::inbox::{
-    Asked, Gossip, Incoming, Joined, Judgement, Message, NetworkError, NetworkHandle, PeerInfo, Reply, millis,
+    Incoming, Joined, Judgement, Message, NetworkError, NetworkHandle, PeerInfo, Reply, millis,
 };
 use super::lookups::LookUps;
 use super::names::{Names, Topic};
 use super::provided::Provided;
 use super::rate::Rates;
+use super::routes::Routes;
 use super::score::{Scores, Sentence};
-use super::wire::{Book, BookRequest, Envelopes, Exchange};
+use super::wire::BookRequest;
 use crate::private_file::{self, FileError};
 use crate::supervisor::told_to_stop;
 
@@ -46,8 +43,6 @@ const CONTACTS_BYTES_MAX: usize = 256 * 1024;
 const _: () = assert!(CONTACTS_MAX * (4 * ADDRESS_BYTES_MAX + 8) <= CONTACTS_BYTES_MAX + CONTACTS_MAX * 8);
 /// News of who joined that wait for a reader.
 const JOINED_MAX: usize = 256;
-/// Questions of each kind that wait: those about envelopes are large, and may take 64 MiB.
-const QUESTIONS_MAX: usize = 64;
 /// Addresses of this node that are told to others.
 const OWN_ADDRESSES_MAX: usize = 8;
 
@@ -85,27 +80,6 @@ pub(super) struct Known {
     pub dialled: u32,
 }
 
-/// Queues to the services behind the network.
-pub(super) struct Routes {
-    /// KiB that gossip may still take.
-    pub room: Arc<Semaphore>,
-    pub transactions: mpsc::Sender<Gossip>,
-    pub announcements: mpsc::Sender<Gossip>,
-}
-
-/// One kind of question: who waits for which answer, and where the questions of others go.
-pub(super) struct Line<X: Exchange> {
-    pub asked: HashMap<OutboundRequestId, Reply<X::Response>>,
-    pub route: mpsc::Sender<Asked<X::Request, X::Response>>,
-}
-
-impl<X: Exchange> Line<X> {
-    fn new(waiting_max: usize) -> (Self, mpsc::Receiver<Asked<X::Request, X::Response>>) {
-        let (route, questions) = mpsc::channel(waiting_max);
-        (Self { asked: HashMap::new(), route }, questions)
-    }
-}
-
 /// The service; [`Network::run`] ends when it is told to.
 pub struct Network {
     pub(super) swarm: Swarm<Behaviour>,
@@ -122,8 +96,6 @@ pub struct Network {
     pub(super) look_ups: LookUps,
     pub(super) claims: Claims,
     pub(super) provided: Provided,
-    pub(super) envelopes: Line<Envelopes>,
-    pub(super) book: Line<Book>,
     keeping: Option<JoinHandle<Result<(), FileError>>>,
     kept_at: Instant,
 }
@@ -137,38 +109,10 @@ impl Network {
         let key =
             Keypair::ed25519_from_bytes(*config.key).map_err(|error| StartError::Key(error.to_string()))?;
         let names = Names::of(genesis);
-        let built = behaviour::build(&config, key, &names);
-        let mut swarm = built.map_err(|error| StartError::Build(error.to_string()))?;
-        for address in &config.listen {
-            let failed = |error: libp2p::TransportError<_>| StartError::Listen {
-                address: address.clone(),
-                cause: error.to_string(),
-            };
-            swarm.listen_on(address.clone()).map_err(failed)?;
-        }
-        for address in &config.external {
-            swarm.add_external_address(address.clone());
-        }
-        // So that no crowd of strangers keeps out whom the operator named.
-        for peer in config.peers.iter().filter_map(peer_of) {
-            swarm.behaviour_mut().limits.bypass_peer_id(&peer);
-        }
+        let swarm = listening(&config, key, &names)?;
         let local = *swarm.local_peer_id();
         let (sender, inbox) = mpsc::channel(config.limits.inbox_max);
-        let Limits { waiting_max, gossip_kib_max, .. } = config.limits;
-        let (transactions, transactions_in) = mpsc::channel(waiting_max);
-        let (announcements, announcements_in) = mpsc::channel(waiting_max);
-        let room =
-            Arc::new(Semaphore::new(usize::try_from(gossip_kib_max).unwrap_or(Semaphore::MAX_PERMITS)));
-        let routes = Routes { room, transactions, announcements };
-        let (envelopes, envelopes_in) = Line::new(waiting_max.min(QUESTIONS_MAX));
-        let (book, book_in) = Line::new(waiting_max.min(QUESTIONS_MAX));
-        let incoming = Incoming {
-            transactions: transactions_in,
-            announcements: announcements_in,
-            envelopes: envelopes_in,
-            book: book_in,
-        };
+        let (routes, incoming) = Routes::new(&config.limits);
         let joined = broadcast::channel(JOINED_MAX).0;
         let streams = swarm.behaviour().streams.new_control();
         let handle = NetworkHandle { local, inbox: sender, streams, joined: joined.clone() };
@@ -190,8 +134,6 @@ impl Network {
             look_ups: LookUps::default(),
             claims: Claims::default(),
             provided: Provided::default(),
-            envelopes,
-            book,
             keeping: None,
             kept_at: Instant::now(),
         };
@@ -232,11 +174,11 @@ impl Network {
             Message::AskEnvelopes { peer, addresses, request, reply } => {
                 let envelopes = &mut self.swarm.behaviour_mut().envelopes;
                 let id = envelopes.send_request_with_addresses(&peer, Ok(request), addresses);
-                self.envelopes.asked.insert(id, reply);
+                self.routes.envelopes.asked.insert(id, reply);
             }
             Message::AskBook { peer, reply } => {
                 let id = self.swarm.behaviour_mut().book.send_request(&peer, Ok(BookRequest));
-                self.book.asked.insert(id, reply);
+                self.routes.book.asked.insert(id, reply);
             }
             // Whoever asked may have gone away, or have waited long enough.
             Message::AnswerEnvelopes { to, response } => {
@@ -355,45 +297,6 @@ impl Network {
         }
     }
 
-    fn provide(&mut self, id: Digest32) -> Result<(), NetworkError> {
-        if !self.provided.add(id) {
-            return Err(NetworkError::Busy);
-        }
-        let key = behaviour::provider_key(&id);
-        let record = ProviderRecord::new(key, *self.swarm.local_peer_id(), Vec::new());
-        // Whoever asks this node is told at once.
-        if let Err(error) = self.swarm.behaviour_mut().kad.store_mut().add_provider(record) {
-            debug!(%id, ?error, "keeping what this node has");
-        }
-        self.tell_provided();
-        Ok(())
-    }
-
-    /// Tells others of what this node has, as far as somebody is there and it is due. Half of the look-ups are left to
-    /// those who look for something.
-    fn tell_provided(&mut self) {
-        let room = (self.config.limits.lookups_max / 2).saturating_sub(self.look_ups.telling());
-        let kad = &mut self.swarm.behaviour_mut().kad;
-        let known = kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
-        for id in self.provided.take_due(known, room) {
-            match kad.start_providing(behaviour::provider_key(&id)) {
-                Ok(query) => self.look_ups.tell(query, id),
-                Err(error) => {
-                    debug!(%id, ?error, "telling others of an artifact");
-                    self.provided.untold(&id);
-                }
-            }
-        }
-    }
-
-    fn providers(&mut self, id: &Digest32, reply: Reply<Vec<PeerId>>) {
-        if self.look_ups.len() >= self.config.limits.lookups_max {
-            return answer(reply, Err(NetworkError::Busy));
-        }
-        let query = self.swarm.behaviour_mut().kad.get_providers(behaviour::provider_key(id));
-        self.look_ups.finding(query, reply);
-    }
-
     fn peer_infos(&self, now: Instant) -> Vec<PeerInfo> {
         let info = |peer: &PeerId, known: Option<&Known>| PeerInfo {
             peer: *peer,
@@ -437,6 +340,27 @@ impl Network {
             },
         }
     }
+}
+
+/// A swarm that listens where it should.
+fn listening(config: &Config, key: Keypair, names: &Names) -> Result<Swarm<Behaviour>, StartError> {
+    let built = behaviour::build(config, key, names);
+    let mut swarm = built.map_err(|error| StartError::Build(error.to_string()))?;
+    for address in &config.listen {
+        let failed = |error: libp2p::TransportError<_>| StartError::Listen {
+            address: address.clone(),
+            cause: error.to_string(),
+        };
+        swarm.listen_on(address.clone()).map_err(failed)?;
+    }
+    for address in &config.external {
+        swarm.add_external_address(address.clone());
+    }
+    // So that no crowd of strangers keeps out whom the operator named.
+    for peer in config.peers.iter().filter_map(peer_of) {
+        swarm.behaviour_mut().limits.bypass_peer_id(&peer);
+    }
+    Ok(swarm)
 }
 
 /// Whoever asked may have gone away.

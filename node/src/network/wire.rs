@@ -240,6 +240,11 @@ mod tests {
     }
 
     #[test]
+    fn whatever_the_pool_takes_can_be_gossiped() {
+        assert_eq!(TRANSACTION_BYTES_MAX, crate::mempool::Config::default().transaction_bytes_max);
+    }
+
+    #[test]
     fn a_book_of_the_largest_announcements_fits_into_an_answer() {
         use assay_protocol::announcement::{
             ADDRESS_BYTES_MAX, ADDRESSES_MAX, Announcement, Announcer, Capacity, PEER_BYTES_MAX,

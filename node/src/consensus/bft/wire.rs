@@ -143,3 +143,35 @@ pub fn reencoded(kind: u8, bytes: &[u8]) -> Option<Vec<u8>> {
     ];
     READERS.get(usize::from(kind)).and_then(|reader| reader(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Written in a form that is read as the same again.
+    fn is_stable(kind: u8, bytes: &[u8]) -> bool {
+        reencoded(kind, bytes).is_none_or(|again| reencoded(kind, &again).as_ref() == Some(&again))
+    }
+
+    #[test]
+    fn zeros_of_some_length_are_a_message_of_most_kinds_and_none_is_read_as_another() {
+        let mut read = 0;
+        for kind in 0..10 {
+            let zeros = (0..400).map(|length| vec![0; length]);
+            let accepted = zeros.filter(|bytes| reencoded(kind, bytes).is_some()).count();
+            read += usize::from(accepted > 0);
+            assert!((0..400).all(|length| is_stable(kind, &vec![0; length])), "kind {kind}");
+        }
+        assert!(read >= 5, "{read} kinds");
+        assert_eq!(reencoded(10, &[0; 9]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(kind in 0u8..10, bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(is_stable(kind, &bytes));
+        }
+    }
+}

@@ -58,6 +58,21 @@ async fn a_step_that_came_sooner_than_its_block_is_passed_on_when_the_block_is_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_handed_in_faster_than_it_is_told_reaches_others_all_the_same() {
+    let first = Node::start(QUIC, &[]).await;
+    let second = Node::start(QUIC, &[&first.address]).await;
+    first.meets(second.peer()).await;
+    second.meets(first.peer()).await;
+    // Twice as many as wait to be told.
+    let hashes: Vec<_> = (0..128).map(|seed| first.pool.hand_in(seed)).collect();
+    for hash in hashes {
+        second.pool.gets(hash).await;
+    }
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_handed_in_before_anybody_was_there_reaches_whoever_comes() {
     let first = Node::start(QUIC, &[]).await;
     let hash = first.pool.hand_in(9);

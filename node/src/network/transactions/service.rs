@@ -122,7 +122,7 @@ impl<P: TransactionPool> Transactions<P> {
                 let Ok(waiting) = self.pool.pending().await else { return false };
                 // Those of others among them are no news to them, and no harm.
                 waiting.iter().for_each(|transaction| self.own.add(transaction.hash()));
-                true
+                self.tell_due().await
             }
             Err(broadcast::error::RecvError::Closed) => false,
         }
