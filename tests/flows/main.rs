@@ -37,6 +37,10 @@ mod tolerance;
 mod validators;
 #[cfg(target_os = "linux")]
 mod isolation;
+mod region;
+mod crooks;
+mod sums;
+mod misbehaviour;
 mod network;
 #[cfg(unix)]
 mod network_process;

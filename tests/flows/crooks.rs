@@ -1,0 +1,375 @@
+//! Providers that do not keep to the rules: the services of which a node consists, put together with something else in
+//! one place.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use assay_engine::Engine;
+use assay_manifest::{ArtifactKind, Digest32, JobId, ModelId};
+use assay_node::adapters::{Journal, Market, Models, step_call};
+use assay_node::chain_spec::development_provider;
+use assay_node::client::{Client, ClientError};
+use assay_node::data_dir::DataDir;
+use assay_node::keys::{Key, PublishedKeys, Seller};
+use assay_node::network::{Announcing, Courier, Home, Incoming, Network, Presence};
+use assay_node::sealing::KeyRing;
+use assay_node::serving::Shelf;
+use assay_node::supervisor::{Supervisor, told_to_stop};
+use assay_node::worker::{
+    Answer, BoardError, Compute, ComputeError, Desk, Identity, JobBoard, Judge, Outcome, Served, Shop, Step,
+    Worker,
+};
+use assay_protocol::job::{Job, Party};
+use assay_protocol::params::Params;
+use assay_protocol::party::AccountBytes;
+use assay_protocol::request::Request;
+use assay_protocol::units::Price;
+use assay_runtime::{AccountId, Balance, Runtime, RuntimeCall, UNIT, general};
+use assay_store::Store;
+use codec::Encode;
+use frame_support::BoundedVec;
+use jsonrpsee::rpc_params;
+use pallet_assay_providers::{Call, HardwareClass, ModelOffer, Offer};
+use pallet_assay_validators::ValidatorInfo;
+use tokio::sync::watch;
+
+use crate::region::{MODEL_FILE, Part, Region, Running, engine};
+
+/// A provider whose node is a follower's, and whose work is done by services of its own beside it.
+pub struct Crook {
+    pub key: Key,
+    pub node: Running,
+    services: Supervisor,
+    gate: Arc<Gate>,
+}
+
+/// In what a crook differs from a provider that keeps to the rules.
+pub struct Vice {
+    /// Runs its models.
+    pub compute: fn(Arc<Lair>) -> Arc<dyn Compute>,
+    /// Whether it submits a step that it has made.
+    pub submits: fn(&Step) -> bool,
+}
+
+/// What a crook has to compute with.
+pub struct Lair {
+    models: Models,
+    /// What it sells.
+    sold: Served,
+    /// Another model, made of the sold one's file.
+    altered: ModelId,
+    gate: Arc<Gate>,
+}
+
+impl Crook {
+    /// Puts the provider of this number together; it sells nothing yet.
+    pub async fn start(region: &mut Region, number: u32, sold: Served, file: &[u8], vice: Vice) -> Self {
+        let node = region.start(Part::follower()).await;
+        let uri = development_provider(number);
+        let (key, seller) = (Key::development(&uri).unwrap(), Seller::development(&uri).unwrap());
+        let dir = node.dir.path().join("lair");
+        let gate = Arc::new(Gate::default());
+        let lair = Arc::new(Lair::open(&dir, sold, file, &seller, Arc::clone(&gate)));
+        let data = DataDir::create(&dir, &region.spec, None).unwrap();
+        let config = region.market(&data);
+        let mut services = Supervisor::new();
+        let heights = heights(&mut services, &node);
+        let account: AccountBytes = seller.account.clone().into();
+
+        let genesis = Digest32::from_bytes(node.ledger.genesis().0);
+        let (swarm, network, incoming) = Network::start(config, &genesis).unwrap();
+        let Incoming { announcements, envelopes, book, .. } = incoming;
+        let models = Arc::new(Models::new(Engine::new(engine()).unwrap(), Arc::new(store(&dir, "empty"))));
+        let market = Market { ledger: node.ledger.clone(), models, heights: heights.clone() };
+        let journal = Journal::open(&data.journal()).unwrap();
+        let own = vec![Announcing::Provider(account, seller.work.clone())];
+        let (presence, book) = Presence::new(network.clone(), market.clone(), own, announcements, book);
+        let home = Home { hosted: vec![account], judge: None };
+        let (courier, _) = Courier::new(network, envelopes, (market, journal.clone()), book, home);
+        let stopping = services.stopping();
+        services.spawn("network", unfailing(swarm.run(stopping.clone())));
+        services.spawn("presence", unfailing(presence.run(stopping.clone())));
+        services.spawn("courier", unfailing(courier.run(stopping.clone())));
+
+        let ring = KeyRing::open(dir.join("sealing"), vec![seller.first_sealing_secret()]).unwrap();
+        let desk = Desk { mailbox: Arc::new(journal), ring: Arc::new(ring) };
+        let identity = Identity { account, work_key: seller.work };
+        let shop = Shop::new((vice.compute)(lair), desk, vec![identity], None);
+        let client = Client::connect(&node.rpc).await.unwrap();
+        let board = Board { client, heights, submits: vice.submits };
+        let worker = Worker::new(assay_node::worker::Config::default(), board, shop);
+        services.spawn("worker", worker.run(stopping));
+        Self { key, node, services, gate }
+    }
+
+    /// Stakes and offers, and waits until the offer is in force.
+    pub async fn offer(&self, sold: Served, stake: Balance, capacity: u32) {
+        let PublishedKeys { work_key, encryption_key } =
+            Seller::development(&self.key.name).unwrap().published();
+        let stake = Call::stake { amount: stake, work_key: *work_key.as_bytes(), encryption_key };
+        let terms = ModelOffer {
+            model_id: sold.model_id,
+            spec_id: sold.spec_id,
+            input: Price::new(1_000 * UNIT),
+            output: Price::new(2_000 * UNIT),
+            verify: Price::new(500 * UNIT),
+        };
+        let models = BoundedVec::truncate_from(vec![terms]);
+        let offer = Offer { models, hardware: HardwareClass::CpuSmall, capacity };
+        let calls = vec![stake.into(), Call::set_offer { offer }.into()];
+        self.node.client.submit_all(&self.key, "offering as a crook", calls).await.unwrap();
+        let mut heights = self.node.client.heights().await.unwrap();
+        while self.node.client.provider(&self.account()).await.unwrap().unwrap().offer.is_none() {
+            heights.next().await.unwrap();
+        }
+    }
+
+    pub fn account(&self) -> AccountId {
+        self.key.account()
+    }
+
+    /// Ends everything of it, whatever it computes.
+    pub async fn stop(self) {
+        self.gate.give_up();
+        self.services.stop().await.unwrap();
+        self.node.stop().await;
+    }
+}
+
+async fn unfailing(task: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {
+    task.await;
+    Ok(())
+}
+
+/// The heights of a node's ledger, as services want them.
+fn heights(services: &mut Supervisor, node: &Running) -> watch::Receiver<u32> {
+    let mut heads = node.ledger.heads();
+    let (told, heights) = watch::channel(heads.borrow().number);
+    let mut stop = services.stopping();
+    services.spawn("heights", async move {
+        loop {
+            tokio::select! {
+                changed = heads.changed() => changed?,
+                () = told_to_stop(&mut stop) => return Ok::<_, watch::error::RecvError>(()),
+            }
+            told.send_replace(heads.borrow_and_update().number);
+        }
+    });
+    heights
+}
+
+fn store(dir: &Path, name: &str) -> Store {
+    std::fs::create_dir_all(dir).unwrap();
+    Store::open(&dir.join(name)).unwrap()
+}
+
+impl Lair {
+    fn open(dir: &Path, sold: Served, file: &[u8], seller: &Seller, gate: Arc<Gate>) -> Self {
+        let store = Arc::new(store(dir, "models-of-the-crook"));
+        let models = Models::new(Engine::new(engine()).unwrap(), Arc::clone(&store));
+        // An artifact's id covers its file's name.
+        let import = |dir: &Path, bytes: &[u8]| {
+            std::fs::create_dir_all(dir).unwrap();
+            let path = dir.join(MODEL_FILE);
+            std::fs::write(&path, bytes).unwrap();
+            let manifest = store.import(&path, ArtifactKind::Model, &mut |_| ()).unwrap();
+            let id = manifest.model_id().unwrap();
+            models.load(&id, &models.spec(&id).unwrap(), vec![seller.account.clone()]).unwrap();
+            id
+        };
+        assert_eq!(import(&dir.join("sold"), file), sold.model_id);
+        let altered = import(&dir.join("altered"), &altered(file));
+        Self { models, sold, altered, gate }
+    }
+
+    /// The model with this provider's own weights, sold as the one that the ledger names.
+    pub fn with_other_weights(self: Arc<Self>) -> Arc<dyn Compute> {
+        Arc::new(OtherWeights(self))
+    }
+
+    /// The right model; of what its verifications yield, the trace is invented.
+    pub fn with_invented_traces(self: Arc<Self>) -> Arc<dyn Compute> {
+        Arc::new(InventedTraces(self))
+    }
+
+    /// The right model, on a machine that gets done with so many executions and no more.
+    pub fn slow<const EXECUTIONS: usize>(self: Arc<Self>) -> Arc<dyn Compute> {
+        Arc::new(Slow { lair: self, left: AtomicUsize::new(EXECUTIONS) })
+    }
+}
+
+/// The same model with other bytes in the last half of its weights.
+fn altered(file: &[u8]) -> Vec<u8> {
+    let mut altered = file.to_vec();
+    let half = altered.len() / 2;
+    altered.iter_mut().skip(half).step_by(3).for_each(|byte| *byte ^= 0b10_0100);
+    altered
+}
+
+struct OtherWeights(Arc<Lair>);
+
+impl Compute for OtherWeights {
+    fn served(&self) -> Vec<Served> {
+        vec![self.0.sold]
+    }
+
+    fn fits(&self, _: &ModelId, request: &Request) -> Result<bool, ComputeError> {
+        self.0.models.fits(&self.0.altered, request)
+    }
+
+    fn execute(&self, _: &ModelId, request: &Request, seed: &Digest32) -> Result<Outcome, ComputeError> {
+        self.0.models.execute(&self.0.altered, request, seed)
+    }
+
+    fn verify(
+        &self,
+        _: &ModelId,
+        request: &Request,
+        seed: &Digest32,
+        claimed: &Answer,
+    ) -> Result<Outcome, ComputeError> {
+        self.0.models.verify(&self.0.altered, request, seed, claimed)
+    }
+}
+
+struct InventedTraces(Arc<Lair>);
+
+impl Compute for InventedTraces {
+    fn served(&self) -> Vec<Served> {
+        vec![self.0.sold]
+    }
+
+    fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {
+        self.0.models.fits(model, request)
+    }
+
+    fn execute(&self, model: &ModelId, request: &Request, seed: &Digest32) -> Result<Outcome, ComputeError> {
+        self.0.models.execute(model, request, seed)
+    }
+
+    fn verify(
+        &self,
+        _: &ModelId,
+        _: &Request,
+        _: &Digest32,
+        claimed: &Answer,
+    ) -> Result<Outcome, ComputeError> {
+        Ok(Outcome::Answer { answer: claimed.clone(), trace_root: Digest32::from_bytes([7; 32]) })
+    }
+}
+
+struct Slow {
+    lair: Arc<Lair>,
+    left: AtomicUsize,
+}
+
+impl Compute for Slow {
+    fn served(&self) -> Vec<Served> {
+        vec![self.lair.sold]
+    }
+
+    fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {
+        self.lair.models.fits(model, request)
+    }
+
+    fn execute(&self, model: &ModelId, request: &Request, seed: &Digest32) -> Result<Outcome, ComputeError> {
+        let take_one = |left: usize| left.checked_sub(1);
+        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_err() {
+            self.lair.gate.wait();
+            return Err(ComputeError("it was given up".into()));
+        }
+        self.lair.models.execute(model, request, seed)
+    }
+
+    fn verify(
+        &self,
+        model: &ModelId,
+        request: &Request,
+        seed: &Digest32,
+        claimed: &Answer,
+    ) -> Result<Outcome, ComputeError> {
+        self.lair.models.verify(model, request, seed, claimed)
+    }
+}
+
+/// Behind which an execution takes until everything ends.
+#[derive(Default)]
+struct Gate {
+    given_up: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn wait(&self) {
+        let held = self.given_up.lock().unwrap();
+        drop(self.changed.wait_while(held, |given_up| !*given_up).unwrap());
+    }
+
+    fn give_up(&self) {
+        *self.given_up.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+}
+
+/// The ledger over JSON-RPC, by a client's functions alone.
+struct Board {
+    client: Client,
+    heights: watch::Receiver<u32>,
+    submits: fn(&Step) -> bool,
+}
+
+fn failed(what: &'static str) -> impl FnOnce(ClientError) -> BoardError {
+    move |error| BoardError::Failed { what, cause: error.to_string() }
+}
+
+impl Board {
+    async fn jobs(&self, accounts: &[AccountBytes], contested: bool) -> Result<Vec<Job>, BoardError> {
+        let accounts: Vec<AccountId> = accounts.iter().map(|account| AccountId::from(*account)).collect();
+        let jobs = self.client.runtime("JobsApi_at_hand", (accounts, contested)).await;
+        jobs.map_err(failed("reading the jobs at hand"))
+    }
+}
+
+impl JobBoard for Board {
+    fn heights(&self) -> watch::Receiver<u32> {
+        self.heights.clone()
+    }
+
+    async fn params(&self) -> Result<Params, BoardError> {
+        self.client.runtime("JobsApi_params", ()).await.map_err(failed("reading the parameters"))
+    }
+
+    async fn at_hand(&self, accounts: &[AccountBytes]) -> Result<Vec<Job>, BoardError> {
+        self.jobs(accounts, false).await
+    }
+
+    async fn at_hand_and_contested(&self, accounts: &[AccountBytes]) -> Result<Vec<Job>, BoardError> {
+        self.jobs(accounts, true).await
+    }
+
+    async fn judges(&self) -> Result<Vec<Judge>, BoardError> {
+        let key = pallet_assay_validators::Validators::<Runtime>::hashed_key();
+        let judges = self.client.storage::<Vec<ValidatorInfo>>(&key, None).await;
+        let judge = |info: ValidatorInfo| Judge { key: info.key, encryption_key: info.encryption_key };
+        let judges = judges.map_err(failed("reading the validators"))?;
+        Ok(judges.unwrap_or_default().into_iter().map(judge).collect())
+    }
+
+    async fn package(&self, job: &JobId, party: Party) -> Result<Option<Vec<u8>>, BoardError> {
+        let key = pallet_assay_jobs::Packages::<Runtime>::hashed_key_for(job, party);
+        self.client.storage(&key, None).await.map_err(failed("reading a package"))
+    }
+
+    async fn submit(&self, step: Step) -> Result<(), BoardError> {
+        if !(self.submits)(&step) {
+            return Ok(());
+        }
+        let call = general(RuntimeCall::Jobs(step_call(step).unwrap()));
+        let extrinsic = format!("0x{}", hex::encode(call.encode()));
+        let submitted: Result<String, _> =
+            self.client.request("author_submitExtrinsic", rpc_params![extrinsic]).await;
+        // What was said before, or is not asked for any more, is refused.
+        submitted.map(drop).map_err(|_| BoardError::Stale)
+    }
+}
