@@ -158,11 +158,17 @@ async fn a_verifier_that_never_opens_what_it_committed_to_gains_nothing_by_it() 
     let vice = Vice { compute: Lair::with_invented_traces, submits: hides };
     let town = Town::new(2, vice, STAKE).await;
     let executor = town.sellers[0].sellers()[0].account();
-    let (order, record) = town.buy("What is 12 + 30?", Some(executor)).await;
+    // The right value is opened by whoever else committed to it.
+    let (order, record) = town.buy("What is 12 + 30?", Some(executor.clone())).await;
+    assert_eq!((record.verdict, is_right(&record)), (Verdict::VerifiedThin, true));
+    assert_eq!(town.answer(&order, &record).await, "42.");
+    town.only_the_crook_has_paid(|lost| lost == 0).await;
+    // Another one is opened by nobody, and counts as different.
+    let (order, record) = town.buy("What is 11 + 30?", Some(executor)).await;
     let bond = town.buyers.client.quote(&order).await.unwrap().bond.get();
     assert_eq!(record.verdict, Verdict::Refereed);
     assert!(is_right(&record));
-    assert_eq!(town.answer(&order, &record).await, "42.");
+    assert_eq!(town.answer(&order, &record).await, "41.");
     assert_eq!(outcome_of(&record, &town.crooks), SeatOutcome::Wrong);
     for honest in accounts(&town.sellers) {
         assert_eq!(outcome_of(&record, &honest), SeatOutcome::Right);
