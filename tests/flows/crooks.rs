@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use assay_engine::Engine;
 use assay_manifest::{ArtifactKind, Digest32, JobId, ModelId};
-use assay_node::adapters::{Models, step_call};
+use assay_node::adapters::{Journal, Models, step_call};
 use assay_node::chain_spec::development_provider;
 use assay_node::client::{Client, ClientError};
 use assay_node::keys::{Key, PublishedKeys, Seller};
@@ -16,13 +16,14 @@ use assay_node::sealing::KeyRing;
 use assay_node::serving::Shelf;
 use assay_node::supervisor::Supervisor;
 use assay_node::worker::{
-    Answer, BoardError, Compute, ComputeError, Desk, Identity, JobBoard, Judge, Outcome, Served, Shop, Step,
-    Worker,
+    Answer, BoardError, Compute, ComputeError, Desk, Identity, JobBoard, Judge, Mailbox, MailboxError,
+    Outcome, Served, Shop, Step, Worker,
 };
 use assay_protocol::job::{Job, Party};
 use assay_protocol::params::Params;
 use assay_protocol::party::AccountBytes;
 use assay_protocol::request::Request;
+use assay_protocol::seal::{Envelope, Purpose};
 use assay_protocol::units::Price;
 use assay_runtime::{AccountId, Balance, Runtime, RuntimeCall, UNIT, general};
 use assay_store::Store;
@@ -35,6 +36,9 @@ use tokio::sync::watch;
 
 use crate::region::{MODEL_FILE, Part, Region, Running, engine};
 use crate::stalls::Stall;
+
+/// What a crook asks for a million tokens that it verifies, as all development providers do.
+pub const VERIFY_PRICE: Price = Price::new(500 * UNIT);
 
 /// A provider whose node is a follower's, and whose work is done by services of its own beside it.
 pub struct Crook {
@@ -50,6 +54,13 @@ pub struct Vice {
     pub compute: fn(Arc<Lair>) -> Arc<dyn Compute>,
     /// Whether it submits a step that it has made.
     pub submits: fn(&Step) -> bool,
+    /// Whether it hands over what it has sealed for somebody else.
+    pub hands: fn(&Envelope) -> bool,
+}
+
+impl Vice {
+    /// None: where it differs is put in its place.
+    pub const NONE: Self = Self { compute: Lair::honest, submits: |_| true, hands: |_| true };
 }
 
 /// What a crook has to compute with.
@@ -77,7 +88,8 @@ impl Crook {
         let stall = Stall::open(region, (&node, &mut services), &dir, own, vec![account]);
 
         let ring = KeyRing::open(dir.join("sealing"), vec![seller.first_sealing_secret()]).unwrap();
-        let desk = Desk { mailbox: Arc::new(stall.journal), ring: Arc::new(ring) };
+        let mailbox = Arc::new(Outbox { journal: stall.journal, own: account, hands: vice.hands });
+        let desk = Desk { mailbox, ring: Arc::new(ring) };
         let identity = Identity { account, work_key: seller.work };
         let shop = Shop::new((vice.compute)(lair), desk, vec![identity], None);
         let client = Client::connect(&node.rpc).await.unwrap();
@@ -97,7 +109,7 @@ impl Crook {
             spec_id: sold.spec_id,
             input: Price::new(1_000 * UNIT),
             output: Price::new(2_000 * UNIT),
-            verify: Price::new(500 * UNIT),
+            verify: VERIFY_PRICE,
         };
         let models = BoundedVec::truncate_from(vec![terms]);
         let offer = Offer { models, hardware: HardwareClass::CpuSmall, capacity };
@@ -139,6 +151,10 @@ impl Lair {
         assert_eq!(import(&dir.join("sold"), file), sold.model_id);
         let altered = import(&dir.join("altered"), &altered(file));
         Self { models, sold, altered, gate }
+    }
+
+    fn honest(self: Arc<Self>) -> Arc<dyn Compute> {
+        Arc::new(Slow { lair: self, left: AtomicUsize::new(usize::MAX) })
     }
 
     /// The model with this provider's own weights, sold as the one that the ledger names.
@@ -273,6 +289,30 @@ impl Gate {
     fn give_up(&self) {
         *self.given_up.lock().unwrap() = true;
         self.changed.notify_all();
+    }
+}
+
+/// A journal in which not everything is put down that others are owed.
+struct Outbox {
+    journal: Journal,
+    own: AccountBytes,
+    hands: fn(&Envelope) -> bool,
+}
+
+impl Mailbox for Outbox {
+    fn put(&self, envelopes: &[Envelope]) -> Result<(), MailboxError> {
+        let is_kept = |envelope: &&Envelope| envelope.recipient == self.own || (self.hands)(envelope);
+        let kept: Vec<Envelope> = envelopes.iter().filter(is_kept).cloned().collect();
+        self.journal.put(&kept)
+    }
+
+    fn received(
+        &self,
+        job: &JobId,
+        purpose: Purpose,
+        recipient: &AccountBytes,
+    ) -> Result<Vec<Envelope>, MailboxError> {
+        self.journal.received(job, purpose, recipient)
     }
 }
 

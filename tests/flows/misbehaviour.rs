@@ -8,14 +8,18 @@ use assay_node::chain_spec::ChainSpec;
 use assay_node::client::{Order, Wish, is_right};
 use assay_node::keys::Key;
 use assay_node::worker::{Served, Step};
+use assay_protocol::commitment::ValueKind;
+use assay_protocol::fees::verification_fee;
 use assay_protocol::job::{Phase, SeatOutcome, SettlementRecord, Verdict};
 use assay_protocol::params::Params;
 use assay_protocol::party::Role;
+use assay_protocol::seal::{Envelope, Purpose};
+use assay_protocol::units::{Amount, Tokens};
 use assay_runtime::{AccountId, Balance, GenesisSpec, UNIT};
 
 use futures::future::join;
 
-use crate::crooks::{Crook, Lair, Vice};
+use crate::crooks::{Crook, Lair, VERIFY_PRICE, Vice};
 use crate::region::{MODEL_FILE, Part, Region, Running, answer_of, buyer, offer, publish};
 use crate::sums::{Sums, stakes};
 
@@ -49,8 +53,9 @@ impl Town {
     /// A validator, a buyer's node, so many honest providers, and the next as the crook.
     async fn new(honest: u32, vice: Vice, stake: Balance) -> Self {
         let spec = ChainSpec::local(1).unwrap();
-        // Nobody here concedes, and no proposer withholds blocks.
-        let params = Params { concede_window: 3, verifier_draw_delay: 2, ..spec.genesis.params.clone() };
+        // Nobody here concedes, no proposer withholds blocks, and no honest node is away.
+        let params =
+            Params { concede_window: 3, verifier_draw_delay: 2, data_window: 12, ..Params::DEVELOPMENT };
         let spec = ChainSpec { genesis: GenesisSpec { params, ..spec.genesis }, ..spec };
         let mut region = Region::new(spec, 1);
         let validator = region.start(Part::validator(1)).await;
@@ -129,24 +134,25 @@ fn accounts(sellers: &[Running]) -> Vec<AccountId> {
     sellers.iter().flat_map(Running::sellers).map(|key| key.account()).collect()
 }
 
-fn outcome_of(record: &SettlementRecord, provider: &AccountId) -> SeatOutcome {
-    let is_its = |provider: &AccountId, seat: [u8; 32]| AccountId::from(seat) == *provider;
-    record.seats.iter().find(|seat| is_its(provider, seat.provider)).unwrap().outcome
+fn outcome_of(record: &SettlementRecord, provider: &AccountId) -> Option<SeatOutcome> {
+    let own = record.seats.iter().find(|seat| AccountId::from(seat.provider) == *provider);
+    own.map(|seat| seat.outcome)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_executor_that_runs_other_weights_is_outvoted_and_pays_its_bond() {
-    let vice = Vice { compute: Lair::with_other_weights, submits: |_| true };
+    let vice = Vice { compute: Lair::with_other_weights, ..Vice::NONE };
     let town = Town::new(2, vice, STAKE).await;
     let (order, record) = town.buy("What is 12 + 30?", Some(town.crooks.clone())).await;
     let bond = town.buyers.client.quote(&order).await.unwrap().bond.get();
     assert_eq!(record.verdict, Verdict::Refereed);
     assert!(!is_right(&record));
-    assert_eq!(outcome_of(&record, &town.crooks), SeatOutcome::Wrong);
+    assert_eq!(outcome_of(&record, &town.crooks), Some(SeatOutcome::Wrong));
     for honest in accounts(&town.sellers) {
-        assert_eq!(outcome_of(&record, &honest), SeatOutcome::Right);
+        assert_eq!(outcome_of(&record, &honest), Some(SeatOutcome::Right));
     }
-    assert_eq!(record.payments.executor.get(), 0);
+    assert_eq!(record.opening.unwrap().kind, ValueKind::Reject, "other weights give another answer");
+    assert_eq!(record.payments.executor, Amount::ZERO);
     assert!(record.seats.iter().all(|seat| (seat.role == Role::Verifier) == (seat.paid.get() > 0)));
     town.only_the_crook_has_paid(|lost| lost == bond).await;
     town.stop().await;
@@ -155,7 +161,7 @@ async fn an_executor_that_runs_other_weights_is_outvoted_and_pays_its_bond() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_verifier_that_never_opens_what_it_committed_to_gains_nothing_by_it() {
     let hides = |step: &Step| !matches!(step, Step::Reveal { .. });
-    let vice = Vice { compute: Lair::with_invented_traces, submits: hides };
+    let vice = Vice { compute: Lair::with_invented_traces, submits: hides, ..Vice::NONE };
     let town = Town::new(2, vice, STAKE).await;
     let executor = town.sellers[0].sellers()[0].account();
     // The right value is opened by whoever else committed to it.
@@ -169,17 +175,50 @@ async fn a_verifier_that_never_opens_what_it_committed_to_gains_nothing_by_it() 
     assert_eq!(record.verdict, Verdict::Refereed);
     assert!(is_right(&record));
     assert_eq!(town.answer(&order, &record).await, "41.");
-    assert_eq!(outcome_of(&record, &town.crooks), SeatOutcome::Wrong);
+    assert_eq!(outcome_of(&record, &town.crooks), Some(SeatOutcome::Wrong));
     for honest in accounts(&town.sellers) {
-        assert_eq!(outcome_of(&record, &honest), SeatOutcome::Right);
+        assert_eq!(outcome_of(&record, &honest), Some(SeatOutcome::Right));
     }
     town.only_the_crook_has_paid(|lost| lost == bond).await;
     town.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verifier_of_whom_nothing_is_heard_is_replaced_and_pays_for_one_verification() {
+    let town = Town::new(3, Vice { submits: |_| false, ..Vice::NONE }, MOST_OF_ALL_STAKE).await;
+    let executor = town.sellers[0].sellers()[0].account();
+    for _ in 0..ATTEMPTS {
+        let (order, record) = town.buy("What is 12 + 30?", Some(executor.clone())).await;
+        assert!(is_right(&record), "{record:?}");
+        assert_eq!(town.answer(&order, &record).await, "42.");
+        let Some(outcome) = outcome_of(&record, &town.crooks) else { continue };
+        assert_eq!(outcome, SeatOutcome::Silent);
+        let (n_in, n_out) = (record.request.n_in, Tokens::new(record.claim.unwrap().n_out));
+        let fee = verification_fee(VERIFY_PRICE, n_in, n_out).unwrap().get();
+        town.only_the_crook_has_paid(|lost| lost == fee).await;
+        return town.stop().await;
+    }
+    panic!("the most of all stake was not drawn {ATTEMPTS} times");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_keeps_its_answer_from_the_verifiers_pays_its_bond_and_the_buyer_nothing() {
+    let submits = |step: &Step| !matches!(step, Step::Post { .. });
+    let hands = |envelope: &Envelope| envelope.purpose != Purpose::Work;
+    let town = Town::new(2, Vice { submits, hands, ..Vice::NONE }, STAKE).await;
+    let (order, record) = town.buy("What is 12 + 30?", Some(town.crooks.clone())).await;
+    let bond = town.buyers.client.quote(&order).await.unwrap().bond.get();
+    assert_eq!(record.verdict, Verdict::Inconclusive);
+    assert_eq!(outcome_of(&record, &town.crooks), Some(SeatOutcome::Withheld));
+    let paid = &record.payments;
+    assert_eq!((paid.executor, paid.verifiers), (Amount::ZERO, Amount::ZERO));
+    town.only_the_crook_has_paid(|lost| lost == bond).await;
+    town.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_executor_that_is_gone_after_it_accepted_is_replaced_and_pays_a_tenth_of_the_fee() {
-    let vice = Vice { compute: Lair::slow::<0>, submits: |_| true };
+    let vice = Vice { compute: Lair::slow::<0>, ..Vice::NONE };
     let mut town = Town::new(3, vice, MOST_OF_ALL_STAKE).await;
     for _ in 0..ATTEMPTS {
         let order = town.draft("What is 12 + 30?", None).await;
@@ -205,7 +244,7 @@ async fn an_executor_that_is_gone_after_it_accepted_is_replaced_and_pays_a_tenth
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_announces_more_than_its_machine_can_do_pays_for_what_it_does_not_get_done() {
-    let vice = Vice { compute: Lair::slow::<1>, submits: |_| true };
+    let vice = Vice { compute: Lair::slow::<1>, ..Vice::NONE };
     let town = Town::new(3, vice, MOST_OF_ALL_STAKE).await;
     let (mut done, mut penalties) = (0, Vec::new());
     for _ in 0..ATTEMPTS {
