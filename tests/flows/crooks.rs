@@ -59,7 +59,7 @@ pub struct Vice {
 }
 
 impl Vice {
-    /// None: where it differs is put in its place.
+    /// None; what is not so is put in the place of its part.
     pub const NONE: Self = Self { compute: Lair::honest, submits: |_| true, hands: |_| true };
 }
 
@@ -181,6 +181,7 @@ fn altered(file: &[u8]) -> Vec<u8> {
     altered
 }
 
+/// Runs the altered model under the name of the sold one.
 struct OtherWeights(Arc<Lair>);
 
 impl Compute for OtherWeights {
@@ -207,6 +208,7 @@ impl Compute for OtherWeights {
     }
 }
 
+/// Says of every answer but the first that it is right, without having looked.
 struct InventedTraces {
     lair: Arc<Lair>,
     is_first: AtomicBool,
@@ -239,6 +241,7 @@ impl Compute for InventedTraces {
     }
 }
 
+/// Executes `left` times, and then never gets done.
 struct Slow {
     lair: Arc<Lair>,
     left: AtomicUsize,

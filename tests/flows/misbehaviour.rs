@@ -1,8 +1,9 @@
 //! A provider that is gone, silent, wrong or overcommitted, in a network of real nodes: the job ends, and nobody but
 //! that provider pays for it.
 //!
-//! What serves bad bytes of an artifact is found out range by range, and the others give the rest:
-//! `node/src/blobs/tests/fetching.rs`.
+//! Who serves bad bytes of an artifact is found out range by range, and the others give the rest; that is in
+//! `node/src/blobs/tests/fetching.rs`. A node that keeps to the rules computes the ids of what it loads from the files,
+//! and so does not serve altered weights without knowing; that is in `node/src/adapters/models.rs`.
 
 use assay_node::chain_spec::ChainSpec;
 use assay_node::client::{Order, Wish, is_right};
@@ -16,7 +17,6 @@ use assay_protocol::party::Role;
 use assay_protocol::seal::{Envelope, Purpose};
 use assay_protocol::units::{Amount, Tokens};
 use assay_runtime::{AccountId, Balance, GenesisSpec, UNIT};
-
 use futures::future::join;
 
 use crate::crooks::{Crook, Lair, VERIFY_PRICE, Vice};
@@ -27,7 +27,6 @@ use crate::sums::{Sums, stakes};
 const STAKE: Balance = 1_000 * UNIT;
 /// So much that nobody else is drawn but once in hundreds of times.
 const MOST_OF_ALL_STAKE: Balance = 900_000 * UNIT;
-
 /// Jobs that are bought until the most of all stake is drawn.
 const ATTEMPTS: usize = 5;
 
@@ -258,12 +257,15 @@ async fn who_announces_more_than_its_machine_can_do_pays_for_what_it_does_not_ge
             assert!(is_right(&record), "{record:?}");
             match town.crook_as_executor(&record) {
                 Some(SeatOutcome::Right) => done += 1,
-                Some(outcome) => {
-                    assert!(outcome == SeatOutcome::Silent && record.round > 1, "{record:?}");
+                Some(SeatOutcome::Silent) => {
                     penalties.push(town.fee(&order).await / 10);
                     assert_eq!(town.answer(&order, &record).await, "42.");
                 }
-                None => assert_eq!(town.answer(&order, &record).await, "42."),
+                // A machine with so much to do that it seems slow to itself takes on no second job at once.
+                Some(SeatOutcome::Declined) | None => {
+                    assert_eq!(town.answer(&order, &record).await, "42.");
+                }
+                Some(other) => panic!("{other:?}: {record:?}"),
             }
         }
         if done > 0 && !penalties.is_empty() {
