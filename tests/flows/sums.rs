@@ -1,6 +1,8 @@
 //! Whether money came from nowhere or went nowhere: everybody's balances together, and what blocks say was burned.
 
 use assay_node::client::Client;
+use assay_protocol::job::Party;
+use assay_protocol::params::Params;
 use assay_runtime::executor::events_key;
 use assay_runtime::{AccountId, Balance, Hash, Runtime, RuntimeEvent};
 use frame_support::storage::generator::StorageMap as _;
@@ -39,28 +41,53 @@ impl Sums {
     /// What has gone since is what was burned, and the ledger's own invariants hold.
     pub async fn check(&self, client: &Client) {
         let now = Self::read(client).await;
-        let mut burned = 0;
-        for height in self.height + 1..=now.height {
-            burned += burned_at(client, height).await;
-        }
-        assert_eq!(self.everybody - now.everybody, burned);
+        let events = self.events(client, now.height).await;
+        assert_eq!(self.everybody - now.everybody, events.iter().map(burned).sum::<Balance>());
         let holds: Result<(), Vec<u8>> = client.runtime("LedgerApi_check_invariants", ()).await.unwrap();
         assert_eq!(holds, Ok(()));
     }
+
+    /// What each of these has paid since for data that it asked for on the ledger (clause J12): a machine with too much
+    /// to do may have to.
+    pub async fn paid_for_packages(&self, client: &Client, providers: &[AccountId]) -> Vec<Balance> {
+        use pallet_assay_jobs::Event::Posted;
+        let mut paid = vec![0; providers.len()];
+        let until = client.height().await.unwrap();
+        for event in self.events(client, until).await {
+            let RuntimeEvent::Jobs(Posted { job, party: Party::Seat(index), bytes }) = event else {
+                continue;
+            };
+            let record = client.job(&job).await.unwrap().settlement.expect("the job has ended");
+            let seat = record.seats.iter().find(|seat| seat.index == index).expect("a drawn seat");
+            let of = providers.iter().position(|provider| *provider == AccountId::from(seat.provider));
+            if let Some(paid) = of.and_then(|number| paid.get_mut(number)) {
+                *paid += Params::DEVELOPMENT.post_fee(bytes).unwrap().get();
+            }
+        }
+        paid
+    }
+
+    /// What has happened since, up to a height.
+    async fn events(&self, client: &Client, until: u32) -> Vec<RuntimeEvent> {
+        let mut all = Vec::new();
+        for height in self.height + 1..=until {
+            let at: Hash = client.request("chain_getBlockHash", rpc_params![height]).await.unwrap();
+            let events: Option<Vec<EventRecord<RuntimeEvent, Hash>>> =
+                client.storage(&events_key(), Some(at)).await.unwrap();
+            all.extend(events.unwrap_or_default().into_iter().map(|record| record.event));
+        }
+        all
+    }
 }
 
-async fn burned_at(client: &Client, height: u32) -> Balance {
+fn burned(event: &RuntimeEvent) -> Balance {
     use pallet_balances::Event::{Burned, BurnedHeld};
     use pallet_transaction_payment::Event::TransactionFeePaid;
-    let at: Hash = client.request("chain_getBlockHash", rpc_params![height]).await.unwrap();
-    let events: Option<Vec<EventRecord<RuntimeEvent, Hash>>> =
-        client.storage(&events_key(), Some(at)).await.unwrap();
-    let burned = |record: EventRecord<RuntimeEvent, Hash>| match record.event {
-        RuntimeEvent::Balances(Burned { amount, .. } | BurnedHeld { amount, .. }) => amount,
-        RuntimeEvent::TransactionPayment(TransactionFeePaid { actual_fee, .. }) => actual_fee,
+    match event {
+        RuntimeEvent::Balances(Burned { amount, .. } | BurnedHeld { amount, .. }) => *amount,
+        RuntimeEvent::TransactionPayment(TransactionFeePaid { actual_fee, .. }) => *actual_fee,
         _ => 0,
-    };
-    events.unwrap_or_default().into_iter().map(burned).sum()
+    }
 }
 
 /// What each of these has staked, in order.
