@@ -37,6 +37,13 @@ mod tolerance;
 mod validators;
 #[cfg(target_os = "linux")]
 mod isolation;
+mod region;
+mod stalls;
+mod crooks;
+mod sums;
+mod misbehaviour;
+mod third_parties;
+mod verified;
 mod network;
 #[cfg(unix)]
 mod network_process;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use codec::{Compact, Encode};
+
 /// Bytes with which a needle is told apart at first.
 const HEAD_BYTES: usize = 4;
 /// Needles are longer than anything that stands in a file by chance.
@@ -30,9 +32,11 @@ impl Needles {
             ("upper-case hex", hex::encode_upper(bytes).into_bytes()),
             ("token ids, little-endian", ids(|token| token.to_le_bytes().to_vec())),
             ("token ids, big-endian", ids(|token| token.to_be_bytes().to_vec())),
+            ("token ids, compact", ids(|token| Compact(token).encode())),
             ("token ids of two bytes", ids(|token| token.to_le_bytes()[..2].to_vec())),
             ("a list of token ids", list(",")),
             ("a spaced list of token ids", list(", ")),
+            ("token ids with spaces", list(" ")),
         ];
         // A text begins at any of three places in a group of base64.
         needles.extend((0..3).map(|skipped| ("base64", base64(&bytes[skipped..]).into_bytes())));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use assay_engine::{LoadOptions, Model};
-use assay_manifest::{Digest32, merkle, sha256};
+use assay_manifest::{Digest32, JobId, merkle, sha256};
 use assay_node::client::{Client, ClientError, Order, Wish};
 use assay_node::keys::Key;
 use assay_node::rpc::Ask;
@@ -129,10 +129,11 @@ impl Guess<'_> {
 }
 
 /// Everything that anybody can read, as bytes.
-struct Public(Vec<Vec<u8>>);
+pub struct Public(pub Vec<Vec<u8>>);
 
 impl Public {
-    async fn read(client: &Client, jobs: &[&Order]) -> Self {
+    /// With the receipts of these jobs.
+    pub async fn read(client: &Client, jobs: &[JobId]) -> Self {
         let mut all = Vec::new();
         let head: String = client.request("chain_getFinalizedHead", rpc_params![]).await.unwrap();
         let mut after: Option<String> = None;
@@ -154,8 +155,8 @@ impl Public {
             all.push(client.request("state_getStorage", rpc_params![&events, &hash]).await.unwrap());
         }
         let mut public = Self(Vec::new());
-        for order in jobs {
-            let receipt = client.receipt(&order.job).await.unwrap();
+        for job in jobs {
+            let receipt = client.receipt(job).await.unwrap();
             all.push(serde_json::to_value(&receipt).unwrap());
             let Receipt::Ledger(receipt) = receipt else { panic!("a job's receipt is the ledger's") };
             public.0.push(receipt.settlement.to_leaf());
@@ -221,7 +222,7 @@ async fn a_dictionary_opens_nothing_that_is_public() {
     for question in QUESTIONS {
         orders.push(buy(&node, &client, &buyer, question).await);
     }
-    let jobs: Vec<_> = orders.iter().collect();
+    let jobs: Vec<_> = orders.iter().map(|order| order.job).collect();
     let public = Public::read(&client, &jobs).await;
     let model = model();
     for order in &orders {
