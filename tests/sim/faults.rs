@@ -13,6 +13,9 @@ use crate::network::Weather;
 const GAP_MS: std::ops::Range<u64> = 1_000..12_000;
 /// How long one lasts, in milliseconds.
 const LASTS_MS: std::ops::Range<u64> = 500..15_000;
+/// How long a machine is dark that something starts again at once, in milliseconds: it comes back to a height that is not
+/// decided, and must remember what it has said.
+const SHORT_MS: std::ops::Range<u64> = 10..400;
 /// Writes until a power goes that goes at a write: some blocks' worth.
 const WRITES: std::ops::Range<u64> = 0..60;
 /// Writes of a node that starts until its power goes again: while it repairs its stores.
@@ -29,6 +32,8 @@ pub enum Fault {
     Slow(usize, u64),
     /// A node's power goes at once.
     Crash(usize),
+    /// Every node's does.
+    Blackout,
     /// A node's power goes at a write, so many from now; and maybe again, so many after its next start.
     CrashAtWrite { node: usize, writes: u64, again: Option<u64> },
 }
@@ -53,19 +58,26 @@ impl Plan {
     }
 
     pub fn next(&mut self) -> Planned {
-        let (after_ms, lasts_ms) = (self.dice.gen_range(GAP_MS), self.dice.gen_range(LASTS_MS));
+        let (after_ms, mut lasts_ms) = (self.dice.gen_range(GAP_MS), self.dice.gen_range(LASTS_MS));
+        let short_ms = self.dice.gen_bool(0.5).then(|| self.dice.gen_range(SHORT_MS));
         let node = self.dice.gen_range(0..self.nodes);
-        let fault = match self.dice.gen_range(0..10) {
+        let fault = match self.dice.gen_range(0..12) {
             0..=2 => Fault::Cut(self.sides()),
             3..=4 => Fault::Weather(self.weather()),
             5 => Fault::Slow(node, self.dice.gen_range(50..3_000)),
-            6..=7 => Fault::Crash(node),
+            6 => Fault::Crash(node),
+            7 => Fault::Blackout,
             _ => Fault::CrashAtWrite {
                 node,
                 writes: self.dice.gen_range(WRITES),
                 again: self.dice.gen_bool(0.3).then(|| self.dice.gen_range(WRITES_OF_START)),
             },
         };
+        if let (Fault::Crash(_) | Fault::Blackout | Fault::CrashAtWrite { .. }, Some(short_ms)) =
+            (&fault, short_ms)
+        {
+            lasts_ms = short_ms;
+        }
         Planned { after_ms, lasts_ms, fault }
     }
 
@@ -97,6 +109,7 @@ pub struct Counts {
     pub weathers: u64,
     pub slow: u64,
     pub crashes: u64,
+    pub blackouts: u64,
     pub crashes_at_write: u64,
     pub messages_lost: u64,
     pub messages_doubled: u64,
@@ -113,6 +126,7 @@ impl Counts {
         self.weathers += other.weathers;
         self.slow += other.slow;
         self.crashes += other.crashes;
+        self.blackouts += other.blackouts;
         self.crashes_at_write += other.crashes_at_write;
         self.messages_lost += other.messages_lost;
         self.messages_doubled += other.messages_doubled;
@@ -125,7 +139,7 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cuts, weathers, slow, crashes, crashes_at_write, .. } = self;
+        let Self { cuts, weathers, slow, crashes, blackouts, crashes_at_write, .. } = self;
         let Self {
             messages_lost,
             messages_doubled,
@@ -137,7 +151,7 @@ impl fmt::Display for Counts {
         } = self;
         write!(
             f,
-            "{cuts} cuts, {weathers} storms, {slow} slow nodes, {crashes} crashes, {crashes_at_write} at a write; \
+            "{cuts} cuts, {weathers} storms, {slow} slow nodes, {crashes} crashes, {crashes_at_write} at a write, {blackouts} blackouts; \
              messages: {messages_lost} lost, {messages_doubled} doubled, {messages_cut_off} cut off; by validators: {departures}; {convicted} convicted, {successions} changes of validators"
         )
     }

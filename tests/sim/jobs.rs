@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use assay_manifest::JobId;
+use assay_manifest::{JobId, SpecId};
 use assay_node::ledger::{FinalizedBlock, LedgerHandle};
 use assay_protocol::job::{Job, Phase, SeatOutcome, SettlementRecord, Verdict};
 use assay_protocol::party::{AccountBytes, Role};
@@ -20,6 +20,10 @@ pub struct Jobs {
     honest: BTreeSet<AccountBytes>,
     tracked: BTreeMap<JobId, Tracked>,
     pub verdicts: BTreeMap<String, u64>,
+    /// Definitions whose verdicts were paused, and when: validators are to rule on them.
+    pub paused: Vec<(SpecId, u32)>,
+    /// What is to be written down.
+    pub notes: Vec<String>,
 }
 
 #[derive(Default)]
@@ -67,6 +71,7 @@ impl Jobs {
                     burned +=
                         self.settled(record.ok_or_else(|| format!("{job} has no record in the log"))?)?;
                 }
+                Event::Paused { spec, .. } => self.paused.push((*spec, height)),
                 Event::Stuck { job } => return Err(format!("no job is stuck: {job} is, at {height}")),
                 _ => {}
             }
@@ -109,6 +114,8 @@ impl Jobs {
                 _ => {}
             }
         }
+        let seats: Vec<_> = record.seats.iter().map(|seat| (seat.role, seat.outcome)).collect();
+        self.notes.push(format!("{} is {:?}: {seats:?}", record.job, record.verdict));
         let tracked = self.tracked.entry(record.job).or_default();
         if tracked.records.first().is_some_and(|first| first.payments != record.payments) {
             return Err(format!("payments happen once: {} is settled twice", record.job));

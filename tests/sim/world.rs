@@ -5,11 +5,17 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
+use assay_manifest::{Digest32, SpecId};
 use assay_node::consensus::bft::{Signatures, Signing, ValidatorKey};
 use assay_node::ledger::{FinalizedBlock, LedgerError, LedgerHandle};
+use assay_protocol::certificate::ValidatorSignature;
 use assay_protocol::job::Job;
-use assay_runtime::AccountId;
+use assay_protocol::signature::Signature;
+use assay_runtime::{AccountId, RuntimeCall, general};
+use codec::Encode;
+use ed25519_dalek::Signer;
 use malachite_core_consensus::{LivenessMsg, SignedConsensusMsg};
+use pallet_assay_jobs::{Call, Ruling, ruling_digest};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sp_core::Pair;
@@ -40,6 +46,9 @@ const BLOCK_MS_MAX: u64 = 30_000;
 const CALM_MS_MAX: u64 = 180_000;
 /// By how much the clocks of two nodes may differ, in milliseconds: less than what a block's time may be ahead.
 const CLOCKS_APART_MS: i64 = 20_000;
+
+/// Blocks in which validators hand in what they rule on a definition.
+const RULING_BLOCKS: u32 = 8;
 
 /// What is run.
 #[derive(Clone, Copy, Debug)]
@@ -321,6 +330,9 @@ impl World {
             let jobs = read(block.hash)?;
             self.checks.follow(block, &jobs, &ledger, &tokio)?;
             self.transactions += block.extrinsics.len() as u64 - 1;
+            for note in std::mem::take(&mut self.checks.jobs.notes) {
+                self.log.note(self.queue.now_ms(), format_args!("{note}"));
+            }
             self.open = jobs.len();
             open = Some(jobs);
         }
@@ -334,12 +346,29 @@ impl World {
             self.post(node, Some(to), Packet::Mail(Box::new(envelope)));
         }
         let mut transactions = self.market.enter(node, &ledger, &tokio);
+        transactions.extend(self.rulings(node, height));
         transactions.extend(self.market.serve_buyers(node, &open, &ledger, &tokio));
         for bytes in transactions {
             let outs = self.nodes[node].submit(bytes);
             self.follow(node, outs)?;
         }
         Ok(())
+    }
+
+    /// Every validator finds that a definition whose verdicts were paused is right, as it is.
+    fn rulings(&self, node: usize, height: u32) -> Vec<Vec<u8>> {
+        let key = &keys(node).consensus;
+        let ruling = Ruling::Confirm;
+        let rule = |(spec, since): &(SpecId, u32)| {
+            let message = ruling_digest(&self.setting.genesis_hash, spec, *since, ruling);
+            let signature = Signature(key.sign(message.as_bytes()).to_bytes());
+            let validator = Digest32::from_bytes(key.verifying_key().to_bytes());
+            let signatures = vec![ValidatorSignature { validator, signature }];
+            let signatures = signatures.try_into().expect("one signature");
+            general(RuntimeCall::Jobs(Call::rule { spec: *spec, ruling, signatures })).encode()
+        };
+        let recent = |paused: &&(SpecId, u32)| (paused.1..paused.1 + RULING_BLOCKS).contains(&height);
+        self.checks.jobs.paused.iter().filter(recent).map(rule).collect()
     }
 
     fn look_at(&mut self, packet: &Packet) -> Result<(), String> {
@@ -392,6 +421,16 @@ impl World {
                     self.fall(*node);
                 }
             }
+            Fault::Blackout => {
+                self.counts.blackouts += 1;
+                for node in 0..self.nodes.len() {
+                    if self.nodes[node].is_running() {
+                        // They come back one after the other.
+                        self.armed[node] = Some((lasts_ms * (node as u64 + 1) / 2, None));
+                        self.fall(node);
+                    }
+                }
+            }
             Fault::CrashAtWrite { node, writes, again } => {
                 if let Some(power) = self.nodes[*node].power() {
                     self.armed[*node] = Some((lasts_ms, *again));
@@ -409,7 +448,7 @@ impl World {
             Fault::Weather(_) => self.network.weather = crate::network::Weather::CALM,
             Fault::Slow(node, _) => self.network.slow(node, 0),
             // A machine's darkness begins when its power goes.
-            Fault::Crash(_) | Fault::CrashAtWrite { .. } => {}
+            Fault::Crash(_) | Fault::Blackout | Fault::CrashAtWrite { .. } => {}
         }
     }
 
