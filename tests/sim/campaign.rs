@@ -27,7 +27,7 @@ pub struct Plan {
     pub first_seed: u64,
     seeds: u64,
     time: Option<Duration>,
-    blocks: u32,
+    pub blocks: u32,
     until: Until,
 }
 

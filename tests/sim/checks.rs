@@ -56,7 +56,7 @@ impl Checks {
     /// A vote that an honest validator sends.
     pub fn vote(&mut self, vote: &Vote) -> Holds {
         let key = (vote.voter, vote.height.0, vote.round, vote.kind == VoteType::Prevote);
-        let before = self.votes.entry(key).or_insert_with(|| vote.value.clone());
+        let before = self.votes.entry(key).or_insert_with(|| vote.value);
         if *before != vote.value {
             let (height, round) = (vote.height, vote.round);
             return Err(format!(

@@ -28,6 +28,7 @@ mod packet;
 mod host;
 mod engine;
 mod sync;
+mod setting;
 mod node;
 mod genesis;
 mod traffic;
@@ -40,6 +41,8 @@ mod mischief;
 mod jobs;
 mod checks;
 mod world;
+mod mishaps;
+mod people;
 mod campaign;
 
 use campaign::{Plan, campaign, play};
@@ -54,9 +57,9 @@ fn no_rule_is_broken_whatever_goes_wrong() {
 
 #[test]
 fn a_seed_runs_the_same_every_time() {
-    let seed = Plan::from_environment().first_seed;
+    let Plan { first_seed: seed, blocks, .. } = Plan::from_environment();
     let [first, again, other] = [seed, seed, seed + 1].map(|seed| {
-        let run = play(Case { seed, blocks: 25, until: Until::Blocks });
+        let run = play(Case { seed, blocks, until: Until::Blocks });
         run.unwrap_or_else(|violation| panic!("{}\n{}", violation.log.join("\n"), violation.what))
     });
     let differs = first.log.iter().zip(&again.log).find(|(first, again)| first != again);

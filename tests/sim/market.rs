@@ -198,7 +198,7 @@ impl Market {
             ];
             let calls = calls.map(RuntimeCall::Providers).to_vec();
             let both = RuntimeCall::Utility(pallet_utility::Call::batch_all { calls });
-            signed(&Signer::Ed25519(provider.account.clone()), both, ledger, tokio)
+            signed(&Signer::Ed25519(provider.account), both, ledger, tokio)
         })
         .collect()
     }

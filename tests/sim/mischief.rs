@@ -118,7 +118,7 @@ impl Mischief {
         };
         let other =
             block_on(self.signing.sign_vote(Vote { value, ..vote.message.clone() })).expect("a signature");
-        self.to_sides(
+        self.send_to_sides(
             [vote, other].map(SignedConsensusMsg::Vote).map(Packet::Consensus).map(|packet| vec![packet]),
         )
     }
@@ -141,7 +141,7 @@ impl Mischief {
         let own = Packet::Consensus(SignedConsensusMsg::Proposal(proposal));
         let mut rival = self.parts(height, round, &block);
         rival.push(Packet::Consensus(SignedConsensusMsg::Proposal(other)));
-        self.to_sides([vec![own], rival])
+        self.send_to_sides([vec![own], rival])
     }
 
     fn spoil(&mut self, block: &mut Block) {
@@ -163,7 +163,7 @@ impl Mischief {
     }
 
     /// The first to some nodes, the second to the others; in one case of three both to all.
-    fn to_sides(&mut self, packets: [Vec<Packet>; 2]) -> Vec<Out> {
+    fn send_to_sides(&mut self, packets: [Vec<Packet>; 2]) -> Vec<Out> {
         if self.dice.gen_ratio(1, 3) {
             return packets.into_iter().flatten().map(|packet| Out::Send(None, packet)).collect();
         }

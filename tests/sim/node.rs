@@ -2,8 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use assay_manifest::{Digest32, JobId};
 use assay_node::adapters::{Board, CandidateFile, PoolSource, RedbKv};
@@ -12,11 +11,8 @@ use assay_node::consensus::{self, Clock, Network, Proposer, TransactionSource, V
 use assay_node::ledger::{self, FinalizedBlock, LedgerHandle};
 use assay_node::mempool::{self, Mempool, MempoolHandle, Transaction};
 use assay_protocol::vote::Equivocation;
-use assay_runtime::executor::Retention;
-use assay_runtime::{Block, GenesisSpec, Hash, RuntimeCall, UncheckedExtrinsic, general};
+use assay_runtime::{Block, Hash, RuntimeCall, UncheckedExtrinsic, general};
 use codec::Encode;
-use malachite_app::types::Keypair;
-use malachite_core_consensus::PeerId;
 use malachite_core_types::{Timeout, ValueResponse};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -26,11 +22,11 @@ use tokio::sync::{broadcast, watch};
 use crate::disk::Disk;
 use crate::engine::{Act, Engine, Msg};
 use crate::host::{Blame, Call, Halt, Host};
-use crate::model::Lab;
 use crate::office::{Clerk, Office};
 use crate::packet::Packet;
 use crate::post::Post;
 use crate::power::{Drive, Power};
+use crate::setting::{Setting, ledger_config};
 use crate::sync::{PATIENCE_MS, Sync};
 use crate::wal::{Left, Wal};
 
@@ -40,55 +36,6 @@ const STATUS_MS: u64 = 1_000;
 const ANSWER_MS_MAX: u64 = 15;
 /// When virtual time begins, in milliseconds since 1970.
 const EPOCH_MS: u64 = 1_800_000_000_000;
-
-/// What all nodes of a run share.
-pub struct Setting {
-    pub genesis: GenesisSpec,
-    pub genesis_hash: Digest32,
-    pub block_time: Duration,
-    /// Drives every future to its end before anything else happens.
-    pub tokio: Rc<Runtime>,
-    /// Virtual time, in milliseconds.
-    pub now_ms: Arc<AtomicU64>,
-    /// A ledger's disk with the first state on it.
-    pub first_disk: Vec<u8>,
-    pub peers: Vec<PeerId>,
-    pub lab: Arc<Lab>,
-}
-
-impl Setting {
-    pub fn new(genesis: GenesisSpec, block_time: Duration, nodes: usize, lab: Arc<Lab>) -> Self {
-        let (disk, power) = (Disk::with(Vec::new()), Power::default());
-        let kv = RedbKv::open_in(Drive::new(disk.clone(), power.clone())).expect("a new store");
-        let first = ledger::open(kv, &genesis, ledger_config()).expect("a new ledger");
-        let genesis_hash = Digest32::from_bytes(first.handle.genesis().0);
-        // Its threads may take a while to let go, and then they write nothing more.
-        power.cut();
-        drop(first);
-        let tokio = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let now_ms = Arc::default();
-        let peers = (0..nodes).map(peer).collect();
-        Self {
-            genesis,
-            genesis_hash,
-            block_time,
-            tokio: Rc::new(tokio),
-            now_ms,
-            first_disk: disk.contents(),
-            peers,
-            lab,
-        }
-    }
-}
-
-fn peer(number: usize) -> PeerId {
-    let keypair = Keypair::ed25519_from_bytes([number as u8 + 1; 32]).expect("a key");
-    PeerId::from_bytes(&keypair.public().to_peer_id().to_bytes()).expect("a peer's id")
-}
-
-fn ledger_config() -> ledger::Config {
-    ledger::Config { retention: Retention::Window(64), readers: 1, ..Default::default() }
-}
 
 /// No transactions.
 struct Nothing;

@@ -28,6 +28,7 @@ pub fn transfer(seed: u64, dice: &mut StdRng, ledger: &LedgerHandle, tokio: &Tok
 }
 
 /// Who signs a transaction. Signatures of ed25519 are the same in every run, those of sr25519 are not.
+#[expect(clippy::large_enum_variant, reason = "one a transaction, made and taken apart at once")]
 pub enum Signer {
     Ed25519(ed25519::Pair),
     Sr25519(sr25519::Pair),

@@ -5,17 +5,11 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use assay_manifest::{Digest32, SpecId};
 use assay_node::consensus::bft::{Signatures, Signing, ValidatorKey};
 use assay_node::ledger::{FinalizedBlock, LedgerError, LedgerHandle};
-use assay_protocol::certificate::ValidatorSignature;
 use assay_protocol::job::Job;
-use assay_protocol::signature::Signature;
-use assay_runtime::{AccountId, RuntimeCall, general};
-use codec::Encode;
-use ed25519_dalek::Signer;
+use assay_runtime::AccountId;
 use malachite_core_consensus::{LivenessMsg, SignedConsensusMsg};
-use pallet_assay_jobs::{Call, Ruling, ruling_digest};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sp_core::Pair;
@@ -31,12 +25,13 @@ use crate::market::{self, Market};
 use crate::mischief::Mischief;
 use crate::model::Lab;
 use crate::network::Network;
-use crate::node::{Node, Out, Setting, Wake};
+use crate::node::{Node, Out, Wake};
 use crate::packet::Packet;
 use crate::queue::Queue;
 use crate::random::bytes;
+use crate::setting::Setting;
 use crate::stake;
-use crate::traffic::{self, PACE_MS};
+use crate::traffic::PACE_MS;
 
 /// Blocks at the end of a run in which nothing goes wrong any more.
 pub const CALM_BLOCKS: u32 = 10;
@@ -46,9 +41,6 @@ const BLOCK_MS_MAX: u64 = 30_000;
 const CALM_MS_MAX: u64 = 180_000;
 /// By how much the clocks of two nodes may differ, in milliseconds: less than what a block's time may be ahead.
 const CLOCKS_APART_MS: i64 = 20_000;
-
-/// Blocks in which validators hand in what they rule on a definition.
-const RULING_BLOCKS: u32 = 8;
 
 /// What is run.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +84,7 @@ pub struct Violation {
     pub log: Vec<String>,
 }
 
-enum Event {
+pub enum Event {
     Deliver {
         to: usize,
         from: usize,
@@ -115,28 +107,28 @@ enum Event {
     Ask,
 }
 
-struct World {
-    case: Case,
-    setting: Rc<Setting>,
-    nodes: Vec<Node>,
+pub struct World {
+    pub case: Case,
+    pub setting: Rc<Setting>,
+    pub nodes: Vec<Node>,
     /// The nodes that are Byzantine, less than a third.
-    mischief: BTreeMap<usize, Mischief>,
-    queue: Queue<Event>,
-    network: Network,
-    plan: Plan,
+    pub mischief: BTreeMap<usize, Mischief>,
+    pub queue: Queue<Event>,
+    pub network: Network,
+    pub plan: Plan,
     /// What a node's next loss of power is followed by: darkness of so many milliseconds, and maybe another loss.
-    armed: Vec<Option<(u64, Option<u64>)>>,
+    pub armed: Vec<Option<(u64, Option<u64>)>>,
     /// Losses of power so far: each tears disks in its own way.
-    falls: u64,
-    people: StdRng,
-    market: Market,
+    pub falls: u64,
+    pub people: StdRng,
+    pub market: Market,
     /// Jobs that are open after the highest block.
-    open: usize,
-    calm: bool,
-    log: Log,
-    checks: Checks,
-    counts: Counts,
-    transactions: u64,
+    pub open: usize,
+    pub calm: bool,
+    pub log: Log,
+    pub checks: Checks,
+    pub counts: Counts,
+    pub transactions: u64,
 }
 
 /// Runs a case.
@@ -275,7 +267,7 @@ impl World {
     }
 
     /// Carries out what a node wants, or lets it fall.
-    fn follow(&mut self, node: usize, outs: Result<Vec<Out>, Halt>) -> Result<(), String> {
+    pub fn follow(&mut self, node: usize, outs: Result<Vec<Out>, Halt>) -> Result<(), String> {
         let outs = match outs {
             Ok(outs) => outs,
             Err(Halt::PowerLost) => {
@@ -355,22 +347,6 @@ impl World {
         Ok(())
     }
 
-    /// Every validator finds that a definition whose verdicts were paused is right, as it is.
-    fn rulings(&self, node: usize, height: u32) -> Vec<Vec<u8>> {
-        let key = &keys(node).consensus;
-        let ruling = Ruling::Confirm;
-        let rule = |(spec, since): &(SpecId, u32)| {
-            let message = ruling_digest(&self.setting.genesis_hash, spec, *since, ruling);
-            let signature = Signature(key.sign(message.as_bytes()).to_bytes());
-            let validator = Digest32::from_bytes(key.verifying_key().to_bytes());
-            let signatures = vec![ValidatorSignature { validator, signature }];
-            let signatures = signatures.try_into().expect("one signature");
-            general(RuntimeCall::Jobs(Call::rule { spec: *spec, ruling, signatures })).encode()
-        };
-        let recent = |paused: &&(SpecId, u32)| (paused.1..paused.1 + RULING_BLOCKS).contains(&height);
-        self.checks.jobs.paused.iter().filter(recent).map(rule).collect()
-    }
-
     fn look_at(&mut self, packet: &Packet) -> Result<(), String> {
         match packet {
             Packet::Consensus(SignedConsensusMsg::Vote(vote)) | Packet::Liveness(LivenessMsg::Vote(vote)) => {
@@ -390,132 +366,6 @@ impl World {
                 self.queue.after(after_ms, Event::Deliver { to, from, packet: packet.clone() });
             }
         }
-    }
-
-    fn plan_fault(&mut self) {
-        let planned = self.plan.next();
-        self.queue.after(planned.after_ms, Event::Fault(planned.fault, planned.lasts_ms));
-    }
-
-    fn go_wrong(&mut self, fault: Fault, lasts_ms: u64) {
-        if self.calm {
-            return;
-        }
-        self.log.note(self.queue.now_ms(), format_args!("for {lasts_ms} ms: {fault:?}"));
-        match &fault {
-            Fault::Cut(sides) => {
-                self.counts.cuts += 1;
-                self.network.cut(sides.clone());
-            }
-            Fault::Weather(weather) => {
-                self.counts.weathers += 1;
-                self.network.weather = *weather;
-            }
-            Fault::Slow(node, by_ms) => {
-                self.counts.slow += 1;
-                self.network.slow(*node, *by_ms);
-            }
-            Fault::Crash(node) => {
-                if self.nodes[*node].is_running() {
-                    self.armed[*node] = Some((lasts_ms, None));
-                    self.fall(*node);
-                }
-            }
-            Fault::Blackout => {
-                self.counts.blackouts += 1;
-                for node in 0..self.nodes.len() {
-                    if self.nodes[node].is_running() {
-                        // They come back one after the other.
-                        self.armed[node] = Some((lasts_ms * (node as u64 + 1) / 2, None));
-                        self.fall(node);
-                    }
-                }
-            }
-            Fault::CrashAtWrite { node, writes, again } => {
-                if let Some(power) = self.nodes[*node].power() {
-                    self.armed[*node] = Some((lasts_ms, *again));
-                    power.goes_after(*writes);
-                }
-            }
-        }
-        self.queue.after(lasts_ms, Event::Over(fault));
-        self.plan_fault();
-    }
-
-    fn over(&mut self, fault: Fault) {
-        match fault {
-            Fault::Cut(_) => self.network.cut(vec![0; self.nodes.len()]),
-            Fault::Weather(_) => self.network.weather = crate::network::Weather::CALM,
-            Fault::Slow(node, _) => self.network.slow(node, 0),
-            // A machine's darkness begins when its power goes.
-            Fault::Crash(_) | Fault::Blackout | Fault::CrashAtWrite { .. } => {}
-        }
-    }
-
-    fn fall(&mut self, node: usize) {
-        let at_write = self.nodes[node].power().is_none_or(crate::power::Power::is_lost);
-        *(if at_write { &mut self.counts.crashes_at_write } else { &mut self.counts.crashes }) += 1;
-        let (dark_ms, again) = self.armed[node].take().unwrap_or((1_000, None));
-        if again.is_some() {
-            self.armed[node] = Some((dark_ms, None));
-        }
-        self.log.note(self.queue.now_ms(), format_args!("{node} loses power for {dark_ms} ms"));
-        self.falls += 1;
-        let mut tears = StdRng::from_seed(bytes(self.case.seed, "tears", self.falls));
-        self.nodes[node].fall(&mut tears);
-        self.queue.after(dark_ms, Event::Start { node, writes: again });
-    }
-
-    /// Nothing goes wrong any more: every machine has power, and every message arrives.
-    fn calm_down(&mut self) {
-        self.calm = true;
-        self.log.note(self.queue.now_ms(), format_args!("nothing goes wrong any more"));
-        self.network.heal();
-        for node in 0..self.nodes.len() {
-            if let Some(power) = self.nodes[node].power() {
-                power.lasts();
-            }
-            self.queue.after(0, Event::Start { node, writes: None });
-        }
-    }
-
-    fn pay(&mut self) -> Result<(), String> {
-        self.queue.after(self.people.gen_range(PACE_MS), Event::Pay);
-        let seed = self.case.seed;
-        self.hand_in(|dice, ledger, tokio| traffic::transfer(seed, dice, ledger, tokio))
-    }
-
-    fn stake(&mut self) -> Result<(), String> {
-        self.queue.after(self.people.gen_range(stake::PACE_MS), Event::Stake);
-        let (seed, count) = (self.case.seed, self.nodes.len());
-        let byzantine = self.mischief.keys().copied().collect();
-        self.hand_in(|dice, ledger, tokio| stake::change(seed, dice, (count, &byzantine), (ledger, tokio)))
-    }
-
-    fn ask(&mut self) -> Result<(), String> {
-        self.queue.after(self.people.gen_range(market::PACE_MS), Event::Ask);
-        let buyer = self.people.gen_range(0..market::BUYERS);
-        let mut dice = StdRng::seed_from_u64(self.people.r#gen());
-        let node = self.market.home_of_buyer(buyer);
-        let Some(ledger) = self.nodes[node].ledger().filter(|_| !self.calm) else { return Ok(()) };
-        let Some(bytes) = self.market.ask(&mut dice, buyer, ledger, &self.setting.tokio) else {
-            return Ok(());
-        };
-        let outs = self.nodes[node].submit(bytes);
-        self.follow(node, outs)
-    }
-
-    /// Hands a transaction in at some node, if it runs; it is made of what that node's ledger says.
-    fn hand_in(
-        &mut self,
-        make: impl FnOnce(&mut StdRng, &LedgerHandle, &Tokio) -> Option<Vec<u8>>,
-    ) -> Result<(), String> {
-        let node = self.people.gen_range(0..self.nodes.len());
-        let mut dice = StdRng::seed_from_u64(self.people.r#gen());
-        let Some(ledger) = self.nodes[node].ledger() else { return Ok(()) };
-        let Some(bytes) = make(&mut dice, ledger, &self.setting.tokio) else { return Ok(()) };
-        let outs = self.nodes[node].submit(bytes);
-        self.follow(node, outs)
     }
 
     fn summary(&self) -> Summary {
