@@ -1,7 +1,7 @@
 //! Ties between pallets, which do not know one another.
 
 use assay_manifest::{Digest32, ModelId, SpecId};
-use assay_protocol::certificate::ValidatorSignature;
+use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::job::Contender;
 use assay_protocol::params::Params;
 use assay_protocol::units::Amount;
@@ -38,6 +38,9 @@ impl Beacon for ChainBeacon {
     }
 }
 
+// Every validator can vote in a question.
+const _: () = assert!(pallet_assay_jobs::VOTES_MAX >= pallet_assay_validators::VALIDATORS_MAX);
+
 /// The validators as the jobs see them.
 pub struct ChainReferees;
 
@@ -46,8 +49,8 @@ impl Referees for ChainReferees {
         Validators::count()
     }
 
-    fn approve(message: &Digest32, signatures: &[ValidatorSignature]) -> bool {
-        Validators::approve(message, signatures).is_ok()
+    fn set() -> ValidatorSet {
+        Validators::set()
     }
 }
 

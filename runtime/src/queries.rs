@@ -78,6 +78,8 @@ sp_api::decl_runtime_apis! {
         fn params() -> Params;
         /// The definitions about which the validators were asked, and what holds of them now.
         fn questioned() -> Vec<(SpecId, SpecState<BlockNumber>)>;
+        /// The disputed jobs to which a verdict of this validator would add something now.
+        fn unjudged(validator: Digest32) -> Vec<JobId>;
     }
 
     /// The log and the validators.

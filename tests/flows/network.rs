@@ -41,6 +41,7 @@ async fn a_job_settles_whose_buyer_executor_and_verifiers_have_nodes_of_their_ow
     at_work.dedup();
     assert_eq!(at_work.len(), 3);
     let executor = job.round_seats().find(|seat| seat.role == Role::Executor).unwrap().provider;
+    let mut heights = client.heights().await.unwrap();
     let answers = loop {
         // It travels when the job is paid, and not before.
         let answers: Result<Vec<Envelope>, _> = client.request("job_v1_output", rpc_params![order.job]).await;

@@ -39,6 +39,7 @@ fn a_validator_confirms_or_annuls_what_its_chain_has_paused() {
 
         let ruled = json(&rule);
         assert_eq!((&ruled["spec"], &ruled["ruling"]), (&json!(spec), &json!(answer)));
+        assert_eq!(ruled["standing"], standing, "the only validator's vote decides");
         assert_eq!(info()[0]["standing"], standing);
         let (code, told) = failure(&rule);
         assert_eq!(code, 2, "{told}");

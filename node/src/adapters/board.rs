@@ -74,6 +74,11 @@ impl JobBoard for Board {
         self.jobs(accounts, true).await
     }
 
+    async fn unjudged(&self, validator: &Digest32) -> Result<Vec<JobId>, BoardError> {
+        let answer = self.ledger.query(None, "JobsApi_unjudged", *validator).await;
+        answer.map_err(failed("reading the disputes that wait for a verdict"))
+    }
+
     async fn judges(&self) -> Result<Vec<Judge>, BoardError> {
         let key = pallet_assay_validators::Validators::<Runtime>::hashed_key().to_vec();
         let validators: Option<Vec<ValidatorInfo>> = self.stored("reading the validators", key).await?;

@@ -20,10 +20,11 @@ impl Client {
         self.runtime("JobsApi_questioned", ()).await
     }
 
-    /// Signs a ruling on a definition that is paused since this height, as the only validator, and submits it.
+    /// Signs a validator's vote for a ruling on a definition that is paused since this height, and submits it. More
+    /// than two thirds of all votes rule.
     ///
     /// # Errors
-    /// [`SubmitError`] when the ledger refuses: the key is no validator's, or the pause is over.
+    /// [`SubmitError`] when the ledger refuses: the key is no validator's, it has voted, or the pause is over.
     pub async fn rule(
         &self,
         validator: &SigningKey,

@@ -226,6 +226,9 @@ pub trait JobBoard: Send + Sync + 'static {
         &self,
         accounts: &[AccountBytes],
     ) -> impl Future<Output = Result<Vec<Job>, BoardError>> + Send;
+    /// The jobs of those to which a verdict of this validator would add something now. A vote that was counted adds
+    /// nothing more.
+    fn unjudged(&self, validator: &Digest32) -> impl Future<Output = Result<Vec<JobId>, BoardError>> + Send;
     /// The validators.
     fn judges(&self) -> impl Future<Output = Result<Vec<Judge>, BoardError>> + Send;
     /// The package that was posted for a party.

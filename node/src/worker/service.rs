@@ -160,13 +160,17 @@ impl<B: JobBoard> Worker<B> {
 
     async fn try_read_duties(&mut self) -> Result<(), BoardError> {
         let accounts = self.shop.accounts();
-        let jobs = if self.shop.referees() {
-            self.board.at_hand_and_contested(&accounts).await?
-        } else {
-            self.board.at_hand(&accounts).await?
+        let judge = self.shop.judge();
+        let jobs = match judge {
+            Some(_) => self.board.at_hand_and_contested(&accounts).await?,
+            None => self.board.at_hand(&accounts).await?,
         };
+        let mut unjudged = Vec::new();
         if jobs.iter().any(Job::is_contested) {
             self.judges = self.board.judges().await?;
+            if let Some(own) = judge {
+                unjudged = self.board.unjudged(&own).await?;
+            }
         }
         let open: HashSet<_> = jobs.iter().map(|job| job.id).collect();
         self.taken.retain(|(job, ..), _| open.contains(job));
@@ -176,7 +180,7 @@ impl<B: JobBoard> Worker<B> {
                 let poked = self.board.submit(Step::Poke { job: job.id }).await;
                 debug!(job = %job.id, ?poked, "poked an overdue job");
             }
-            for duty in self.duties_of(&job) {
+            for duty in self.duties_of(&job, &unjudged) {
                 let errand = self.errand(job.clone(), duty).await?;
                 self.agenda.push(errand);
             }
@@ -222,9 +226,9 @@ impl<B: JobBoard> Worker<B> {
         self.height.saturating_add(blocks)
     }
 
-    fn duties_of(&self, job: &Job) -> Vec<Duty> {
+    fn duties_of(&self, job: &Job, unjudged: &[JobId]) -> Vec<Duty> {
         let mut all = duties(job, &self.shop.accounts(), &self.judges);
-        if self.shop.referees() {
+        if unjudged.contains(&job.id) {
             all.extend(referee_duty(job));
         }
         all

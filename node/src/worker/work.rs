@@ -39,6 +39,12 @@ pub struct Referee {
     pub key: ed25519_dalek::SigningKey,
 }
 
+impl Referee {
+    fn public(&self) -> Digest32 {
+        Digest32::from_bytes(self.key.verifying_key().to_bytes())
+    }
+}
+
 /// A duty could not be performed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
@@ -124,9 +130,9 @@ impl Shop {
         self.identities.iter().map(|identity| identity.account).collect()
     }
 
-    /// Whether it decides disputes.
-    pub const fn referees(&self) -> bool {
-        self.referee.is_some()
+    /// The validator as which it decides disputes.
+    pub fn judge(&self) -> Option<Digest32> {
+        self.referee.as_ref().map(Referee::public)
     }
 
     /// Performs a duty. A seat that lacks what it needs waits, and shortly before its deadline asks for it on the
@@ -295,13 +301,13 @@ impl Shop {
     /// What cannot be had cannot be judged: then the verdict's deadline ends the job.
     fn decide(&self, job: &Job) -> Result<Done, WorkError> {
         let (Some(referee), Some(claim)) = (&self.referee, job.claim) else { return Ok(Done::Waiting) };
-        let own = referee.key.verifying_key().to_bytes();
-        let Some(work) = self.desk.disputed(job, own)? else { return Ok(Done::Waiting) };
+        let own = referee.public();
+        let Some(work) = self.desk.disputed(job, *own.as_bytes())? else { return Ok(Done::Waiting) };
         self.require_served(&job.record)?;
         let opening = Some(self.verified(job, job.round, &work, claim)?.opening);
         let message = verdict_digest(job, &opening);
         let signature = ValidatorSignature {
-            validator: Digest32::from_bytes(own),
+            validator: own,
             signature: Signature(referee.key.sign(message.as_bytes()).to_bytes()),
         };
         Ok(Done::Step(Step::Verdict { job: job.id, opening, signature }))

@@ -14,7 +14,7 @@ use pallet_assay_jobs::{Call as JobsCall, Event, Ruling, ruling_digest};
 use pallet_assay_providers::ModelOffer;
 
 use crate::answers::{claim, reject, right};
-use crate::market::{pot, record, requester, signed_by_the_authority};
+use crate::market::{pot, record, requester, signatures as signed};
 use crate::samples::Samples;
 use crate::support::{alice, transfer};
 use crate::town::{MODELS, Town, full_offer, timed};
@@ -110,7 +110,7 @@ fn overturn(town: &mut Town, samples: &mut Samples, ids: &[JobId]) {
 fn confirmation(town: &Town, spec: SpecId, since: u32) -> UncheckedExtrinsic {
     let ruling = Ruling::Confirm;
     let message = ruling_digest(&town.market.net.genesis_digest(), &spec, since, ruling);
-    let signatures = vec![signed_by_the_authority(&message)].try_into().expect("one signature fits");
+    let signatures = signed(&town.market.net.sitting(), &message);
     general(RuntimeCall::Jobs(JobsCall::rule { spec, ruling, signatures }))
 }
 

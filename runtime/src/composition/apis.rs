@@ -164,6 +164,9 @@ sp_api::impl_runtime_apis! {
         fn questioned() -> Vec<(SpecId, SpecState<BlockNumber>)> {
             pallet_assay_jobs::Specs::<Runtime>::iter().collect()
         }
+        fn unjudged(validator: Digest32) -> Vec<JobId> {
+            Jobs::unjudged(&validator)
+        }
     }
 
     impl queries::LedgerApi<Block> for Runtime {

@@ -15,6 +15,7 @@ mod honest;
 mod executors;
 mod verifiers;
 mod disputes;
+mod votes;
 mod equivocation;
 mod validators;
 mod steps;

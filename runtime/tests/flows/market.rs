@@ -1,7 +1,6 @@
 //! A market on a chain: providers with stake and offers, one requester, and the steps of its jobs.
 
 use assay_manifest::{Digest32, JobId, ModelId, SpecId};
-use assay_protocol::certificate::ValidatorSignature;
 use assay_protocol::commitment::{Claim, Opening, SeatId, input_commit};
 use assay_protocol::job::{Job, Phase, Seat, SeatOutcome, SettlementRecord, verdict_digest};
 use assay_protocol::params::Params;
@@ -17,9 +16,8 @@ use assay_runtime::{
     AccountId, Balance, GenesisSpec, Runtime, RuntimeCall, RuntimeEvent, UNIT, UncheckedExtrinsic, general,
 };
 use codec::Encode;
-use ed25519_dalek::Signer;
 use frame_support::PalletId;
-use pallet_assay_jobs::{Call as JobsCall, Ruling, ruling_digest};
+use pallet_assay_jobs::{Call as JobsCall, Ruling, Signatures, ruling_digest};
 use pallet_assay_providers::{Call as ProvidersCall, HardwareClass, ModelOffer, Offer, Provider};
 use sp_core::{Pair, sr25519};
 use sp_runtime::traits::AccountIdConversion;
@@ -27,7 +25,7 @@ use sp_runtime::transaction_validity::InvalidTransaction;
 
 use crate::answers::{a_round_later, claim, salt};
 use crate::books::{Books, Purse};
-use crate::support::{Network, accounts, alice, authority, genesis, provider};
+use crate::support::{Network, accounts, alice, genesis, provider, signed_by};
 
 /// Providers of a market: one more than the seats of a job with two verifiers.
 pub const PROVIDERS: u8 = 6;
@@ -276,17 +274,28 @@ impl<K: Kv> Market<K> {
         general(RuntimeCall::Jobs(JobsCall::reveal { job: id, opening }))
     }
 
+    /// The verdict of all validators.
     pub fn verdict(&self, id: JobId, opening: Option<Opening>) -> UncheckedExtrinsic {
+        self.verdict_of(&self.net.sitting(), id, opening)
+    }
+
+    /// The verdict of some validators.
+    pub fn verdict_of(&self, voters: &[u8], id: JobId, opening: Option<Opening>) -> UncheckedExtrinsic {
         let message = verdict_digest(&self.job(id), &opening);
-        let signatures = vec![signed_by_the_authority(&message)].try_into().unwrap();
+        let signatures = signatures(voters, &message);
         general(RuntimeCall::Jobs(JobsCall::verdict { job: id, opening, signatures }))
     }
 
-    /// The validators' ruling on the definition of every request here, paused at `since`.
+    /// The ruling of all validators on the definition of every request here, paused at `since`.
     pub fn rule(&self, ruling: Ruling, since: u32) -> UncheckedExtrinsic {
+        self.rule_of(&self.net.sitting(), ruling, since)
+    }
+
+    /// The ruling of some validators.
+    pub fn rule_of(&self, voters: &[u8], ruling: Ruling, since: u32) -> UncheckedExtrinsic {
         let spec = spec();
         let message = ruling_digest(&self.net.genesis_digest(), &spec, since, ruling);
-        let signatures = vec![signed_by_the_authority(&message)].try_into().unwrap();
+        let signatures = signatures(voters, &message);
         general(RuntimeCall::Jobs(JobsCall::rule { spec, ruling, signatures }))
     }
 
@@ -417,9 +426,8 @@ impl<K: Kv> Market<K> {
     }
 }
 
-pub fn signed_by_the_authority(message: &Digest32) -> ValidatorSignature {
-    let signature = Signature(authority().sign(message.as_bytes()).to_bytes());
-    ValidatorSignature { validator: Digest32::from_bytes(authority().verifying_key().to_bytes()), signature }
+pub fn signatures(voters: &[u8], message: &Digest32) -> Signatures {
+    voters.iter().map(|n| signed_by(*n, message)).collect::<Vec<_>>().try_into().unwrap()
 }
 
 /// What is left of a provider's score at `height`: it halves linearly within thirty days.

@@ -65,6 +65,40 @@ pub fn genesis() -> GenesisSpec {
     }
 }
 
+/// Validators of [`town`].
+pub const VALIDATORS: u8 = 4;
+
+/// A validator of [`town`]; the first is the authority, which decides alone on other chains.
+pub fn validator(n: u8) -> SigningKey {
+    if n == 0 { authority() } else { SigningKey::from_bytes(&[200 + n; 32]) }
+}
+
+pub fn validator_key(n: u8) -> Digest32 {
+    Digest32::from_bytes(validator(n).verifying_key().to_bytes())
+}
+
+/// The account of a validator of [`town`].
+pub fn founder_of(n: u8) -> sr25519::Pair {
+    if n == 0 { founder() } else { sr25519::Pair::from_string(&format!("//Founder//{n}"), None).unwrap() }
+}
+
+/// A chain whose validators have one vote each, and tokens for fees.
+pub fn town() -> GenesisSpec {
+    let mut spec = genesis();
+    for n in 1..VALIDATORS {
+        spec.validators.push(ValidatorInfo {
+            account: founder_of(n).public().into(),
+            key: validator_key(n),
+            vrf_key: Digest32::from_bytes(sr25519::Pair::from_seed(&[200 + n; 32]).public().0),
+            encryption_key: SealingSecret::from_bytes([200 + n; 32]).public(),
+            power: 1,
+        });
+    }
+    let fees = |n| Endowment { account: founder_of(n).public().into(), amount: UNIT };
+    spec.endowments.extend((0..VALIDATORS).map(fees));
+    spec
+}
+
 /// The account of the only validator.
 pub fn founder() -> sr25519::Pair {
     sr25519::Pair::from_string("//Founder", None).unwrap()
@@ -131,18 +165,18 @@ impl<K: Kv> Network<K> {
         Digest32::from_bytes(self.authority.verifying_key().to_bytes())
     }
 
+    /// The validators of the next height.
+    pub fn sitting(&self) -> Vec<u8> {
+        let set: ValidatorSet = self.call("LedgerApi_validators", ());
+        (0..VALIDATORS).filter(|n| set.has(&validator_key(*n))).collect()
+    }
+
     pub fn certify(&self, block: &Block) -> CommitCertificate {
         let height = Height::new(block.header.number);
         let value = Digest32::from_bytes(block.header.hash().0);
         let message = CommitCertificate::sign_bytes(&self.genesis_digest(), height, 0, &value);
-        let signature = Signature(self.authority.sign(message.as_bytes()).to_bytes());
-        let validator = self.authority_key();
-        CommitCertificate {
-            height,
-            round: 0,
-            value,
-            signatures: vec![ValidatorSignature { validator, signature }],
-        }
+        let signatures = self.sitting().into_iter().map(|n| signed_by(n, &message)).collect();
+        CommitCertificate { height, round: 0, value, signatures }
     }
 
     pub fn commit(&mut self, block: &Block, executed: Executed) -> Result<(), ChainError> {
@@ -203,6 +237,12 @@ impl<K: Kv> Network<K> {
         let lease = self.chain.reader().at(None).unwrap();
         Decode::decode(&mut lease.storage(&key).unwrap().unwrap().as_slice()).unwrap()
     }
+}
+
+/// A validator's signature.
+pub fn signed_by(n: u8, message: &Digest32) -> ValidatorSignature {
+    let signature = Signature(validator(n).sign(message.as_bytes()).to_bytes());
+    ValidatorSignature { validator: validator_key(n), signature }
 }
 
 /// Registers a dataset of five bytes.

@@ -70,21 +70,53 @@ impl ValidatorSet {
         message: &Digest32,
         signatures: &[ValidatorSignature],
     ) -> Result<(), CertificateError> {
-        let mut seen = Vec::new();
-        let mut power = 0u128;
-        for signed in signatures {
-            let known = self.validators.iter().find(|validator| validator.key == signed.validator);
-            let validator = known.ok_or(CertificateError::UnknownValidator(signed.validator))?;
-            if seen.contains(&signed.validator) {
-                return Err(CertificateError::Repeated(signed.validator));
+        let signers = self.signers(message, signatures)?;
+        self.decide(&signers)
+    }
+
+    /// Who signed `message`: each of `signatures` is by another validator.
+    ///
+    /// # Errors
+    /// [`CertificateError`] naming the first signature that does not count.
+    pub fn signers(
+        &self,
+        message: &Digest32,
+        signatures: &[ValidatorSignature],
+    ) -> Result<Vec<Digest32>, CertificateError> {
+        let mut signers = Vec::new();
+        for ValidatorSignature { validator, signature } in signatures {
+            if !self.has(validator) {
+                return Err(CertificateError::UnknownValidator(*validator));
             }
-            if !verify_ed25519(&signed.validator, message, &signed.signature) {
-                return Err(CertificateError::BadSignature(signed.validator));
+            if signers.contains(validator) {
+                return Err(CertificateError::Repeated(*validator));
             }
-            seen.push(signed.validator);
-            power = power.saturating_add(validator.power.into());
+            if !verify_ed25519(validator, message, signature) {
+                return Err(CertificateError::BadSignature(*validator));
+            }
+            signers.push(*validator);
         }
-        let total: u128 = self.validators.iter().map(|validator| u128::from(validator.power)).sum();
+        Ok(signers)
+    }
+
+    /// Whether a validator of the set has this key.
+    pub fn has(&self, key: &Digest32) -> bool {
+        self.validators.iter().any(|validator| validator.key == *key)
+    }
+
+    /// Whether the validators with these keys have more than two thirds of all power.
+    ///
+    /// # Errors
+    /// [`CertificateError::TooFewVotes`] with what they have.
+    pub fn decide(&self, keys: &[Digest32]) -> Result<(), CertificateError> {
+        let (mut power, mut total) = (0u128, 0u128);
+        for validator in &self.validators {
+            let votes = u128::from(validator.power);
+            total = total.saturating_add(votes);
+            if keys.contains(&validator.key) {
+                power = power.saturating_add(votes);
+            }
+        }
         if total > 0 && power.saturating_mul(3) > total.saturating_mul(2) {
             return Ok(());
         }

@@ -8,11 +8,14 @@ use clap::{Args, ValueEnum};
 use pallet_assay_jobs::{Ruling, SpecState};
 use serde::Serialize;
 
-use crate::chain_spec::development_authority;
+use crate::chain_spec::{ChainSpec, development_authority, development_validator};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::node::authority;
 use crate::cli::table;
+use crate::client::{Client, ClientError};
+use crate::consensus::ValidatorKeys;
+use crate::data_dir::DataDir;
 
 /// The ruling of the validators.
 #[derive(Clone, Copy, Debug, Serialize, ValueEnum)]
@@ -38,8 +41,11 @@ impl From<Answer> for Ruling {
 pub struct Rule {
     /// The definition, as `assay chain info` prints it.
     spec: SpecId,
-    /// What the validators say of it.
+    /// What this validator says of it. More than two thirds of all votes decide.
     answer: Answer,
+    /// Vote with the public keys of this validator of the chain of `assay network`, counted from one.
+    #[arg(long, value_name = "N", hide = true)]
+    development_validator: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -48,21 +54,21 @@ struct Ruled {
     spec: SpecId,
     ruling: Answer,
     block: Hash,
+    /// What holds of it with this vote.
+    #[serde(flatten)]
+    standing: Option<Standing>,
 }
 
 impl Rule {
-    /// Signs and submits the ruling.
+    /// Signs and submits the vote.
     ///
     /// # Errors
     /// [`Failure`] when verdicts are not paused, this machine is no validator, or the user does not agree.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let Self { spec, answer } = self;
-        let data = context.data_dir()?;
-        let is_development = data.chain_spec()?.is_development();
-        let key = if is_development { development_authority() } else { authority(&data)? }.consensus;
+        let key = self.keys(&context.data_dir()?)?.consensus;
+        let Self { spec, answer, .. } = self;
         let client = context.client().await?;
-        let questioned = client.questioned().await?;
-        let standing = questioned.into_iter().find(|(one, _)| *one == spec).map(|(_, state)| state.into());
+        let standing = standing(&client, spec).await?;
         let Some(Standing::Paused { since }) = standing else {
             let found =
                 standing.map_or_else(|| "nobody asks about it".into(), |standing| standing.to_string());
@@ -73,20 +79,36 @@ impl Rule {
             context.confirm(&format!("annulling {spec}: it never serves again"))?;
         }
         let included = client.rule(&key, spec, since, answer.into()).await?;
-        let ruled = Ruled { spec, ruling: answer, block: included.block };
+        let standing = self::standing(&client, spec).await?;
+        let ruled = Ruled { spec, ruling: answer, block: included.block, standing };
         context.output().result(&ruled, |ruled| {
-            let said = match answer {
-                Answer::Confirm => "confirmed: verdicts under it count again",
-                Answer::Annul => "annulled: no verdict under it counts",
+            let vote = match answer {
+                Answer::Confirm => "confirm: verdicts under it count again",
+                Answer::Annul => "annul: no verdict under it counts",
             };
+            let standing = ruled.standing.as_ref().map_or_else(String::new, ToString::to_string);
             table::fields(&[
                 ("definition", spec.to_string()),
-                ("ruling", said.into()),
+                ("vote", vote.into()),
+                ("standing", standing),
                 ("block", format!("{:?}", ruled.block)),
             ])
         })?;
         Ok(())
     }
+
+    fn keys(&self, data: &DataDir) -> Result<ValidatorKeys, Failure> {
+        if let Some(number) = self.development_validator {
+            return Ok(development_validator(number));
+        }
+        let is_development = data.chain_spec()?.id == ChainSpec::DEVELOPMENT;
+        if is_development { Ok(development_authority()) } else { authority(data) }
+    }
+}
+
+async fn standing(client: &Client, spec: SpecId) -> Result<Option<Standing>, ClientError> {
+    let questioned = client.questioned().await?;
+    Ok(questioned.into_iter().find(|(one, _)| *one == spec).map(|(_, state)| state.into()))
 }
 
 /// What holds of a definition about which the validators were asked.

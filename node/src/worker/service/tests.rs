@@ -24,7 +24,7 @@ use super::*;
 use crate::adapters::Journal;
 use crate::fixtures::{pair, record};
 use crate::sealing::KeyRing;
-use crate::worker::{Answer, Compute, ComputeError, Desk, Identity, Mailbox, Outcome, Served};
+use crate::worker::{Answer, Compute, ComputeError, Desk, Identity, Mailbox, Outcome, Referee, Served};
 
 /// Of [`record`].
 const MODEL: ModelId = ModelId::from_bytes([1; 32]);
@@ -201,6 +201,7 @@ struct Jobs {
     heights: watch::Receiver<u32>,
     jobs: Arc<Mutex<Vec<Job>>>,
     posted: Arc<Mutex<Option<Vec<u8>>>>,
+    unjudged: Arc<Mutex<Vec<JobId>>>,
     read: mpsc::Sender<()>,
     steps: mpsc::Sender<Step>,
 }
@@ -224,6 +225,11 @@ impl JobBoard for Jobs {
         self.at_hand(accounts).await
     }
 
+    async fn unjudged(&self, validator: &Digest32) -> Result<Vec<JobId>, BoardError> {
+        assert_eq!(*validator, judge().key);
+        Ok(self.unjudged.lock().unwrap().clone())
+    }
+
     async fn judges(&self) -> Result<Vec<Judge>, BoardError> {
         Ok(vec![judge()])
     }
@@ -239,13 +245,19 @@ impl JobBoard for Jobs {
 }
 
 fn judge() -> Judge {
-    Judge { key: Digest32::from_bytes([77; 32]), encryption_key: secret(77).public() }
+    let key = Digest32::from_bytes(referee().key.verifying_key().to_bytes());
+    Judge { key, encryption_key: secret(77).public() }
+}
+
+fn referee() -> Referee {
+    Referee { key: ed25519_dalek::SigningKey::from_bytes(&[77; 32]) }
 }
 
 struct Scene {
     heights: watch::Sender<u32>,
     jobs: Arc<Mutex<Vec<Job>>>,
     posted: Arc<Mutex<Option<Vec<u8>>>>,
+    unjudged: Arc<Mutex<Vec<JobId>>>,
     journal: Journal,
     ring: Arc<KeyRing>,
     read: mpsc::Receiver<()>,
@@ -257,23 +269,34 @@ struct Scene {
 
 impl Scene {
     fn start(jobs: Vec<Job>, model: Model, delivered: &[Envelope]) -> Self {
+        Self::of(jobs, model, delivered, None)
+    }
+
+    fn of(jobs: Vec<Job>, model: Model, delivered: &[Envelope], referee: Option<Referee>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(&dir.path().join("jobs.redb")).unwrap();
         journal.put(delivered).unwrap();
-        let ring = KeyRing::open(dir.path().join("sealing"), (1..=3).map(secret).collect());
+        let ring = KeyRing::open(dir.path().join("sealing"), (1..=3).chain([77]).map(secret).collect());
         let ring = Arc::new(ring.unwrap());
         let identity = |n| Identity { account: [n; 32], work_key: pair(n) };
         let identities = (1..=3).map(identity).collect();
         let desk = Desk { mailbox: Arc::new(journal.clone()), ring: Arc::clone(&ring) };
-        let shop = Shop::new(Arc::new(model), desk, identities, None);
+        let shop = Shop::new(Arc::new(model), desk, identities, referee);
         let (heights, told) = watch::channel(0);
         let ((read, reads), (steps, submitted)) = (mpsc::channel(64), mpsc::channel(64));
-        let (jobs, posted) = (Arc::new(Mutex::new(jobs)), Arc::default());
-        let board = Jobs { heights: told, jobs: Arc::clone(&jobs), posted: Arc::clone(&posted), read, steps };
+        let (jobs, posted, unjudged) = (Arc::new(Mutex::new(jobs)), Arc::default(), Arc::default());
+        let board = Jobs {
+            heights: told,
+            jobs: Arc::clone(&jobs),
+            posted: Arc::clone(&posted),
+            unjudged: Arc::clone(&unjudged),
+            read,
+            steps,
+        };
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(Worker::new(Config::default(), board, shop).run(stopped));
         let (read, steps) = (reads, submitted);
-        Self { heights, jobs, posted, journal, ring, read, steps, stop, running, _dir: dir }
+        Self { heights, jobs, posted, unjudged, journal, ring, read, steps, stop, running, _dir: dir }
     }
 
     /// A block comes, and the worker has read its jobs.
@@ -463,40 +486,63 @@ async fn an_executor_hands_the_work_to_every_verifier() {
 
 #[test]
 fn a_judge_takes_the_work_from_whoever_contests_and_from_nobody_else() {
-    let (challenger, stranger) = (8, 9);
-    let contested = Job {
-        phase: Phase::Rejudging { verdict_by: Height::new(50), closes_at: Height::new(60) },
-        challenge: Some(Challenge {
-            challenger: pair(challenger).public().0,
-            deposit: Amount::ZERO,
-            left: 10,
-        }),
-        ..verifying()
-    };
-    let Judge { key, encryption_key } = judge();
+    let stranger = 9;
+    let contested = contested();
     let work = WorkParcel::of(&input(8), &TOKENS, Finish::Eos);
     let briefed_by = |party: u8| {
-        let delivery = Delivery {
-            genesis: contested.genesis,
-            job: contested.id,
-            sender: pair(party).public().0,
-            recipient: *key.as_bytes(),
-            seat: 0,
-            content: Content::Work(&contested.record, contested.claim.as_ref().unwrap()),
-        };
-        let sign = |digest: &Digest32| Signature(pair(party).sign(digest.as_bytes()).0);
-        let parcel = Parcel::Work(work.clone());
-        let envelope = Envelope::seal(&delivery, &parcel, &encryption_key, entropy(), sign).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(&dir.path().join("jobs.redb")).unwrap();
-        journal.put(&[envelope]).unwrap();
+        journal.put(&[brief(&contested, party)]).unwrap();
         let ring = Arc::new(KeyRing::open(dir.path().join("sealing"), vec![secret(77)]).unwrap());
-        Desk { mailbox: Arc::new(journal), ring }.disputed(&contested, *key.as_bytes()).unwrap()
+        Desk { mailbox: Arc::new(journal), ring }.disputed(&contested, *judge().key.as_bytes()).unwrap()
     };
-    for party in [REQUESTER, challenger] {
+    for party in [REQUESTER, CHALLENGER] {
         assert!(briefed_by(party) == Some(work.clone()), "{party}");
     }
     assert!(briefed_by(stranger).is_none());
+}
+
+const CHALLENGER: u8 = 8;
+
+/// A job that waits for the validators.
+fn contested() -> Job {
+    let challenger = pair(CHALLENGER).public().0;
+    Job {
+        phase: Phase::Rejudging { verdict_by: Height::new(50), closes_at: Height::new(60) },
+        challenge: Some(Challenge { challenger, deposit: Amount::ZERO, left: 10 }),
+        ..verifying()
+    }
+}
+
+/// The work, sealed by a party to the judge.
+fn brief(job: &Job, party: u8) -> Envelope {
+    let Judge { key, encryption_key } = judge();
+    let delivery = Delivery {
+        genesis: job.genesis,
+        job: job.id,
+        sender: pair(party).public().0,
+        recipient: *key.as_bytes(),
+        seat: 0,
+        content: Content::Work(&job.record, job.claim.as_ref().unwrap()),
+    };
+    let sign = |digest: &Digest32| Signature(pair(party).sign(digest.as_bytes()).0);
+    let parcel = Parcel::Work(WorkParcel::of(&input(8), &TOKENS, Finish::Eos));
+    Envelope::seal(&delivery, &parcel, &encryption_key, entropy(), sign).unwrap()
+}
+
+#[tokio::test]
+async fn a_judge_whose_vote_is_counted_computes_nothing_until_it_is_asked_anew() {
+    let (model, is_asked, go) = held_back();
+    let job = contested();
+    let delivered = [brief(&job, REQUESTER)];
+    let mut scene = Scene::of(vec![job.clone()], model, &delivered, Some(referee()));
+    scene.quiet(12..24).await;
+    assert_eq!(is_asked.try_iter().count(), 0);
+    scene.unjudged.lock().unwrap().push(job.id);
+    scene.block(24).await;
+    tokio::task::spawn_blocking(move || is_asked.recv().unwrap()).await.unwrap();
+    go.send(()).unwrap();
+    scene.stop().await;
 }
 
 #[tokio::test]

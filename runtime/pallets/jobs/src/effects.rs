@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 
 use crate::{
     AtHand, Config, Contested, Error, Event, HoldReason, Jobs, Packages, Pallet, ProviderBook, Referees,
-    Reserved, Waiting,
+    Reserved, VerdictVotes, Waiting,
 };
 
 /// The providers' books as the machine reads them.
@@ -93,7 +93,10 @@ impl<T: Config> Pallet<T> {
         }
         match (before.is_contested(), after.is_contested()) {
             (false, true) => Contested::<T>::insert(after.id, ()),
-            (true, false) => Contested::<T>::remove(after.id),
+            (true, false) => {
+                Contested::<T>::remove(after.id);
+                VerdictVotes::<T>::remove(after.id);
+            }
             _ => {}
         }
         match put_off {

@@ -32,6 +32,7 @@ impl<T: Config> Pallet<T> {
             }
         }
         Self::deposits_are_held()?;
+        Self::votes_belong_to_questions()?;
         Self::indexes_match_jobs()
     }
 

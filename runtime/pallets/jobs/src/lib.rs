@@ -18,18 +18,20 @@ mod ports;
 mod queue;
 mod request;
 mod steps;
+mod votes;
 pub mod weights;
 
 pub use pallet::*;
 pub use pause::{Ruling, SpecState, ruling_digest};
 pub use ports::{Beacon, ProviderBook, Referees};
+pub use votes::{Vote, Votes};
 pub use weights::WeightInfo;
 
 /// Calls, storage and events.
 #[frame_support::pallet]
 #[allow(clippy::expect_used, missing_docs)] // inside the macro's own code
 pub mod pallet {
-    use super::{Beacon, ProviderBook, Referees, Ruling, SpecState, WeightInfo};
+    use super::{Beacon, ProviderBook, Referees, Ruling, SpecState, Votes, WeightInfo};
     use assay_manifest::log::LogAppend;
     use assay_manifest::{Digest32, JobId, SpecId};
     use assay_protocol::certificate::ValidatorSignature;
@@ -46,15 +48,15 @@ pub mod pallet {
 
     /// Jobs that a block advances by itself; more are put off to the next.
     pub const DUE_PER_BLOCK_MAX: u32 = 32;
-    /// Validators whose signatures a verdict may carry.
-    pub const VERDICT_SIGNATURES_MAX: u32 = 100;
+    /// Validators that vote in one question, and whose signatures one step may carry: all there can be.
+    pub const VOTES_MAX: u32 = 100;
     /// Providers found wrong under one definition, one fewer than pause it.
     pub const WRONG_MAX: u32 = 2;
 
     /// A sealed package on the ledger.
     pub type Package = BoundedVec<u8, ConstU32<PACKAGE_BYTES_MAX>>;
     /// Signatures of validators.
-    pub type Signatures = BoundedVec<ValidatorSignature, ConstU32<VERDICT_SIGNATURES_MAX>>;
+    pub type Signatures = BoundedVec<ValidatorSignature, ConstU32<VOTES_MAX>>;
 
     #[pallet::config]
     pub trait Config:
@@ -122,6 +124,14 @@ pub mod pallet {
     /// Jobs that wait for the validators.
     #[pallet::storage]
     pub type Contested<T: Config> = StorageMap<_, Identity, JobId, (), OptionQuery>;
+
+    /// What validators say of the jobs that wait for them. Keyed by ids that are hashes.
+    #[pallet::storage]
+    pub type VerdictVotes<T: Config> = StorageMap<_, Identity, JobId, Votes, ValueQuery>;
+
+    /// What validators say of the definitions that are paused. Keyed by ids that are hashes.
+    #[pallet::storage]
+    pub type RulingVotes<T: Config> = StorageMap<_, Identity, SpecId, Votes, ValueQuery>;
 
     /// Jobs that the ledger does not advance by itself: whoever pokes them does.
     #[pallet::storage]
@@ -199,6 +209,10 @@ pub mod pallet {
         PutOff { job: JobId },
         /// An automatic step failed; `poke` retries it. This is a bug worth reporting.
         Stuck { job: JobId },
+        /// A validator says of a disputed job that this value is right, or none.
+        Judged { job: JobId, validator: Digest32, opening: Option<Opening> },
+        /// A validator says what holds of a paused definition.
+        VotedToRule { spec: SpecId, validator: Digest32, ruling: Ruling },
     }
 
     #[pallet::error]
@@ -286,7 +300,8 @@ pub mod pallet {
             Self::do_reveal(job, opening)
         }
 
-        /// The validators' decision about a disputed job: the right value, or none.
+        /// What validators say of a disputed job: the right value, or none. The vote that makes them more than two
+        /// thirds of all power decides.
         #[pallet::call_index(3)]
         #[pallet::weight((T::WeightInfo::verdict(signatures.len() as u32), DispatchClass::Operational))]
         #[pallet::authorize(|_source, job, opening, signatures| {
@@ -381,7 +396,8 @@ pub mod pallet {
             Self::do_challenge(who, job)
         }
 
-        /// The validators' ruling on a definition whose verdicts are paused.
+        /// What validators say of a definition whose verdicts are paused. The vote that makes them more than two
+        /// thirds of all power decides.
         #[pallet::call_index(11)]
         #[pallet::weight((T::WeightInfo::rule(signatures.len() as u32), DispatchClass::Operational))]
         #[pallet::authorize(|_source, spec, ruling, signatures| {

@@ -5,14 +5,14 @@ use assay_protocol::certificate::ValidatorSignature;
 use assay_protocol::job::{Effect, Job, Transition};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::dispatch::DispatchResult;
-use frame_support::ensure;
 use frame_support::pallet_prelude::{InvalidTransaction, TransactionValidityWithRefund};
 use frame_system::pallet_prelude::BlockNumberFor;
 use scale_info::TypeInfo;
 use sp_runtime::traits::Saturating;
 
-use crate::steps::valid;
-use crate::{Config, Error, Event, Pallet, Referees, Specs, WRONG_MAX, Wrong};
+use crate::steps::valid_votes;
+use crate::votes::{Count, Outcome, Uncounted, count};
+use crate::{Config, Error, Event, Pallet, Referees, RulingVotes, Specs, WRONG_MAX, Wrong};
 
 /// What the validators say of a definition whose verdicts are paused.
 #[derive(
@@ -121,16 +121,35 @@ impl<T: Config> Pallet<T> {
         signatures: &[ValidatorSignature],
     ) -> TransactionValidityWithRefund {
         let message = Self::paused_question(spec, ruling).ok_or(InvalidTransaction::Stale)?;
-        if !T::Referees::approve(&message, signatures) {
-            // As with verdicts: another state has other validators.
-            return Err(InvalidTransaction::Stale.into());
-        }
-        valid(("assay/ruling", spec).encode())
+        let counted = Self::count_ruling(spec, &message, signatures).map_err(InvalidTransaction::from)?;
+        valid_votes("assay/ruling", spec, &counted.voters)
     }
 
     pub(crate) fn do_rule(spec: SpecId, ruling: Ruling, signatures: &[ValidatorSignature]) -> DispatchResult {
         let message = Self::paused_question(&spec, ruling).ok_or(Error::<T>::Refused)?;
-        ensure!(T::Referees::approve(&message, signatures), Error::<T>::Refused);
+        let Count { votes, voters, outcome } =
+            Self::count_ruling(&spec, &message, signatures).map_err(|_| Error::<T>::Refused)?;
+        for validator in voters {
+            Self::deposit_event(Event::VotedToRule { spec, validator, ruling });
+        }
+        if outcome == Outcome::Open {
+            RulingVotes::<T>::insert(spec, votes);
+            return Ok(());
+        }
+        RulingVotes::<T>::remove(spec);
+        Self::enact_ruling(spec, ruling);
+        Ok(())
+    }
+
+    fn count_ruling(
+        spec: &SpecId,
+        message: &Digest32,
+        signatures: &[ValidatorSignature],
+    ) -> Result<Count, Uncounted> {
+        count(RulingVotes::<T>::get(spec), &T::Referees::set(), message, signatures)
+    }
+
+    fn enact_ruling(spec: SpecId, ruling: Ruling) {
         let window: BlockNumberFor<T> = Self::params().pause_window.into();
         let until = frame_system::Pallet::<T>::block_number().saturating_add(window);
         Specs::<T>::insert(
@@ -142,7 +161,6 @@ impl<T: Config> Pallet<T> {
         );
         Wrong::<T>::remove(spec);
         Self::deposit_event(Event::Ruled { spec, ruling });
-        Ok(())
     }
 
     fn paused_question(spec: &SpecId, ruling: Ruling) -> Option<Digest32> {

@@ -1,7 +1,7 @@
 //! What the pallet needs from the rest of the runtime.
 
 use assay_manifest::{Digest32, ModelId, SpecId};
-use assay_protocol::certificate::ValidatorSignature;
+use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::job::Contender;
 use assay_protocol::units::Amount;
 use frame_support::dispatch::DispatchResult;
@@ -68,6 +68,6 @@ pub trait Beacon {
 pub trait Referees {
     /// How many validators there are.
     fn count() -> u32;
-    /// Whether these signatures over `message` stand for more than two thirds of all power.
-    fn approve(message: &Digest32, signatures: &[ValidatorSignature]) -> bool;
+    /// Whose votes count now, and how much.
+    fn set() -> ValidatorSet;
 }

@@ -1,18 +1,20 @@
 //! Feeless steps: who may take them, and that they change something now.
 
-use assay_manifest::JobId;
+use assay_manifest::{Digest32, JobId};
 use assay_protocol::certificate::ValidatorSignature;
 use assay_protocol::commitment::{Claim, Opening};
 use assay_protocol::job::{Input, Job, Party, SignedCommitment};
 use assay_protocol::signature::{SeatStep, Signature};
 use codec::Encode;
 use frame_support::dispatch::DispatchResult;
+use frame_support::ensure;
 use frame_support::pallet_prelude::{
     InvalidTransaction, TransactionValidityWithRefund, ValidTransaction, Weight,
 };
 use sp_runtime::transaction_validity::TransactionPriority;
 
-use crate::{Config, Error, Jobs, Pallet, Referees};
+use crate::votes::{Count, Outcome, Uncounted, count};
+use crate::{Config, Error, Event, Jobs, Pallet, Referees, VerdictVotes};
 
 /// Above every paid call, so that deadlines do not depend on fees.
 const STEP_PRIORITY: TransactionPriority = 1 << 62;
@@ -110,10 +112,13 @@ impl<T: Config> Pallet<T> {
         opening: &Option<Opening>,
         signatures: &[ValidatorSignature],
     ) -> TransactionValidityWithRefund {
-        Self::check(id, Input::Verdict { opening: *opening })?;
-        // Who must have signed depends on the state: a node that is a block behind would blame whoever passed it on.
-        Self::check_verdict(id, opening, signatures).map_err(|_| InvalidTransaction::Stale)?;
-        valid(("assay/verdict", id).encode())
+        let job = Jobs::<T>::get(id).ok_or(InvalidTransaction::Stale)?;
+        if Self::is_suspended(&job.record.spec_id) {
+            return Err(InvalidTransaction::Stale.into());
+        }
+        Self::try_apply(&job, Input::Verdict { opening: *opening }).map_err(|_| InvalidTransaction::Stale)?;
+        let voters = Self::count_verdict(&job, opening, signatures).map_err(InvalidTransaction::from)?.voters;
+        valid_votes("assay/verdict", id, &voters)
     }
 
     pub(crate) fn do_verdict(
@@ -121,23 +126,30 @@ impl<T: Config> Pallet<T> {
         opening: Option<Opening>,
         signatures: &[ValidatorSignature],
     ) -> DispatchResult {
-        Self::check_verdict(&id, &opening, signatures)?;
         let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
+        ensure!(!Self::is_suspended(&job.record.spec_id), Error::<T>::SpecSuspended);
         let transition = Self::transition(&job, Input::Verdict { opening })?;
+        let Count { votes, voters, outcome } =
+            Self::count_verdict(&job, &opening, signatures).map_err(|_| Error::<T>::Refused)?;
+        for validator in voters {
+            Self::deposit_event(Event::Judged { job: id, validator, opening });
+        }
+        if outcome == Outcome::Open {
+            VerdictVotes::<T>::insert(id, votes);
+            return Ok(());
+        }
+        // Also where the definition is paused instead: after its confirmation the job is a new question.
+        VerdictVotes::<T>::remove(id);
         if Self::pass_verdict(&job, &transition) { Self::enact(&job, transition, None) } else { Ok(()) }
     }
 
-    fn check_verdict(
-        id: &JobId,
+    fn count_verdict(
+        job: &Job,
         opening: &Option<Opening>,
         signatures: &[ValidatorSignature],
-    ) -> Result<(), Error<T>> {
-        let job = Jobs::<T>::get(id).ok_or(Error::<T>::UnknownJob)?;
-        if Self::is_suspended(&job.record.spec_id) {
-            return Err(Error::<T>::SpecSuspended);
-        }
-        let message = assay_protocol::job::verdict_digest(&job, opening);
-        if T::Referees::approve(&message, signatures) { Ok(()) } else { Err(Error::<T>::Refused) }
+    ) -> Result<Count, Uncounted> {
+        let message = assay_protocol::job::verdict_digest(job, opening);
+        count(VerdictVotes::<T>::get(job.id), &T::Referees::set(), &message, signatures)
     }
 
     pub(crate) fn authorize_equivocation(
@@ -188,10 +200,26 @@ impl<T: Config> Pallet<T> {
 }
 
 pub(crate) fn valid(tag: Vec<u8>) -> TransactionValidityWithRefund {
+    provides(vec![tag])
+}
+
+/// A tag for each voter, so that votes of several wait side by side, and one where votes that are there decide.
+pub(crate) fn valid_votes(
+    kind: &str,
+    question: &impl Encode,
+    voters: &[Digest32],
+) -> TransactionValidityWithRefund {
+    if voters.is_empty() {
+        return valid((kind, question).encode());
+    }
+    provides(voters.iter().map(|voter| (kind, question, voter).encode()).collect())
+}
+
+fn provides(tags: Vec<Vec<u8>>) -> TransactionValidityWithRefund {
     let validity = ValidTransaction {
         priority: STEP_PRIORITY,
         requires: Vec::new(),
-        provides: vec![tag],
+        provides: tags,
         longevity: STEP_LONGEVITY,
         propagate: true,
     };

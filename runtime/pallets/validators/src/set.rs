@@ -1,7 +1,7 @@
 //! The set itself: its canonical form and its votes.
 
 use assay_manifest::Digest32;
-use assay_protocol::certificate::{CertificateError, Validator, ValidatorSet, ValidatorSignature};
+use assay_protocol::certificate::{Validator, ValidatorSet};
 use assay_protocol::header::NEXT_VALIDATORS_ENGINE;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
@@ -53,14 +53,6 @@ impl<T: Config> Pallet<T> {
     /// How many validators there are.
     pub fn count() -> u32 {
         u32::try_from(Validators::<T>::decode_len().unwrap_or(0)).unwrap_or(u32::MAX)
-    }
-
-    /// Whether these signatures over `message` stand for more than two thirds of all power.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    pub fn approve(message: &Digest32, signatures: &[ValidatorSignature]) -> Result<(), CertificateError> {
-        Self::set().approve(message, signatures)
     }
 
     /// The hash of the set that decides the next height.
