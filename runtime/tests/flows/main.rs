@@ -30,6 +30,7 @@ mod registrations;
 mod priority;
 mod statuses;
 mod store;
+mod succession;
 mod snapshot;
 mod proxies;
 mod parameters;
