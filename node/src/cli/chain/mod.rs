@@ -2,6 +2,7 @@
 
 mod rule;
 mod snapshot;
+mod trust;
 
 use assay_manifest::{Digest32, SpecId};
 use assay_protocol::certificate::ValidatorSet;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::rule::{Rule, Standing};
 use self::snapshot::SnapshotCommand;
+use self::trust::TrustCommand;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::tokens;
@@ -34,6 +36,7 @@ pub enum ChainCommand {
     /// The chain at one height as a file.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    Trust(TrustCommand),
     Rule(Rule),
 }
 
@@ -58,6 +61,7 @@ impl ChainCommand {
                 context.output().result(&spec, |_| text)?;
             }
             Self::Snapshot(command) => command.run(context)?,
+            Self::Trust(command) => command.run(context).await?,
             Self::Rule(rule) => rule.run(context).await?,
         }
         Ok(())
