@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use assay_manifest::{Digest32, sha256};
 use assay_protocol::params::Params;
-use pallet_assay_validators::{VALIDATORS_MAX, ValidatorInfo};
+use pallet_assay_validators::{VALIDATORS_MAX, VOTES_MAX, ValidatorInfo};
 use serde::{Deserialize, Serialize};
 use sp_runtime::BuildStorage;
 use sp_runtime::Storage;
@@ -92,6 +92,12 @@ impl GenesisSpec {
             }
             total = total.checked_add(*amount).ok_or("the endowments do not sum to an amount")?;
         }
+        // All of it could be bonded.
+        if total / UNIT > Balance::from(VOTES_MAX) {
+            return Err(format!(
+                "there are more than {VOTES_MAX} tokens, each of which may come to be a vote"
+            ));
+        }
         self.check_validators()?;
         self.check_params()
     }
@@ -115,7 +121,6 @@ impl GenesisSpec {
             return Err(format!("{} validators, of 1 to {VALIDATORS_MAX}", self.validators.len()));
         }
         let (mut keys, mut accounts) = (BTreeSet::new(), BTreeSet::new());
-        let mut power = 0u64;
         for validator in &self.validators {
             if !keys.insert(validator.key) {
                 return Err(format!("the validator {} is named twice", validator.key));
@@ -126,10 +131,11 @@ impl GenesisSpec {
                     validator.account
                 ));
             }
-            power =
-                power.checked_add(validator.power).ok_or("the validators' votes do not sum to a number")?;
+            if validator.power == 0 {
+                return Err(format!("the validator {} has no votes", validator.key));
+            }
         }
-        if power == 0 { Err("the validators have no votes".into()) } else { Ok(()) }
+        Ok(())
     }
 
     fn first_randomness(&self) -> Digest32 {

@@ -85,7 +85,10 @@ mod tests {
         let offers = <Measured as pallet_assay_providers::WeightInfo>::on_initialize(
             pallet_assay_providers::OFFERS_PER_BLOCK_MAX + pallet_assay_providers::DISMISSED_PER_BLOCK_MAX,
         );
-        let own = jobs.saturating_add(offers).ref_time();
+        let validators = <Measured as pallet_assay_validators::WeightInfo>::on_initialize(
+            pallet_assay_validators::BONDS_MAX,
+        );
+        let own = jobs.saturating_add(offers).saturating_add(validators).ref_time();
         let left = BLOCK_REF_TIME - PAID_SHARE * BLOCK_REF_TIME;
         assert!(own <= left, "hooks take up to {own} ps of the {left} that paid calls leave");
     }

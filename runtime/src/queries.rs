@@ -86,7 +86,7 @@ sp_api::decl_runtime_apis! {
     pub trait LedgerApi {
         /// Size and root of the log.
         fn log() -> (u64, Digest32);
-        /// The validators of the present height.
+        /// The validators of the next height.
         fn validators() -> ValidatorSet;
         /// R_h of a recent height.
         fn randomness(height: u32) -> Option<Digest32>;

@@ -12,6 +12,7 @@ use assay_runtime::executor::{
 };
 use assay_runtime::{GenesisSpec, RuntimeCall, RuntimeEvent, UNIT, UncheckedExtrinsic};
 use codec::Encode;
+use pallet_assay_validators::VOTES_MAX;
 use sp_keyring::Sr25519Keyring::Bob;
 use sp_runtime::DigestItem;
 use sp_runtime::generic::Preamble;
@@ -54,7 +55,7 @@ fn another_genesis_is_refused() {
 #[test]
 fn a_genesis_that_contradicts_itself_is_refused_with_its_reason() {
     type Change = fn(&mut GenesisSpec);
-    let cases: [(&str, Change); 7] = [
+    let cases: [(&str, Change); 9] = [
         ("endowed twice", |spec| spec.endowments.push(spec.endowments[0].clone())),
         ("under the least", |spec| spec.endowments[0].amount = 1),
         ("do not sum to an amount", |spec| spec.endowments[0].amount = u128::MAX),
@@ -62,6 +63,9 @@ fn a_genesis_that_contradicts_itself_is_refused_with_its_reason() {
         ("101 validators", |spec| spec.validators = vec![spec.validators[0].clone(); 101]),
         ("named twice", |spec| spec.validators.push(spec.validators[0].clone())),
         ("no votes", |spec| spec.validators[0].power = 0),
+        // The consensus engine counts three times all votes in 64 bits.
+        ("come to be a vote", |spec| spec.validators[0].power = VOTES_MAX + 1),
+        ("come to be a vote", |spec| spec.endowments[0].amount = u128::from(VOTES_MAX + 1) * UNIT),
     ];
     for (reason, change) in cases {
         let mut spec = genesis();

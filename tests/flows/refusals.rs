@@ -87,12 +87,14 @@ fn what_cannot_be_bought_says_why_and_what_to_do() {
     let long = ask(&common, &["--prompt", &"word ".repeat(300)]);
     let zero = format!("0x{}", "00".repeat(32));
     let import = ["model", "register", "/nonexistent", "--name", "x", "--key", "//Bob"];
+    let future = ["chain", "trust", "--at", "4000000000"];
     let away = failure(&["chain", "info", "--rpc", "ws://127.0.0.1:9"]);
     check(vec![
         ("a prompt over the context", long, 2, "over the model's 256", "shorten the prompt"),
         ("no key", on(&["provider", "withdraw"]), 2, "no key was named", "--key NAME"),
         ("an unknown job", on(&["job", "show", &zero]), 2, &zero[..10], "check the id"),
         ("no such file to import", on(&import), 2, "/nonexistent", "correct what the cause names"),
+        ("a height of which nobody knows", on(&future), 2, "of 1 to", "or the next"),
         ("no node there", away, 6, "127.0.0.1:9", "assay node --dev"),
     ]);
     // Nothing of it came onto the ledger.
@@ -200,6 +202,8 @@ fn orders_and_receipts_of_one_chain_are_not_mixed_with_anothers() {
     let trust = std::fs::read_to_string(dir.path().join("dev/trust.json")).unwrap();
     let genesis = json(&["chain", "info", "--rpc", &node.rpc, "--base-path", base, "--json"]);
     let genesis = genesis["genesis"].as_str().unwrap();
+    let root = |at| json(&["chain", "trust", "--at", at, "--rpc", &node.rpc, "--base-path", base, "--json"]);
+    assert_eq!(root("1"), serde_json::from_str::<serde_json::Value>(&trust).unwrap());
     let other = format!("0x{}", "77".repeat(32));
     std::fs::write(&own, trust.replace(genesis, &other)).unwrap();
     let ask = ["job", "submit", "--model", "demo", "--key", "//Bob", "--prompt", "hi", "--rpc", &node.rpc];

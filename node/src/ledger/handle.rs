@@ -312,12 +312,17 @@ impl LedgerHandle {
         self.read(move |reader| reader.validators_of(height)).await
     }
 
-    /// The blocks after which others decided, up to the validators of a height; in the order of their heights.
+    /// The blocks after which others decided, up to the validators of a height; in the order of their heights, and at
+    /// most so many bytes.
     ///
     /// # Errors
-    /// [`LedgerError`] when the store fails.
-    pub async fn hand_overs(&self, until: BlockNumber) -> Result<Vec<HandOver>, LedgerError> {
-        self.read(move |reader| reader.hand_overs(until)).await
+    /// [`LedgerError`] when there are more, or the store fails.
+    pub async fn hand_overs(
+        &self,
+        until: BlockNumber,
+        size_bytes_max: usize,
+    ) -> Result<Vec<HandOver>, LedgerError> {
+        self.read(move |reader| reader.hand_overs_within(until, size_bytes_max)).await
     }
 
     /// What happened in a block.

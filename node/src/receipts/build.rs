@@ -19,6 +19,10 @@ use crate::ledger::{LedgerError, LedgerHandle};
 /// Entries of the log that are looked at in one read.
 const ENTRIES_AT_ONCE: usize = 256;
 
+/// Most bytes, in SCALE, of the blocks in a receipt after which others decided. As JSON they are up to 2.4 times as
+/// large (decision 0034), and with the rest of the largest receipt stay below the 8 MiB that are read of a file.
+const HAND_OVERS_BYTES_MAX: usize = 2_500_000;
+
 /// No receipt could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptError {
@@ -83,7 +87,8 @@ impl Receipts {
         let verifier_draw = self.draw((job, round, Role::Verifier), record.verifier_draw).await?;
         let recheck = (job, record.value_round(), Role::Verifier);
         let recheck_draw = self.draw(recheck, record.recheck_draw).await?;
-        let hand_overs = self.ledger.hand_overs(checkpoint.certificate.height.get()).await?;
+        let until = checkpoint.certificate.height.get();
+        let hand_overs = self.ledger.hand_overs(until, HAND_OVERS_BYTES_MAX).await?;
         let provenance = self.provenance(&record, block, log_size).await?;
         Ok(Some(Receipt::Ledger(Box::new(LedgerReceipt {
             settlement: record,

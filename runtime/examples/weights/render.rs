@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use pallet_assay_validators::BONDS_MAX;
+
 use crate::samples::Samples;
 use crate::town::{ACCOUNTS, PROVIDERS};
 
@@ -86,7 +88,10 @@ pub fn render(samples: &Samples) -> String {
 /// The head and the functions of the pallet of validators.
 fn validators(samples: &Samples) -> String {
     let each = |name: &str| two_digits(samples.each(name));
-    let bond = samples.each("bond").max(samples.each("bond_more"));
+    // At the most all bonds are looked through for the one that gives way.
+    let scan = f64::from(BONDS_MAX) * samples.each("choose");
+    let bond = samples.each("bond").max(samples.each("bond_more")) + scan;
+    let crowd = (samples.direct("crowded") - samples.direct("empty")).max(0.0);
     let check = samples.direct("authorize_convict");
     [
         "}\n\nimpl pallet_assay_validators::WeightInfo for Measured {\n".into(),
@@ -95,7 +100,7 @@ fn validators(samples: &Samples) -> String {
         constant("withdraw", each("withdraw_bond")),
         constant("convict", two_digits(check.max(samples.each("convict") - check))),
         constant("authorize_conviction", two_digits(check)),
-        linear("on_initialize", "bonds", 280, each("choose")),
+        linear("on_initialize", "bonds", two_digits(280.0 + crowd), each("choose")),
     ]
     .concat()
 }

@@ -1,13 +1,16 @@
 //! Stake of validators, the proofs that convict them, and the choice among them.
 
+use std::ops::Range;
+
 use assay_manifest::Digest32;
+use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::Signature;
 use assay_protocol::units::Height;
 use assay_protocol::vote::{Equivocation, Vote, VoteKind, key_claim};
 use assay_runtime::{RuntimeCall, UNIT, UncheckedExtrinsic, general};
 use ed25519_dalek::{Signer, SigningKey};
-use pallet_assay_validators::{Call, ValidatorKeys};
+use pallet_assay_validators::{Call, VALIDATORS_MAX, ValidatorKeys};
 use sp_core::Pair;
 
 use crate::jobs::authorize;
@@ -15,9 +18,14 @@ use crate::samples::Samples;
 use crate::support::provider;
 use crate::town::{SESSION, Town, VALIDATOR_UNBONDING};
 
-/// One bond after another. All are unbonded before any of them can be chosen.
+/// Who is chosen beside the authority: as many as there may be.
+const CHOSEN: Range<u8> = 100..100 + (VALIDATORS_MAX as u8 - 1);
+
+/// As many validators as there may be, which every block reads; then one bond after another, all unbonded before any of
+/// them can be chosen; then convictions, each of which takes one out of the full set.
 pub fn measure(town: &mut Town, samples: &mut Samples) {
-    let mut bonded = 1;
+    fill(town, samples);
+    let mut bonded = 1 + CHOSEN.len();
     for batch in [0..8u8, 8..24, 24..56] {
         start_of_session(town, samples, bonded);
         take(town, samples, "bond", batch.clone().map(|n| (n, bond(town, n))).collect());
@@ -25,12 +33,13 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
         let unbond = |amount| move |n| (n, RuntimeCall::Validators(Call::unbond { amount }));
         take(town, samples, "unbond", batch.clone().map(unbond(UNIT)).collect());
         take(town, samples, "unbond", batch.clone().map(unbond(UNIT)).collect());
-        let convictions: Vec<_> = batch.clone().map(|n| conviction(town, n)).collect();
-        authorize(town, samples, "authorize_convict", &convictions[0]);
-        town.take("convict", convictions, samples);
         bonded += batch.len();
     }
-    start_of_session(town, samples, bonded);
+    for count in [8, 16, 32] {
+        let convictions: Vec<_> = chosen(town).into_iter().take(count).map(|n| conviction(town, n)).collect();
+        authorize(town, samples, "authorize_convict", &convictions[0]);
+        town.take("convict", convictions, samples);
+    }
     for _ in 0..VALIDATOR_UNBONDING {
         town.pass("building", 0, samples);
     }
@@ -38,6 +47,26 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
         let withdraw = |n| (n, RuntimeCall::Validators(Call::withdraw {}));
         take(town, samples, "withdraw_bond", batch.map(withdraw).collect());
     }
+}
+
+/// Bonds for all places among the validators, and blocks until they decide.
+fn fill(town: &mut Town, samples: &mut Samples) {
+    for some in CHOSEN.collect::<Vec<_>>().chunks(33) {
+        take(town, samples, "bond", some.iter().map(|n| (*n, bond(town, *n))).collect());
+    }
+    while chosen(town).len() < CHOSEN.len() {
+        start_of_session(town, samples, 1 + CHOSEN.len());
+    }
+    for _ in 0..SESSION / 2 {
+        town.pass("crowded", 0, samples);
+    }
+}
+
+/// Those of them who decide the next height.
+fn chosen(town: &Town) -> Vec<u8> {
+    let set: ValidatorSet = town.market.net.call("LedgerApi_validators", ());
+    let decides = |n: &u8| set.validators().iter().any(|validator| validator.key == public(*n));
+    CHOSEN.filter(decides).collect()
 }
 
 /// Empty blocks up to the first of a session; in the last of the one before, validators are chosen among so many.

@@ -206,7 +206,7 @@ impl<K: Kv> Chain<K> {
             batch.extend(self.garbage.advance(header.number, &inserted, dropped, oldest));
         }
         batch.extend(log::appended(&self.shared.store, &changes)?);
-        batch.extend(succession::handed_over(&header, certificate, &changes)?);
+        batch.extend(succession::handed_over(&self.shared.store, &header, certificate, &changes)?);
         batch.push((Column::Events.key(hash.as_bytes()), Some(events(&changes))));
         batch.push((Column::Certificate.key(hash.as_bytes()), Some(certificate.encode())));
         batch.extend(block_entries(block));

@@ -28,6 +28,8 @@ use super::store::{Column, GENESIS, Nodes, Store};
 /// What a store holds that was read and found whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
+    /// The lowest height whose block is here: that of the snapshot that the chain began with, or 0.
+    pub base: BlockNumber,
     /// The finalized height.
     pub height: BlockNumber,
     /// Its block.
@@ -68,7 +70,7 @@ pub fn check<K: Kv>(kv: K, genesis: &GenesisSpec) -> Result<Checked, ChainError>
     let log_entries = check_log(&store, &reader, &lease)?;
     let invariants: Result<(), Vec<u8>> = ask(&lease, "LedgerApi_check_invariants")?;
     invariants.map_err(|broken| corrupt(&format!("an invariant: {}", String::from_utf8_lossy(&broken))))?;
-    Ok(Checked { height: head.number, head: head.hash(), state_keys, log_entries })
+    Ok(Checked { base: reader.base(), height: head.number, head: head.hash(), state_keys, log_entries })
 }
 
 /// What a block follows from.
@@ -129,7 +131,8 @@ fn check_block<K: Kv>(
     Ok(Before { hash, next })
 }
 
-fn extrinsics_root(block: &Block) -> Hash {
+/// The root that the header of a block with these transactions names.
+pub fn extrinsics_root(block: &Block) -> Hash {
     let version = <Runtime as frame_system::Config>::Version::get().extrinsics_root_state_version();
     BlakeTwo256::ordered_trie_root(block.extrinsics.iter().map(Encode::encode).collect(), version)
 }

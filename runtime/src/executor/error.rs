@@ -39,6 +39,9 @@ pub enum ChainError {
     /// The state of that block is gone.
     #[error("reading the state of block {0}: it has been pruned; start the node with --archive to keep all")]
     Pruned(u32),
+    /// The blocks after which others decided are too many for one answer.
+    #[error("reading who decided: the blocks after which others did have more than {0} bytes")]
+    TooManyHandOvers(usize),
     /// No such function, or one that outsiders may not call.
     #[error("calling the runtime: there is no function {0} for callers from outside")]
     UnknownFunction(String),

@@ -332,7 +332,19 @@ impl<K: Kv> Reader<K> {
     /// # Errors
     /// [`ChainError`] when the store fails.
     pub fn hand_overs(&self, until: BlockNumber) -> Result<Vec<HandOver>, ChainError> {
-        succession::hand_overs(&self.shared.store, until)
+        succession::hand_overs(&self.shared.store, until, usize::MAX)
+    }
+
+    /// The same, of at most so many bytes in the store.
+    ///
+    /// # Errors
+    /// [`ChainError::TooManyHandOvers`] when there are more, [`ChainError`] when the store fails.
+    pub fn hand_overs_within(
+        &self,
+        until: BlockNumber,
+        size_bytes_max: usize,
+    ) -> Result<Vec<HandOver>, ChainError> {
+        succession::hand_overs(&self.shared.store, until, size_bytes_max)
     }
 
     /// The SCALE bytes of a block's events, also after its state has been pruned.

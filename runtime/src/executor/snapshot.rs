@@ -1,12 +1,13 @@
 //! A chain at one height as a file: what a node needs to go on from there, and to prove to itself that it may.
 //!
 //! Nothing in the file is believed: the certificates lead from the chain's first validators to those of the height,
-//! they certify the header, and state and log have to hash to the roots that the header names.
+//! they certify the header, and transactions, state and log have to hash to the roots that the header names.
 //!
 //! ```text
-//! "assay-snapshot/1\n"
-//! head        genesis, block, certificate, hand-overs, number of state keys and log entries
-//! state       lists of keys with their values, in order
+//! "assay-snapshot/2\n"
+//! head        genesis, block, certificate, number of hand-overs, state keys and log entries
+//! hand-overs  lists of them, in the order of their heights
+//! state       lists of keys with their values, strictly ascending
 //! log         lists of entries, in order
 //! ```
 //! Head and lists are SCALE behind their length in four bytes, little-endian.
@@ -27,6 +28,7 @@ use sp_state_machine::{Backend, TrieBackendBuilder};
 use crate::{Block, BlockNumber, GenesisSpec, Hash};
 
 use super::chain::{block_entries, events_key, first_block};
+use super::check::extrinsics_root;
 use super::decode::decode_block;
 use super::error::ChainError;
 use super::kv::{Batch, Kv};
@@ -36,7 +38,7 @@ use super::run::STATE_VERSION;
 use super::store::{BASE, Column, GENESIS, Nodes, Store};
 use super::succession;
 
-const MAGIC: &[u8] = b"assay-snapshot/1\n";
+const MAGIC: &[u8] = b"assay-snapshot/2\n";
 /// Largest list: of a value or an entry of any size that the ledger allows, and of many small ones.
 const LIST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes after which a list is written, unless one entry has more.
@@ -105,7 +107,7 @@ struct Head {
     genesis: Hash,
     block: Vec<u8>,
     certificate: CommitCertificate,
-    hand_overs: Vec<HandOver>,
+    hand_overs: u64,
     state_keys: u64,
     log_entries: u64,
 }
@@ -128,32 +130,43 @@ pub fn export<K: Kv>(
     let (log_entries, _) = view.log().map_err(SuccessionError::from)?;
     let state_keys = lease.walk()? as u64;
     let hand_overs = reader.hand_overs(header.number.saturating_add(1))?;
-    let head = Head { genesis, block: block.encode(), certificate, hand_overs, state_keys, log_entries };
+    let (block, count) = (block.encode(), hand_overs.len() as u64);
+    let head = Head { genesis, block, certificate, hand_overs: count, state_keys, log_entries };
     file.write_all(MAGIC)?;
     write_frame(file, &head.encode())?;
-    let mut lists = Lists { file, pending: Vec::new(), size_bytes: 0 };
+    let mut lists = Lists::of(file);
+    for hand_over in hand_overs {
+        let size_bytes = hand_over.encoded_size();
+        lists.push(hand_over, size_bytes)?;
+    }
+    lists.finish()?;
+    let mut lists = Lists::of(file);
     lease.pairs(|key, value| {
         let size_bytes = key.len() + value.len();
         lists.push((key, value), size_bytes)
     })??;
     lists.finish()?;
-    let mut lists = Lists { file, pending: Vec::new(), size_bytes: 0 };
+    write_log(reader, log_entries, file)?;
+    file.flush()?;
+    Ok(Snapshot { height: header.number, block: header.hash(), state_keys, log_entries })
+}
+
+fn write_log<K: Kv>(reader: &Reader<K>, count: u64, file: &mut impl Write) -> Result<(), SnapshotError> {
+    let mut lists = Lists::of(file);
     let mut next = 0;
-    while next < log_entries {
+    while next < count {
         let entries = reader.log_entries(next, ENTRIES_AT_ONCE)?;
         if entries.is_empty() {
-            return Err(missing("whole log"));
+            return Err(ChainError::Corrupt("the head has no whole log".into()).into());
         }
         // Entries that were appended since are not the head's.
-        for entry in entries.into_iter().take((log_entries - next) as usize) {
+        for entry in entries.into_iter().take((count - next) as usize) {
             let size_bytes = entry.len();
             lists.push(entry, size_bytes)?;
             next += 1;
         }
     }
-    lists.finish()?;
-    file.flush()?;
-    Ok(Snapshot { height: header.number, block: header.hash(), state_keys, log_entries })
+    lists.finish()
 }
 
 /// Begins the chain in an empty store with a snapshot. Nothing is written unless all of it is right.
@@ -165,18 +178,17 @@ pub fn import<K: Kv>(kv: K, genesis: &GenesisSpec, file: &mut impl Read) -> Resu
     if store.get(Column::Meta, GENESIS)?.is_some() {
         return Err(SnapshotError::NotEmpty);
     }
-    let mut magic = vec![0; MAGIC.len()];
-    read_exact(file, &mut magic)?;
-    if magic != MAGIC {
-        return Err(SnapshotError::Malformed("it does not begin as one"));
-    }
-    let head: Head = read_frame(file)?;
+    let head = read_head(file)?;
     let (expected, _) = first_block(&store, genesis)?;
     if head.genesis != expected {
         return Err(SnapshotError::OtherChain { found: head.genesis, expected });
     }
     let block = decode_block(&head.block)?;
-    let view = certified(&head, &block, genesis)?;
+    if extrinsics_root(&block) != block.header.extrinsics_root {
+        return Err(SnapshotError::OtherContent("block"));
+    }
+    let hand_overs = read_lists(file, head.hand_overs)?;
+    let view = certified(&head, &block, &hand_overs, genesis)?;
     let (mut batch, events) = read_state(&store, &head, &block, file)?;
     batch.extend(read_log(&head, &view, file)?);
     if file.read(&mut [0])? > 0 {
@@ -186,7 +198,7 @@ pub fn import<K: Kv>(kv: K, genesis: &GenesisSpec, file: &mut impl Read) -> Resu
     batch.push((Column::Events.key(hash.as_bytes()), Some(events)));
     batch.push((Column::Certificate.key(hash.as_bytes()), Some(head.certificate.encode())));
     batch.push(succession::first(&set_of(&genesis.validators)));
-    batch.extend(head.hand_overs.iter().map(succession::entry));
+    batch.extend(hand_overs.iter().map(succession::entry));
     batch.extend(block_entries(&block));
     batch.push((Column::Meta.key(BASE), Some(block.header.number.encode())));
     batch.push((Column::Height.key(&super::chain::height_key(0)), Some(expected.encode())));
@@ -196,11 +208,25 @@ pub fn import<K: Kv>(kv: K, genesis: &GenesisSpec, file: &mut impl Read) -> Resu
     Ok(Snapshot { height: block.header.number, block: hash, state_keys, log_entries })
 }
 
+fn read_head(file: &mut impl Read) -> Result<Head, SnapshotError> {
+    let mut magic = vec![0; MAGIC.len()];
+    read_exact(file, &mut magic)?;
+    if magic != MAGIC {
+        return Err(SnapshotError::Malformed("it does not begin as one"));
+    }
+    read_frame(file)
+}
+
 /// The header, if the validators of its height have decided it.
-fn certified(head: &Head, block: &Block, genesis: &GenesisSpec) -> Result<HeaderView, SnapshotError> {
+fn certified(
+    head: &Head,
+    block: &Block,
+    hand_overs: &[HandOver],
+    genesis: &GenesisSpec,
+) -> Result<HeaderView, SnapshotError> {
     let digest = Digest32::from_bytes(head.genesis.0);
     let trust = Trust::of_genesis(digest, set_of(&genesis.validators));
-    let succession = Succession::follow(&trust, &head.hand_overs)?;
+    let succession = Succession::follow(&trust, hand_overs)?;
     let evidence = Evidence { header: block.header.encode(), certificate: head.certificate.clone() };
     // The block itself may hand over.
     let height = Height::new(block.header.number.saturating_add(1));
@@ -220,6 +246,10 @@ fn read_state<K: Kv>(
     file: &mut impl Read,
 ) -> Result<(Batch, Vec<u8>), SnapshotError> {
     let pairs: Vec<(Vec<u8>, Vec<u8>)> = read_lists(file, head.state_keys)?;
+    // Of a key that is there twice the root would count one value, and the chain could be given the other.
+    if !pairs.is_sorted_by(|(one, _), (next, _)| one < next) {
+        return Err(SnapshotError::Malformed("the state's keys are not in order"));
+    }
     let empty = sp_trie::empty_trie_root::<sp_trie::LayoutV1<BlakeTwo256>>();
     let state = TrieBackendBuilder::<_, BlakeTwo256>::new(Nodes(std::sync::Arc::clone(store)), empty).build();
     let top = pairs.iter().map(|(key, value)| (&key[..], Some(&value[..])));
@@ -253,7 +283,11 @@ struct Lists<'a, W, T> {
     size_bytes: usize,
 }
 
-impl<W: Write, T: Encode> Lists<'_, W, T> {
+impl<'a, W: Write, T: Encode> Lists<'a, W, T> {
+    const fn of(file: &'a mut W) -> Self {
+        Self { file, pending: Vec::new(), size_bytes: 0 }
+    }
+
     fn push(&mut self, entry: T, size_bytes: usize) -> Result<(), SnapshotError> {
         if size_bytes > LIST_BYTES_MAX / 2 {
             return Err(SnapshotError::Malformed("an entry is larger than any may be"));

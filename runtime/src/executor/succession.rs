@@ -13,6 +13,9 @@ use super::error::ChainError;
 use super::kv::{Batch, Entry, Kv};
 use super::store::{Column, Store};
 
+/// Entries that are read at a time.
+const ENTRIES_AT_ONCE: usize = 64;
+
 /// What the store holds of validators.
 #[derive(Encode, Decode)]
 struct Entered {
@@ -35,11 +38,12 @@ pub fn entry(hand_over: &HandOver) -> (Vec<u8>, Option<Vec<u8>>) {
     (Column::Validators.key(&key(from)), Some(entered.encode()))
 }
 
-/// The validators that a block handed over to, if it did.
+/// The validators that a block handed over to, if it did: if others decide the next height than decide its own.
 ///
 /// # Errors
-/// [`ChainError::Corrupt`] when the state's form is not this binary's.
-pub fn handed_over(
+/// [`ChainError`] when the state's form is not this binary's, or the store fails.
+pub fn handed_over<K: Kv>(
+    store: &Store<K>,
     header: &Header,
     certificate: &CommitCertificate,
     changes: &StorageChanges<BlakeTwo256>,
@@ -49,8 +53,13 @@ pub fn handed_over(
     let Some((_, Some(value))) = changed else { return Ok(Batch::new()) };
     let infos = Vec::<ValidatorInfo>::decode_all(&mut value.as_slice());
     let infos = infos.map_err(|error| ChainError::Corrupt(format!("the validators: {error}")))?;
+    let validators = set_of(&infos);
+    // Their state may change, or be written as it was, without a change of who votes with how much.
+    if validators == at(store, header.number)? {
+        return Ok(Batch::new());
+    }
     let block = Evidence { header: header.encode(), certificate: certificate.clone() };
-    Ok(vec![entry(&HandOver { block, validators: set_of(&infos) })])
+    Ok(vec![entry(&HandOver { block, validators })])
 }
 
 /// Who decides a height.
@@ -67,12 +76,34 @@ pub fn at<K: Kv>(store: &Store<K>, height: BlockNumber) -> Result<ValidatorSet, 
 /// The hand-overs to validators who decide a height, or one before; in the order of their heights.
 ///
 /// # Errors
+/// [`ChainError::TooManyHandOvers`] when they have more than `size_bytes_max`, of which no more are read;
 /// [`ChainError`] when the store fails.
-pub fn hand_overs<K: Kv>(store: &Store<K>, until: BlockNumber) -> Result<Vec<HandOver>, ChainError> {
-    let entries = store.scan(Column::Validators, &key(until), usize::MAX)?;
-    let entered = entries.iter().rev().map(decode).collect::<Result<Vec<_>, _>>()?;
-    let hand_over = |Entered { set, by }| by.map(|block| HandOver { block, validators: set });
-    Ok(entered.into_iter().filter_map(hand_over).collect())
+pub fn hand_overs<K: Kv>(
+    store: &Store<K>,
+    mut until: BlockNumber,
+    size_bytes_max: usize,
+) -> Result<Vec<HandOver>, ChainError> {
+    let (mut hand_overs, mut size_bytes) = (Vec::new(), 0usize);
+    loop {
+        let entries = store.scan(Column::Validators, &key(until), ENTRIES_AT_ONCE)?;
+        if entries.is_empty() {
+            return Err(ChainError::Corrupt(format!("nobody decides height {until}")));
+        }
+        for entry in entries {
+            let Entered { set, by } = decode(&entry)?;
+            let Some(block) = by else {
+                hand_overs.reverse();
+                return Ok(hand_overs);
+            };
+            size_bytes = size_bytes.saturating_add(entry.1.len());
+            if size_bytes > size_bytes_max {
+                return Err(ChainError::TooManyHandOvers(size_bytes_max));
+            }
+            // Those before decided the block that handed over.
+            until = block.certificate.height.get();
+            hand_overs.push(HandOver { block, validators: set });
+        }
+    }
 }
 
 fn decode((_, value): &Entry) -> Result<Entered, ChainError> {

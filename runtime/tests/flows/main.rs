@@ -31,6 +31,7 @@ mod registrations;
 mod priority;
 mod statuses;
 mod store;
+mod succession;
 mod snapshot;
 mod proxies;
 mod parameters;

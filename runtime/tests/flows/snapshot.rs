@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use assay_runtime::executor::{Kv, MemoryKv, Snapshot, SnapshotError, check, export, import};
+use assay_protocol::receipt::HandOver;
+use assay_runtime::executor::{Kv, MemoryKv, Snapshot, SnapshotError, check, events_key, export, import};
 use assay_runtime::{GenesisSpec, UNIT};
-use codec::Encode;
+use codec::{DecodeAll, Encode};
 
 use crate::support::{alice, register, transfer};
 use crate::validators::{Net, join, open, open_in, spec};
+
+const MAGIC: &[u8] = b"assay-snapshot/2\n";
 
 /// A chain with two hand-overs and a log of five entries.
 fn chain() -> Net {
@@ -76,7 +79,7 @@ fn a_chain_goes_on_from_a_snapshot_as_from_its_first_block() {
     assert_eq!(from_snapshot.hash_of(snapshot.height - 1).unwrap(), None);
     drop(copy);
     let checked = check(kv, &spec()).unwrap();
-    assert_eq!((checked.height, checked.log_entries), (head, 17));
+    assert_eq!((checked.base, checked.height, checked.log_entries), (snapshot.height, head, 17));
     // A snapshot of a chain that began with one is as good.
     let again = begin(&self::file(&whole).0, &spec()).unwrap().1;
     assert_eq!(again.height, head);
@@ -97,6 +100,77 @@ fn whatever_is_changed_in_a_snapshot_it_is_refused() {
     }
 }
 
+/// The parts of a file, each behind its length.
+fn frames(file: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = &file[MAGIC.len()..];
+    let mut frames = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let (frame, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+        frames.push(frame.to_vec());
+        rest = after;
+    }
+    frames
+}
+
+fn file_of(frames: &[Vec<u8>]) -> Vec<u8> {
+    let framed = frames.iter().map(|frame| [&(frame.len() as u32).to_le_bytes(), frame.as_slice()].concat());
+    [MAGIC.to_vec()].into_iter().chain(framed).collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn the_transactions_of_a_snapshot_are_those_that_its_header_names() {
+    let net = chain();
+    let (file, snapshot) = file(&net);
+    let block = net.chain.reader().block(snapshot.block).unwrap().unwrap();
+    let body = block.extrinsics.encode();
+    let start = file.windows(body.len()).position(|part| part == body).unwrap();
+    let mut believed_otherwise = 0;
+    for position in start..start + body.len() {
+        let mut changed = file.clone();
+        changed[position] ^= 1;
+        let refused = begin(&changed, &spec()).unwrap_err();
+        believed_otherwise += usize::from(matches!(refused, SnapshotError::OtherContent("block")));
+    }
+    assert!(believed_otherwise > 0, "some bits make another block that can be read");
+}
+
+#[test]
+fn a_key_of_the_state_cannot_come_twice_or_out_of_order() {
+    type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+    let (file, snapshot) = file(&chain());
+    let frames = frames(&file);
+    let state = 2;
+    let pairs = Pairs::decode_all(&mut frames[state].as_slice()).unwrap();
+    assert_eq!(pairs.len() as u64, snapshot.state_keys, "it is one list");
+    let with = |pairs: &Pairs| {
+        let mut frames = frames.clone();
+        // The head ends with the numbers of hand-overs, keys and entries.
+        let at = frames[0].len() - 16;
+        frames[0][at..at + 8].copy_from_slice(&(pairs.len() as u64).to_le_bytes());
+        frames[state] = pairs.encode();
+        begin(&file_of(&frames), &spec()).map(drop)
+    };
+    with(&pairs).unwrap();
+    let events = pairs.iter().position(|(key, _)| *key == events_key()).unwrap();
+    let mut forged = pairs.clone();
+    forged.insert(events, (events_key().to_vec(), vec![0]));
+    let mut swapped = pairs;
+    swapped.swap(0, 1);
+    for pairs in [forged, swapped] {
+        assert!(matches!(with(&pairs), Err(SnapshotError::Malformed("the state's keys are not in order"))));
+    }
+}
+
+#[test]
+fn hand_overs_come_in_lists_so_that_there_may_be_any_number() {
+    let (file, _) = file(&chain());
+    let mut frames = frames(&file);
+    let list = Vec::<HandOver>::decode_all(&mut frames[1].as_slice()).unwrap();
+    assert_eq!(list.len(), 2);
+    frames.splice(1..2, list.into_iter().map(|hand_over| vec![hand_over].encode()));
+    begin(&file_of(&frames), &spec()).unwrap();
+}
+
 #[test]
 fn a_snapshot_that_is_cut_off_or_longer_is_refused() {
     let (file, _) = file(&chain());
@@ -112,11 +186,11 @@ fn a_snapshot_that_is_cut_off_or_longer_is_refused() {
 
 #[test]
 fn sizes_that_are_only_claimed_take_no_memory() {
-    let magic = b"assay-snapshot/1\n".to_vec();
+    let magic = MAGIC.to_vec();
     let huge = [magic.clone(), u32::MAX.to_le_bytes().to_vec()].concat();
     assert!(matches!(begin(&huge, &spec()), Err(SnapshotError::Malformed(_))));
-    // A head that says it has more hand-overs than bytes.
-    let head = [[0u8; 32].to_vec(), vec![0], vec![0xff; 5]].concat();
+    // A head that says it has a block of more bytes than there are.
+    let head = [[0u8; 32].to_vec(), vec![0xff; 5]].concat();
     let claims = [magic, (head.len() as u32).encode(), head].concat();
     assert!(matches!(begin(&claims, &spec()), Err(SnapshotError::Malformed(_))));
 }

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use assay_manifest::Digest32;
-use assay_protocol::certificate::{Validator, ValidatorSet};
+use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::params::Params;
-use assay_protocol::receipt::{HandOver, Succession, SuccessionError, Trust};
+use assay_protocol::receipt::{Succession, Trust};
 use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::Signature;
 use assay_protocol::units::Height;
 use assay_protocol::vote::{Equivocation, Vote, VoteKind, key_claim};
-use assay_runtime::executor::{ChainError, MemoryKv, Retention, check};
+use assay_runtime::executor::{MemoryKv, Retention};
 use assay_runtime::{
     Endowment, GenesisSpec, Runtime, RuntimeCall, RuntimeError, RuntimeEvent, UNIT, UncheckedExtrinsic,
     general,
 };
 use codec::{Decode, Encode};
 use ed25519_dalek::{Signer, SigningKey};
-use pallet_assay_validators::{Call, Error, Event, ValidatorKeys};
+use pallet_assay_validators::{Call, Error, Event, VALIDATORS_MAX, ValidatorInfo, ValidatorKeys};
 use sp_core::Pair;
 use sp_core::sr25519;
 use sp_runtime::DispatchError;
@@ -33,8 +33,8 @@ const AUTHORITY_VOTES: u64 = 10;
 pub fn spec() -> GenesisSpec {
     let mut spec = genesis();
     spec.validators[0].power = AUTHORITY_VOTES;
-    // For fees.
-    spec.endowments.push(Endowment { account: founder().public().into(), amount: UNIT });
+    // For fees, and to stake anew.
+    spec.endowments.push(Endowment { account: founder().public().into(), amount: 2 * UNIT });
     spec
 }
 
@@ -48,17 +48,24 @@ pub fn open_in(kv: Arc<MemoryKv>) -> Net {
 
 const PARAMS: Params = Params::DEVELOPMENT;
 
+/// Of a newcomer's keys; none of them is the authority's.
+fn seed(n: u8) -> [u8; 32] {
+    let mut seed = [n; 32];
+    seed[0] = 1;
+    seed
+}
+
 fn key(n: u8) -> SigningKey {
-    SigningKey::from_bytes(&[100 + n; 32])
+    SigningKey::from_bytes(&seed(n))
 }
 
 fn public(key: &SigningKey) -> Digest32 {
     Digest32::from_bytes(key.verifying_key().to_bytes())
 }
 
-fn keys(n: u8) -> ValidatorKeys {
-    let vrf_key = Digest32::from_bytes(sr25519::Pair::from_seed(&[100 + n; 32]).public().0);
-    let encryption_key = SealingSecret::from_bytes([100 + n; 32]).public();
+pub fn keys(n: u8) -> ValidatorKeys {
+    let vrf_key = Digest32::from_bytes(sr25519::Pair::from_seed(&seed(n)).public().0);
+    let encryption_key = SealingSecret::from_bytes(seed(n)).public();
     ValidatorKeys { key: public(&key(n)), vrf_key, encryption_key }
 }
 
@@ -95,7 +102,7 @@ fn set(net: &Net) -> ValidatorSet {
     net.call("LedgerApi_validators", ())
 }
 
-fn height(net: &Net) -> u32 {
+pub fn height(net: &Net) -> u32 {
     net.chain.head().number
 }
 
@@ -138,7 +145,7 @@ fn refuses(net: &Net, extrinsic: &UncheckedExtrinsic) -> bool {
     invalid && proposal.block.extrinsics.len() == 1
 }
 
-fn trust(net: &Net) -> Trust {
+pub fn trust(net: &Net) -> Trust {
     Trust::of_genesis(net.genesis_digest(), net.chain.reader().validators_of(1).unwrap())
 }
 
@@ -230,6 +237,106 @@ fn the_last_validator_cannot_leave_the_chain_alone() {
     let proof = equivocation(&net, &authority(), height(&net));
     net.block(vec![conviction(proof)]);
     assert_eq!(set(&net), alone);
+    net.blocks(PARAMS.session_length);
+    assert_eq!(hand_overs(&net), 0, "receipts have nothing to follow");
+    net.blocks(PARAMS.validator_unbonding_window);
+    assert_eq!(send(&mut net, &founder(), Call::withdraw {}), refused(Error::StillDecides));
+}
+
+#[test]
+fn whoever_is_convicted_without_a_place_hands_nothing_over() {
+    let mut net = open();
+    stake(&mut net, 0, UNIT).unwrap();
+    let before = set(&net);
+    let proof = equivocation(&net, &key(0), height(&net));
+    net.block(vec![conviction(proof)]);
+    assert_eq!(set(&net), before);
+    net.blocks(3 * PARAMS.session_length);
+    assert_eq!(hand_overs(&net), 0);
+}
+
+#[test]
+fn all_who_leave_at_once_decide_on_with_their_stake_until_others_can() {
+    let mut net = open();
+    join(&mut net, 0, 2 * UNIT);
+    let both = set(&net);
+    send(&mut net, &founder(), Call::unbond { amount: u128::from(AUTHORITY_VOTES) * UNIT }).unwrap();
+    send(&mut net, &provider(0), Call::unbond { amount: 2 * UNIT }).unwrap();
+    net.blocks(PARAMS.validator_unbonding_window + 1);
+    assert_eq!(set(&net), both, "nobody else could be chosen");
+    for who in [founder(), provider(0)] {
+        assert_eq!(send(&mut net, &who, Call::withdraw {}), refused(Error::StillDecides));
+    }
+    let proof = equivocation(&net, &key(0), height(&net));
+    assert!(!refuses(&net, &conviction(proof)), "it answers for what it votes");
+    let again = founder_bond(UNIT);
+    send(&mut net, &founder(), again).unwrap();
+    end_session(&mut net);
+    assert_eq!(set(&net).validators().len(), 1);
+    send(&mut net, &provider(0), Call::withdraw {}).unwrap();
+    assert_eq!(net.account(&provider(0).public().into()).1, 0);
+    send(&mut net, &founder(), Call::withdraw {}).unwrap();
+    assert_eq!(net.account(&founder().public().into()).1, UNIT, "what its vote stands for stays");
+}
+
+/// More stake of the founder on the keys that it has.
+fn founder_bond(amount: u128) -> Call<Runtime> {
+    let info = spec().validators.remove(0);
+    let ValidatorInfo { key, vrf_key, encryption_key, .. } = info;
+    Call::bond { amount, keys: ValidatorKeys { key, vrf_key, encryption_key }, proof: Signature([0; 64]) }
+}
+
+/// Blocks of bonds of one token from these providers.
+fn crowd(net: &mut Net, who: std::ops::Range<u8>) {
+    for some in who.collect::<Vec<_>>().chunks(32) {
+        let call = |n: &u8| (provider(*n), RuntimeCall::Validators(bond(net, *n, UNIT)));
+        let signed = some.iter().map(call).map(|(who, call)| net.sign(&who, call)).collect();
+        assert_eq!(error(&net.block(signed)), None);
+    }
+}
+
+#[test]
+fn places_that_are_all_taken_go_to_more_stake_and_come_free_with_it() {
+    let mut spec = spec();
+    let others = (12..=u8::MAX).map(|n| provider(n).public().into());
+    spec.endowments.extend(others.map(|account| Endowment { account, amount: 10 * UNIT }));
+    let mut net = Network::with(Arc::<MemoryKv>::default(), &spec, Retention::Archive).unwrap();
+    crowd(&mut net, 0..u8::MAX);
+    assert_eq!(stake(&mut net, u8::MAX, UNIT), refused(Error::TooManyValidators));
+    net.blocks(3 * PARAMS.session_length);
+    let chosen = set(&net);
+    assert_eq!(chosen.validators().len(), VALIDATORS_MAX as usize);
+    let events = stake(&mut net, u8::MAX, 2 * UNIT).unwrap();
+    let displaced = events.iter().find_map(|event| match event {
+        RuntimeEvent::Validators(Event::Unbonded { validator, amount: UNIT, .. }) => Some(validator.clone()),
+        _ => None,
+    });
+    let displaced = (0..u8::MAX).find(|n| Some(provider(*n).public().into()) == displaced).unwrap();
+    let decides = |n: u8| chosen.validators().iter().any(|validator| validator.key == keys(n).key);
+    let waiting = (0..u8::MAX).filter(|n| !decides(*n)).min_by_key(|n| keys(*n).key);
+    assert_eq!(Some(displaced), waiting, "of equal stake the lowest key of those who wait");
+    assert_eq!(stake(&mut net, displaced, UNIT), refused(Error::TooManyValidators));
+    // Whoever leaves, or is convicted, takes no place while its stake is on its way.
+    let other = |net: &Net, not: &[u8]| {
+        let set = set(net);
+        let idle = |n: &u8| !set.validators().iter().any(|validator| validator.key == keys(*n).key);
+        (0..u8::MAX).find(|n| idle(n) && !not.contains(n)).unwrap()
+    };
+    let leaves = other(&net, &[displaced]);
+    send(&mut net, &provider(leaves), Call::unbond { amount: UNIT }).unwrap();
+    stake(&mut net, displaced, UNIT).unwrap();
+    assert_eq!(stake(&mut net, leaves, UNIT), refused(Error::TooManyValidators));
+    let guilty = other(&net, &[displaced, leaves]);
+    let proof = equivocation(&net, &key(guilty), height(&net));
+    net.block(vec![conviction(proof)]);
+    stake(&mut net, leaves, UNIT).unwrap();
+}
+
+/// How many times others came to decide, followed as a receipt's reader does.
+fn hand_overs(net: &Net) -> usize {
+    let hand_overs = net.chain.reader().hand_overs(height(net) + 1).unwrap();
+    Succession::follow(&trust(net), &hand_overs).unwrap();
+    hand_overs.len()
 }
 
 #[test]
@@ -259,10 +366,14 @@ fn two_votes_of_one_round_cost_half_the_stake_and_the_place() {
     net.blocks(PARAMS.validator_unbonding_window);
     send(&mut net, &provider(0), Call::withdraw {}).unwrap();
     assert_eq!(net.account(&account).1, 0, "the rest is its own");
+    let proof_of_old = proof;
     let claim = key_claim(&net.genesis_digest(), &provider(1).public().0);
     let proof = Signature(key(0).sign(claim.as_bytes()).to_bytes());
     let again = Call::bond { amount: UNIT, keys: keys(0), proof };
-    assert_eq!(send(&mut net, &provider(1), again), refused(Error::KeyTaken), "the key stays convicted");
+    assert_eq!(send(&mut net, &provider(1), again), refused(Error::Convicted), "the key stays convicted");
+    let bond = send(&mut net, &provider(0), Call::withdraw {});
+    assert_eq!(bond, refused(Error::NotBonded), "the bond does not stay");
+    assert!(refuses(&net, &conviction(proof_of_old)), "nor is it convicted again");
 }
 
 #[test]
@@ -277,74 +388,4 @@ fn stake_on_its_way_out_answers_for_votes_and_old_votes_are_forgotten() {
     assert!(refuses(&net, &conviction(equivocation(&net, &key(0), old))), "too old");
     send(&mut net, &provider(0), Call::withdraw {}).unwrap();
     assert!(refuses(&net, &conviction(equivocation(&net, &key(0), height(&net)))), "nothing is left");
-}
-
-#[test]
-fn certificates_are_held_against_the_validators_of_their_height() {
-    let kv = Arc::<MemoryKv>::default();
-    let mut net = open_in(Arc::clone(&kv));
-    join(&mut net, 0, 2 * UNIT);
-    net.blocks(5);
-    join(&mut net, 1, 2 * UNIT);
-    net.blocks(20);
-    let reader = net.chain.reader();
-    let hand_overs = reader.hand_overs(height(&net)).unwrap();
-    assert_eq!(hand_overs.len(), 2);
-    let succession = Succession::follow(&trust(&net), &hand_overs).unwrap();
-    for height in 1..=height(&net) {
-        let expected = reader.validators_of(height).unwrap();
-        assert_eq!(succession.at(Height::new(height)), Some(&expected));
-    }
-    check(Arc::clone(&kv), &spec()).unwrap();
-    // Three others outvote the authority, which goes on signing alone.
-    join(&mut net, 2, 4 * UNIT);
-    net.blocks(1);
-    let refused = check(kv, &spec()).unwrap_err();
-    assert!(
-        matches!(&refused, ChainError::Corrupt(cause) if cause.contains("is not certified")),
-        "{refused}"
-    );
-}
-
-#[test]
-fn a_succession_has_no_gaps_and_no_strangers() {
-    let mut net = open();
-    join(&mut net, 0, 2 * UNIT);
-    join(&mut net, 1, 2 * UNIT);
-    net.blocks(1);
-    let reader = net.chain.reader();
-    let hand_overs = reader.hand_overs(height(&net)).unwrap();
-    let follow = |list: &[HandOver]| Succession::follow(&trust(&net), list).map(drop).unwrap_err();
-    let [first, second] = [&hand_overs[0], &hand_overs[1]];
-    let of = |hand_over: &HandOver| hand_over.block.certificate.height;
-    let order = [second.clone(), first.clone()];
-    assert_eq!(follow(&order), SuccessionError::NotInOrder(of(first)));
-    let stranger = Validator { key: keys(5).key, power: 1_000 };
-    let usurped = HandOver { validators: ValidatorSet::new(vec![stranger]), ..first.clone() };
-    assert_eq!(follow(&[usurped]), SuccessionError::OtherValidators(of(first)));
-    let mut unsigned = first.clone();
-    unsigned.block.certificate.signatures.clear();
-    assert!(matches!(follow(&[unsigned]), SuccessionError::Certificate(_)));
-    let before = reader.hash_of(of(first).get() - 1).unwrap().unwrap();
-    let (block, certificate) = (reader.block(before).unwrap().unwrap(), reader.certificate(before).unwrap());
-    let evidence = assay_protocol::receipt::Evidence {
-        header: block.header.encode(),
-        certificate: certificate.unwrap(),
-    };
-    let nothing = HandOver { block: evidence, validators: trust(&net).validators };
-    let at = of(&nothing);
-    assert_eq!(follow(&[nothing]), SuccessionError::NoChange(at));
-    let late =
-        Trust { from: Height::new(of(first).get() + 1), validators: first.validators.clone(), ..trust(&net) };
-    let succession = Succession::follow(&late, [second]).unwrap();
-    assert_eq!(succession.at(of(first)), None, "before what is trusted");
-    assert!(matches!(
-        succession.check(&first.block, None),
-        Err(SuccessionError::BeforeTrust(found)) if found == of(first)
-    ));
-    let wanted = Height::new(of(second).get() + 1);
-    assert!(matches!(
-        succession.check(&second.block, Some(wanted)),
-        Err(SuccessionError::OtherHeight { .. })
-    ));
 }

@@ -2,6 +2,7 @@
 
 mod rule;
 mod snapshot;
+mod trust;
 
 use assay_manifest::{Digest32, SpecId};
 use assay_protocol::certificate::ValidatorSet;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::rule::{Rule, Standing};
 use self::snapshot::SnapshotCommand;
+use self::trust::TrustCommand;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::tokens;
@@ -34,6 +36,7 @@ pub enum ChainCommand {
     /// The chain at one height as a file.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    Trust(TrustCommand),
     Rule(Rule),
 }
 
@@ -58,6 +61,7 @@ impl ChainCommand {
                 context.output().result(&spec, |_| text)?;
             }
             Self::Snapshot(command) => command.run(context)?,
+            Self::Trust(command) => command.run(context).await?,
             Self::Rule(rule) => rule.run(context).await?,
         }
         Ok(())
@@ -70,6 +74,7 @@ impl ChainCommand {
 struct Whole {
     chain: String,
     store: &'static str,
+    base: u32,
     height: u32,
     head: Digest32,
     state_keys: usize,
@@ -88,21 +93,22 @@ impl Whole {
         };
         let kv = open_ledger(data.store(), &data.ledger()).map_err(not_opened)?;
         let checked = on_big_stack(|| check(kv, &spec.genesis)).and_then(|checked| checked);
-        let Checked { height, head, state_keys, log_entries } = checked.map_err(|error| {
+        let Checked { base, height, head, state_keys, log_entries } = checked.map_err(|error| {
             Failure::new(Exit::Store, error).hint(
                 "the ledger is damaged; keep a copy of the data directory, and put a backup in its place",
             )
         })?;
         let head = Digest32::from_bytes(head.0);
-        Ok(Self { chain: spec.id, store: data.store().name(), height, head, state_keys, log_entries })
+        Ok(Self { chain: spec.id, store: data.store().name(), base, height, head, state_keys, log_entries })
     }
 
     fn text(&self) -> String {
-        let Self { chain, store, height, head, state_keys, log_entries } = self;
+        let Self { chain, store, base, height, head, state_keys, log_entries } = self;
         let log = entries(*log_entries);
+        let begun = if *base > 0 { ", begun with a snapshot" } else { "" };
         table::fields(&[
             ("chain", format!("{}, kept in {store}", table::plain(chain))),
-            ("blocks", format!("whole from 0 to {height}, {head}")),
+            ("blocks", format!("whole from {base} to {height}, {head}{begun}")),
             ("state", format!("whole, {state_keys} keys")),
             ("log", format!("whole, {log}")),
         ])
@@ -241,4 +247,25 @@ fn parameters(params: &Params) -> Vec<(&'static str, String)> {
         ("validators", validators),
         ("fees", money),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_that_began_with_a_snapshot_is_not_called_whole_from_its_first_block() {
+        let whole = |base| Whole {
+            chain: "dev".into(),
+            store: "redb",
+            base,
+            height: 90,
+            head: Digest32::ZERO,
+            state_keys: 1,
+            log_entries: 1,
+        };
+        assert!(whole(0).text().contains("whole from 0 to 90"));
+        let text = whole(70).text();
+        assert!(text.contains("whole from 70 to 90") && text.contains("snapshot"), "{text}");
+    }
 }

@@ -137,6 +137,10 @@ const fn refused_validator(error: &ValidatorsError) -> &'static str {
             "an account keeps the keys that it staked on first, and a key its account; make new ones for a new account"
         }
         ValidatorsError::Convicted => "stake from another account, with new keys",
+        ValidatorsError::TooManyValidators => "stake more than the least of those who wait to be chosen",
+        ValidatorsError::StillDecides => {
+            "wait until others are chosen; see who decides with `assay validator status`"
+        }
         ValidatorsError::TooManyUnbonding => {
             "take out what is released first, with `assay validator withdraw`"
         }

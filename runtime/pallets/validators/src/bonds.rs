@@ -17,11 +17,13 @@ use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::traits::{SaturatedConversion, Saturating, Zero};
 
 use crate::pallet::VALIDATORS_MAX;
-use crate::{Bond, Bonds, Config, Error, Event, HoldReason, KeyOwners, Pallet, Unbonding};
-use crate::{ValidatorInfo, ValidatorKeys, Validators};
+use crate::{Bond, Bonds, Config, ConvictedKeys, Error, Event, HoldReason, KeyOwners, Pallet, Slots};
+use crate::{Unbonding, ValidatorInfo, ValidatorKeys, Validators};
 
-/// Accounts that may have a bond at the same time; bounds the work of choosing.
+/// Accounts that may have stake bonded at the same time; bounds the work of choosing. More than twice as many as are
+/// chosen, so that who waits to be has a place.
 pub const BONDS_MAX: u32 = 256;
+const _: () = assert!(BONDS_MAX > 2 * VALIDATORS_MAX);
 /// Per cent of all that is bonded and unbonding, which a validator loses that voted for two things in one round. The
 /// rest goes back to it: who has merely run its keys twice is not ruined, and with a third of all power doing so the
 /// loss is a sixth of all stake.
@@ -52,6 +54,9 @@ impl<T: Config> Pallet<T> {
         let stake = bond.stake.checked_add(amount).ok_or(Error::<T>::OutOfRange)?;
         ensure!(stake >= T::Params::get().validator_stake_min.get(), Error::<T>::StakeTooSmall);
         T::Currency::hold(&HoldReason::Validator.into(), &who, amount)?;
+        if !Slots::<T>::contains_key(&who) {
+            Self::take_slot(&who, stake)?;
+        }
         KeyOwners::<T>::insert(keys.key, &who);
         Self::deposit_event(Event::Bonded { validator: who.clone(), amount, stake, from: bond.from });
         Bonds::<T>::insert(who, Bond { stake, ..bond });
@@ -63,7 +68,7 @@ impl<T: Config> Pallet<T> {
         keys: ValidatorKeys,
         proof: &Signature,
     ) -> Result<Bond<BlockNumberFor<T>>, Error<T>> {
-        ensure!(Bonds::<T>::count() < BONDS_MAX, Error::<T>::TooManyValidators);
+        ensure!(!ConvictedKeys::<T>::contains_key(keys.key), Error::<T>::Convicted);
         ensure!(!KeyOwners::<T>::contains_key(keys.key), Error::<T>::KeyTaken);
         ensure!(can_be_sealed_to(&keys.encryption_key), Error::<T>::BadKey);
         let account: [u8; 32] = *who.as_ref();
@@ -74,20 +79,59 @@ impl<T: Config> Pallet<T> {
         Ok(Bond { stake: 0, keys, from, convicted: false, unbonding: BoundedVec::default() })
     }
 
+    /// A place among those of whom validators are chosen. When all are taken, that of the least stake which is not
+    /// chosen, if this is more: nobody keeps others out with stake that decides nothing.
+    fn take_slot(who: &T::AccountId, stake: u128) -> DispatchResult {
+        if Slots::<T>::count() >= BONDS_MAX {
+            let validators = Validators::<T>::get();
+            let decides = |key: &Digest32| validators.iter().any(|validator| validator.key == *key);
+            let waiting = Self::bonded().filter(|(_, bond)| !decides(&bond.keys.key));
+            let least = waiting.min_by_key(|(_, bond)| (bond.stake, bond.keys.key));
+            let (other, bond) =
+                least.filter(|(_, bond)| bond.stake < stake).ok_or(Error::<T>::TooManyValidators)?;
+            Self::displace(other, bond);
+        }
+        Slots::<T>::insert(who, ());
+        Ok(())
+    }
+
+    /// Unbonds all that an account has bonded, as if it had itself.
+    fn displace(who: T::AccountId, mut bond: Bond<BlockNumberFor<T>>) {
+        let amount = core::mem::take(&mut bond.stake);
+        let release_at = Self::release_at();
+        // It did not ask for another portion, and must not be spared for having too many: the last waits with it.
+        if bond.unbonding.try_push(Unbonding { amount, release_at }).is_err()
+            && let Some(last) = bond.unbonding.last_mut()
+        {
+            *last = Unbonding { amount: last.amount.saturating_add(amount), release_at };
+        }
+        Slots::<T>::remove(&who);
+        Bonds::<T>::insert(&who, bond);
+        Self::deposit_event(Event::Unbonded { validator: who, amount, release_at });
+    }
+
     pub(crate) fn do_unbond(who: T::AccountId, amount: u128) -> DispatchResult {
         let mut bond = Bonds::<T>::get(&who).ok_or(Error::<T>::NotBonded)?;
         let left = bond.stake.checked_sub(amount).ok_or(Error::<T>::NotBonded)?;
         ensure!(amount > 0, Error::<T>::NotBonded);
-        let params = T::Params::get();
-        ensure!(left == 0 || left >= params.validator_stake_min.get(), Error::<T>::StakeTooSmall);
-        let window: BlockNumberFor<T> = params.validator_unbonding_window.into();
-        let release_at = frame_system::Pallet::<T>::block_number().saturating_add(window);
+        let least = T::Params::get().validator_stake_min.get();
+        ensure!(left == 0 || left >= least, Error::<T>::StakeTooSmall);
+        let release_at = Self::release_at();
         let part = Unbonding { amount, release_at };
         bond.unbonding.try_push(part).map_err(|_| Error::<T>::TooManyUnbonding)?;
         bond.stake = left;
+        if left == 0 {
+            Slots::<T>::remove(&who);
+        }
         Bonds::<T>::insert(&who, bond);
         Self::deposit_event(Event::Unbonded { validator: who, amount, release_at });
         Ok(())
+    }
+
+    /// When stake is released that begins to unbond now.
+    fn release_at() -> BlockNumberFor<T> {
+        let window: BlockNumberFor<T> = T::Params::get().validator_unbonding_window.into();
+        frame_system::Pallet::<T>::block_number().saturating_add(window)
     }
 
     pub(crate) fn do_withdraw(who: T::AccountId) -> DispatchResult {
@@ -97,9 +141,10 @@ impl<T: Config> Pallet<T> {
         let amount = ready.fold(0u128, |sum, part| sum.saturating_add(part.amount));
         ensure!(amount > 0, Error::<T>::NothingToWithdraw);
         bond.unbonding.retain(|part| part.release_at > now);
+        let left = Self::of_bond(&bond);
+        ensure!(left >= Self::decided_with(&bond.keys.key), Error::<T>::StillDecides);
         T::Currency::release(&HoldReason::Validator.into(), &who, amount, Precision::Exact)?;
-        if bond.stake == 0 && bond.unbonding.is_empty() && !bond.convicted && !Self::is_chosen(&bond.keys.key)
-        {
+        if left == 0 {
             KeyOwners::<T>::remove(bond.keys.key);
             Bonds::<T>::remove(&who);
         } else {
@@ -109,8 +154,12 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    fn is_chosen(key: &Digest32) -> bool {
-        Validators::<T>::get().iter().any(|validator| validator.key == *key)
+    /// The stake behind the votes of a key that decides the next height, or 0. It may have begun to unbond long ago:
+    /// where nobody else can be chosen, those before decide on.
+    fn decided_with(key: &Digest32) -> u128 {
+        let validators = Validators::<T>::get();
+        let votes = validators.iter().find(|validator| validator.key == *key).map_or(0, |one| one.power);
+        u128::from(votes).saturating_mul(T::StakePerVote::get())
     }
 
     pub(crate) fn authorize_conviction(proof: &Equivocation) -> TransactionValidityWithRefund {
@@ -151,14 +200,17 @@ impl<T: Config> Pallet<T> {
         }
         bond.convicted = true;
         Bonds::<T>::insert(&who, bond);
+        Slots::<T>::remove(&who);
+        ConvictedKeys::<T>::insert(proof.validator, ());
         let reason = HoldReason::Validator.into();
         T::Currency::burn_held(&reason, &who, burned, Precision::Exact, Fortitude::Force)?;
-        Validators::<T>::mutate(|validators| {
-            // A chain whose only validator lies is lost, but it must be able to say so.
-            if validators.len() > 1 {
-                validators.retain(|validator| validator.key != proof.validator);
-            }
-        });
+        let mut validators = Validators::<T>::get();
+        let others = validators.iter().filter(|validator| validator.key != proof.validator).count();
+        // A chain whose only validator lies is lost, but it must be able to say so.
+        if others > 0 && others < validators.len() {
+            validators.retain(|validator| validator.key != proof.validator);
+            Validators::<T>::put(validators);
+        }
         Self::deposit_event(Event::Convicted { validator: who, height: proof.height, burned });
         Ok(())
     }
@@ -172,6 +224,7 @@ impl<T: Config> Pallet<T> {
         let keys = ValidatorKeys { key, vrf_key, encryption_key };
         let (from, unbonding) = (Zero::zero(), BoundedVec::default());
         KeyOwners::<T>::insert(key, &account);
+        Slots::<T>::insert(&account, ());
         Bonds::<T>::insert(account, Bond { stake, keys, from, convicted: false, unbonding });
     }
 
@@ -184,8 +237,8 @@ impl<T: Config> Pallet<T> {
     /// Chooses the validators of the next height: those of most stake.
     pub(crate) fn choose(now: BlockNumberFor<T>) {
         let next = now.saturating_add(1u32.into());
-        let mut chosen: Vec<ValidatorInfo> = Bonds::<T>::iter()
-            .filter(|(_, bond)| bond.from <= next && !bond.convicted)
+        let mut chosen: Vec<ValidatorInfo> = Self::bonded()
+            .filter(|(_, bond)| bond.from <= next)
             .map(|(account, bond)| Self::info(account, &bond))
             .filter(|info| info.power > 0)
             .collect();
@@ -198,6 +251,11 @@ impl<T: Config> Pallet<T> {
             Validators::<T>::put(BoundedVec::truncate_from(chosen));
             Self::deposit_event(Event::Chosen { from: next });
         }
+    }
+
+    /// Who has stake bonded and was not convicted.
+    fn bonded() -> impl Iterator<Item = (T::AccountId, Bond<BlockNumberFor<T>>)> {
+        Slots::<T>::iter_keys().filter_map(|who| Bonds::<T>::get(&who).map(|bond| (who, bond)))
     }
 
     fn info(account: T::AccountId, bond: &Bond<BlockNumberFor<T>>) -> ValidatorInfo {
@@ -215,20 +273,31 @@ impl<T: Config> Pallet<T> {
         bond.unbonding.iter().fold(bond.stake, |sum, part| sum.saturating_add(part.amount))
     }
 
-    /// Bonds equal holds, and every key has the owner that has its bond.
+    /// Bonds equal holds, every key has the owner that has its bond, and who has bonded a place.
     pub(crate) fn bonds_are_held() -> Result<(), &'static str> {
         for (who, bond) in Bonds::<T>::iter() {
             if T::Currency::balance_on_hold(&HoldReason::Validator.into(), &who) != Self::of_bond(&bond) {
                 return Err("a validator's bond differs from its hold");
             }
+            if bond.convicted != ConvictedKeys::<T>::contains_key(bond.keys.key) {
+                return Err("a validator is convicted and its key is not, or the other way round");
+            }
+            if Slots::<T>::contains_key(&who) != (bond.stake > 0 && !bond.convicted) {
+                return Err("a validator has stake bonded and no place, or a place for nothing");
+            }
             if KeyOwners::<T>::get(bond.keys.key) != Some(who) {
                 return Err("a validator's key is not its own");
             }
         }
-        if KeyOwners::<T>::iter_keys().count() == Bonds::<T>::iter_keys().count() {
+        let bonds = Bonds::<T>::iter_keys().count();
+        if KeyOwners::<T>::iter_keys().count() != bonds {
+            return Err("a validator's key has no bond");
+        }
+        let taken = u32::try_from(Self::bonded().count()).unwrap_or(u32::MAX);
+        if taken == Slots::<T>::count() && taken <= BONDS_MAX {
             Ok(())
         } else {
-            Err("a validator's key has no bond")
+            Err("more places are taken than there are, or one without a bond")
         }
     }
 }

@@ -22,7 +22,7 @@ pub mod weights;
 pub use beacon::{VrfClaim, evaluator, vrf_input, vrf_sign};
 pub use bonds::{BONDS_MAX, EQUIVOCATION_BURNED_PERCENT};
 pub use pallet::*;
-pub use set::{ValidatorInfo, set_of};
+pub use set::{VOTES_MAX, ValidatorInfo, set_of};
 pub use types::{Bond, UNBONDING_MAX, Unbonding, ValidatorKeys};
 pub use weights::WeightInfo;
 
@@ -86,7 +86,15 @@ pub mod pallet {
     /// Every bond. Keyed by accounts, which their owners cannot choose freely: hashed with the key kept.
     #[pallet::storage]
     pub type Bonds<T: Config> =
-        CountedStorageMap<_, Blake2_128Concat, T::AccountId, Bond<BlockNumberFor<T>>, OptionQuery>;
+        StorageMap<_, Blake2_128Concat, T::AccountId, Bond<BlockNumberFor<T>>, OptionQuery>;
+
+    /// Who has stake bonded and may be chosen, or will be: at most `BONDS_MAX`. Hashed as bonds are.
+    #[pallet::storage]
+    pub type Slots<T: Config> = CountedStorageMap<_, Blake2_128Concat, T::AccountId, (), OptionQuery>;
+
+    /// Keys that voted for two things in one round, for good. Each has cost stake. Hashed: anybody can choose a key.
+    #[pallet::storage]
+    pub type ConvictedKeys<T: Config> = StorageMap<_, Blake2_128Concat, Digest32, (), OptionQuery>;
 
     /// Whose a consensus key is.
     #[pallet::storage]
@@ -125,14 +133,16 @@ pub mod pallet {
         BadKey,
         /// A signature is not the key's.
         BadProof,
-        /// The validator voted for two things in one round, and is none any more.
+        /// The key voted for two things in one round, and is no validator's any more.
         Convicted,
-        /// So many accounts are bonded that no more can be.
+        /// So many accounts are bonded that no more can be, and none that waits has less stake.
         TooManyValidators,
         /// Too many portions of stake are unbonding; withdraw first.
         TooManyUnbonding,
         /// Nothing has finished unbonding.
         NothingToWithdraw,
+        /// The stake stands for votes of the next height: nobody else could be chosen.
+        StillDecides,
         /// The votes are older than stake is answered for.
         TooOld,
         /// An amount left its range.
@@ -168,7 +178,7 @@ pub mod pallet {
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(now: BlockNumberFor<T>) -> Weight {
             Self::advance_beacon(now);
-            T::WeightInfo::on_initialize(if Self::chooses(now) { Bonds::<T>::count() } else { 0 })
+            T::WeightInfo::on_initialize(if Self::chooses(now) { Slots::<T>::count() } else { 0 })
         }
 
         fn on_finalize(now: BlockNumberFor<T>) {
@@ -182,7 +192,8 @@ pub mod pallet {
     #[pallet::call]
     impl<T: Config> Pallet<T> {
         /// Stake on being a validator with these keys, or add to the stake of one that is. `proof` is the consensus
-        /// key's signature, by which it takes the account for its own.
+        /// key's signature, by which it takes the account for its own. When all places are taken, the least stake that
+        /// is not chosen gives way to more, and unbonds.
         #[pallet::call_index(0)]
         #[pallet::weight(T::WeightInfo::bond())]
         pub fn bond(

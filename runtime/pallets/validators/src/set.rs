@@ -38,6 +38,9 @@ pub struct ValidatorInfo {
     pub power: u64,
 }
 
+/// Most votes of all validators together: the consensus engine multiplies them by three in 64 bits.
+pub const VOTES_MAX: u64 = u64::MAX / 3;
+
 /// Validators in the form that certificates are checked against.
 pub fn set_of(validators: &[ValidatorInfo]) -> ValidatorSet {
     let voter = |info: &ValidatorInfo| Validator { key: info.key, power: info.power };
@@ -62,7 +65,7 @@ impl<T: Config> Pallet<T> {
         frame_system::Pallet::<T>::deposit_log(item);
     }
 
-    /// There is a set, no key appears twice, and votes sum.
+    /// There is a set, no key appears twice, everybody has votes, and they do not sum to more than the engine counts.
     ///
     /// # Errors
     /// The invariant that does not hold.
@@ -71,6 +74,11 @@ impl<T: Config> Pallet<T> {
         let keys: Vec<Digest32> = set.validators().iter().map(|validator| validator.key).collect();
         if keys.is_empty() || keys.windows(2).any(|pair| pair.first() == pair.last()) {
             return Err("the validator set is empty or names a key twice");
+        }
+        let powers = || set.validators().iter().map(|validator| validator.power);
+        let sum = powers().try_fold(0u64, u64::checked_add);
+        if powers().any(|power| power == 0) || sum.is_none_or(|sum| sum > VOTES_MAX) {
+            return Err("a validator has no votes, or all have too many");
         }
         Self::bonds_are_held()
     }

@@ -64,6 +64,9 @@ pub struct Succession {
 impl Succession {
     /// Follows `hand_overs` from the trusted validators on.
     ///
+    /// Receipts hold all of a chain. Those before the trusted validators prove nothing to whoever trusts these; still
+    /// they have to follow from one another and to lead to them, so that nothing can be put into a file unseen.
+    ///
     /// # Errors
     /// [`SuccessionError`] of the first that does not hold.
     pub fn follow<'a>(
@@ -72,8 +75,35 @@ impl Succession {
     ) -> Result<Self, SuccessionError> {
         let mut succession =
             Self { genesis: trust.genesis, sets: vec![(trust.from, trust.validators.clone())] };
-        hand_overs.into_iter().try_for_each(|hand_over| succession.extend(hand_over))?;
+        let mut earlier = Self { genesis: trust.genesis, sets: Vec::new() };
+        let mut hand_overs = hand_overs.into_iter().peekable();
+        while let Some(hand_over) = hand_overs.next_if(|hand_over| trust.is_after(hand_over)) {
+            earlier.extend_untrusted(hand_over)?;
+        }
+        if let Some((from, set)) = earlier.newest()
+            && *set != trust.validators
+        {
+            return Err(SuccessionError::OtherValidators(Height::new(from.get().saturating_sub(1))));
+        }
+        hand_overs.try_for_each(|hand_over| succession.extend(hand_over))?;
         Ok(succession)
+    }
+
+    /// Goes over to others from validators of whom the first are not known.
+    fn extend_untrusted(&mut self, hand_over: &HandOver) -> Result<(), SuccessionError> {
+        if !self.sets.is_empty() {
+            return self.extend(hand_over);
+        }
+        let HandOver { block, validators } = hand_over;
+        let header = HeaderView::decode(&block.header)?;
+        if block.certificate.height != header.height || block.certificate.value != header.hash {
+            return Err(CertificateError::OtherBlock.into());
+        }
+        if validators.hash() != header.next_validators()? {
+            return Err(SuccessionError::OtherValidators(header.height));
+        }
+        self.sets.push((Height::new(header.height.get().saturating_add(1)), validators.clone()));
+        Ok(())
     }
 
     /// Goes over to other validators.

@@ -15,7 +15,7 @@ use crate::signature::SeatStep;
 use crate::units::{Height, Tokens};
 
 use super::file::{Disclosure, DrawEvidence, Evidence, LedgerReceipt, Receipt, SelfReceipt};
-use super::succession::{Succession, SuccessionError};
+use super::succession::{HandOver, Succession, SuccessionError};
 
 /// What the verifier of a receipt trusts: one chain and its validators.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,13 @@ impl Trust {
     /// In a chain's first validators.
     pub const fn of_genesis(genesis: Digest32, validators: ValidatorSet) -> Self {
         Self { genesis, validators, from: Self::first() }
+    }
+
+    /// Whether the trusted validators came after those to whom this hands over, or are these.
+    pub(super) fn is_after(&self, hand_over: &HandOver) -> bool {
+        let height = hand_over.block.certificate.height;
+        // Nothing is handed over by the first block, which nobody decides.
+        height >= Self::first() && height < self.from
     }
 
     const fn first() -> Height {
