@@ -156,6 +156,26 @@ fn a_model_is_looked_up_as_long_as_a_registration_names_it() {
 }
 
 #[test]
+fn no_registration_leads_the_look_up_of_a_model_to_another_artifact() {
+    let mut market = Market::of(0);
+    let (popular, strangers) = (model(4), ModelParts { artifact_id: artifact(2), ..model(4) });
+    for (who, parts, spec_id) in
+        [(Alice, popular, spec(2)), (Bob, strangers, spec(2)), (Charlie, strangers, spec(1))]
+    {
+        let subject = Subject::Model { parts, spec_id };
+        assert_eq!(send(&mut market, &who.pair(), register_as(subject, "model", "")).0, None);
+    }
+    let of =
+        |parts: ModelParts| market.net.call::<Option<ArtifactId>>("ArtifactsApi_model", parts.model_id());
+    assert_eq!(of(popular), Some(artifact(1)));
+    assert_eq!(
+        of(strangers),
+        Some(artifact(2)),
+        "other files make another model, whatever else is said of them"
+    );
+}
+
+#[test]
 fn a_spec_agrees_with_the_ledger_when_a_registration_states_it_or_leaves_it_open() {
     let mut market = Market::of(0);
     let agrees = |market: &Market, n: u8| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use assay_manifest::{ArtifactId, ArtifactKind};
+use assay_manifest::{ArtifactId, ArtifactKind, Digest32, Manifest};
 use assay_runtime::queries::RegisteredBy;
 use jsonrpsee::PendingSubscriptionSink;
 use jsonrpsee::core::RegisterMethodError;
@@ -19,7 +19,7 @@ use super::{Context, FETCHES_MAX};
 use crate::blobs::Progress;
 use crate::rpc::error::{Code, End, Group, RpcError};
 use crate::rpc::feed::{Registry, accept, reject, send};
-use crate::rpc::ports::{Artifacts, Collected, FetchRequest};
+use crate::rpc::ports::{Artifacts, Collected, FetchRequest, NewArtifact, PortError};
 
 /// From one report of progress to the next.
 const PROGRESS_PACE: Duration = Duration::from_millis(200);
@@ -89,6 +89,7 @@ impl<A: Artifacts> Context<A> {
         loop {
             tokio::select! {
                 fetched = &mut fetching => {
+                    let fetched = fetched.and_then(|artifact| as_asked(id, artifact));
                     let fetched = fetched.map_err(|error| Group::Artifact.error(error));
                     send(&sink, &FetchEvent::from(fetched.map(Imported::from))).await?;
                     return Err(End::Finished);
@@ -110,11 +111,7 @@ impl<A: Artifacts> Context<A> {
         let artifact = self.resolve(id).await?;
         let known: Vec<RegisteredBy> =
             self.ledger.query(None, "ArtifactsApi_registrations", artifact).await?;
-        let kind = known.first().map(|(_, entry)| match entry.subject {
-            Subject::Model { .. } => ArtifactKind::Model,
-            Subject::Dataset(_) => ArtifactKind::Dataset,
-        });
-        Ok(FetchRequest { artifact, kind })
+        Ok(FetchRequest { artifact, kind: agreed_kind(known.iter().map(|(_, entry)| &entry.subject)) })
     }
 
     async fn pin(&self, id: &str) -> Result<Value, RpcError> {
@@ -138,6 +135,37 @@ impl<A: Artifacts> Context<A> {
     }
 }
 
+/// What all registrations of an artifact take it for: anybody may register it as what it is not.
+fn agreed_kind<'a>(subjects: impl IntoIterator<Item = &'a Subject>) -> Option<ArtifactKind> {
+    let mut kinds = subjects.into_iter().map(|subject| match subject {
+        Subject::Model { .. } => ArtifactKind::Model,
+        Subject::Dataset(_) => ArtifactKind::Dataset,
+    });
+    let first = kinds.next()?;
+    kinds.all(|kind| kind == first).then_some(first)
+}
+
+/// An artifact that has the id that was asked for: which artifact has a model's id or its weights' is what a
+/// registrant said, and nobody checked.
+fn as_asked(asked: &str, artifact: NewArtifact) -> Result<NewArtifact, PortError> {
+    match asked.parse() {
+        Ok(id) if !has_id(&artifact.manifest, &id) => Err(PortError::Refused(format!(
+            "fetching {asked}: the artifact {} came, which somebody registered as that and which is not; \
+             ask for the id of an artifact",
+            artifact.manifest.artifact_id()
+        ))),
+        // A name is its account's word, and means whatever that says.
+        Ok(_) | Err(_) => Ok(artifact),
+    }
+}
+
+fn has_id(manifest: &Manifest, id: &Digest32) -> bool {
+    let parts = manifest.model_parts();
+    let of_model =
+        parts.is_some_and(|parts| [parts.model_id().digest(), parts.weights_id.digest()].contains(id));
+    of_model || manifest.artifact_id().digest() == *id
+}
+
 impl From<Result<Imported, RpcError>> for FetchEvent {
     fn from(result: Result<Imported, RpcError>) -> Self {
         match result {
@@ -148,5 +176,49 @@ impl From<Result<Imported, RpcError>> for FetchEvent {
                 hint: error.code().hint(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_engine::synthetic::Synthetic;
+    use assay_manifest::{ModelId, SpecId};
+    use assay_store::Store;
+
+    use super::*;
+
+    #[test]
+    fn what_came_is_passed_on_only_if_it_has_the_id_that_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.gguf");
+        std::fs::write(&path, Synthetic::default().gguf().unwrap()).unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let manifest = store.import(&path, ArtifactKind::Model, &mut |_| {}).unwrap();
+        let artifact = || NewArtifact { manifest: manifest.clone(), spec_id: Some(SpecId::ZERO) };
+        let parts = manifest.model_parts().unwrap();
+        let own = [parts.artifact_id.to_string(), parts.model_id().to_string(), parts.weights_id.to_string()];
+        for asked in own.iter().map(String::as_str).chain(["5Grw/model"]) {
+            assert!(as_asked(asked, artifact()).is_ok(), "{asked}");
+        }
+        let claimed = ModelId::from_bytes([7; 32]).to_string();
+        let refused = as_asked(&claimed, artifact()).unwrap_err();
+        assert!(matches!(&refused, PortError::Refused(cause) if cause.contains(&claimed)), "{refused:?}");
+    }
+
+    #[test]
+    fn a_kind_is_asked_for_only_where_all_registrations_agree() {
+        let data = Subject::Dataset(ArtifactId::ZERO);
+        let parts = assay_manifest::ModelParts {
+            artifact_id: ArtifactId::ZERO,
+            weights_id: assay_manifest::WeightsId::ZERO,
+            config_id: assay_manifest::ConfigId::ZERO,
+            tokenizer_id: assay_manifest::TokenizerId::ZERO,
+            template_id: assay_manifest::TemplateId::ZERO,
+        };
+        let model = Subject::Model { parts, spec_id: SpecId::ZERO };
+        assert_eq!(agreed_kind([]), None);
+        assert_eq!(agreed_kind([&data, &data]), Some(ArtifactKind::Dataset));
+        assert_eq!(agreed_kind([&model]), Some(ArtifactKind::Model));
+        assert_eq!(agreed_kind([&data, &model]), None, "a stranger decides nothing");
     }
 }

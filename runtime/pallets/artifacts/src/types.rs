@@ -95,7 +95,7 @@ pub struct Committed<N> {
     Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct ModelEntry {
-    /// The artifact whose parts make up the model.
+    /// The artifact whose parts make up the model; all of them name the same, as the model's id binds it.
     pub artifact: ArtifactId,
     /// How many there are; the entry goes with the last.
     pub registrations: u32,
