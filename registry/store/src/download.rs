@@ -42,15 +42,29 @@ impl Store {
         Ok(self.partial(blake3, size)?.missing(0..size))
     }
 
+    /// Whether every blob of a manifest is here, by its length.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    pub fn holds_all(&self, manifest: &Manifest) -> Result<bool, StoreError> {
+        for file in manifest.files() {
+            if !self.holds(&file.blake3, file.size)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Makes an artifact of downloaded blobs. Of what `claimed` says only the files count, which its artifact id
     /// binds: tensors, parts and every hash are computed anew from the disk, by the rules of an import, and it is the
     /// computed manifest that enters and is returned.
     ///
-    /// What turns out to be something else is removed, so that it can be fetched anew.
+    /// A blob that turns out to be damaged, on its way or in the store, is removed, so that it can be fetched anew. What
+    /// is of its blob stays, also when it does not make the artifact: others may be in need of it.
     ///
     /// # Errors
-    /// When bytes are missing, the files do not make the artifact or are no model, or the file system fails. Nothing
-    /// has entered the store then.
+    /// When bytes are missing, a blob is damaged, the files do not make the artifact or are no model, or the file system
+    /// fails. Nothing has entered the store then.
     pub fn publish_download(
         &self,
         claimed: &Manifest,
@@ -60,30 +74,20 @@ impl Store {
         let _lease = self.lease(claimed);
         let arrived = self.arrived(claimed)?;
         let sources = claimed.files().iter().map(|file| self.source(file, &arrived)).collect();
-        let found = match recompute(sources, kind, progress) {
-            Ok(found) => found,
-            Err(error @ (StoreError::Io { .. } | StoreError::SourceChanged(_))) => return Err(error),
-            Err(error) => {
-                self.discard(&arrived, |_| true)?;
-                return Err(error);
+        let expected = claimed.artifact_id().digest();
+        let refusal = match recompute(sources, kind, progress) {
+            Ok(found) if found.artifact_id() == claimed.artifact_id() => {
+                self.place(&found, &arrived)?;
+                return Ok(found);
             }
+            Ok(found) => StoreError::OtherIds { expected, found: found.artifact_id() },
+            Err(error @ StoreError::Io { .. }) => return Err(error),
+            Err(error) => error,
         };
-        if found.artifact_id() != claimed.artifact_id() {
-            let wrong = |blob: &Digest32| !found.files().iter().any(|file| file.blake3 == *blob);
-            // All bytes are of their blobs: then what was said of the blobs is wrong, and none of them is any use.
-            let any_wrong = arrived.keys().any(wrong);
-            self.discard(&arrived, |blob| !any_wrong || wrong(blob))?;
-            let expected = claimed.artifact_id().digest();
-            return Err(StoreError::OtherIds { expected, found: found.artifact_id() });
+        match self.remove_damaged(claimed, &arrived)? {
+            Some(damage) => Err(damage),
+            None => Err(refusal),
         }
-        let _changing = self.changing();
-        self.check_kind(&found)?;
-        for (blob, partial) in &arrived {
-            self.downloads.forget(blob, partial.size_bytes());
-            self.layout.place_partial(blob, partial.size_bytes())?;
-        }
-        self.enter(&found)?;
-        Ok(found)
     }
 
     /// The blobs of a manifest that were downloaded, whole and synced.
@@ -105,24 +109,75 @@ impl Store {
     }
 
     fn source(&self, file: &FileEntry, arrived: &BTreeMap<Digest32, Arc<Partial>>) -> Source {
-        let location = if arrived.contains_key(&file.blake3) {
-            self.layout.partial_path(&file.blake3, file.size, PartialFile::Data)
-        } else {
-            self.layout.blob_path(&file.blake3)
+        let download = arrived.get(&file.blake3).cloned();
+        let location = match download {
+            Some(_) => self.layout.partial_path(&file.blake3, file.size, PartialFile::Data),
+            None => self.layout.blob_path(&file.blake3),
         };
-        Source { location, path: file.path.clone(), size: file.size }
+        Source { location, download, path: file.path.clone(), size: file.size }
     }
 
-    /// Removes downloaded blobs.
-    fn discard(
-        &self,
-        arrived: &BTreeMap<Digest32, Arc<Partial>>,
-        is_wrong: impl Fn(&Digest32) -> bool,
-    ) -> Result<(), StoreError> {
-        for (blob, partial) in arrived.iter().filter(|(blob, _)| is_wrong(blob)) {
-            self.downloads.forget(blob, partial.size_bytes());
-            self.layout.remove_partial(blob, partial.size_bytes())?;
+    /// Moves what arrived to its place, unless another has done so, and enters the manifest.
+    fn place(&self, found: &Manifest, arrived: &BTreeMap<Digest32, Arc<Partial>>) -> Result<(), StoreError> {
+        let _changing = self.changing();
+        self.check_kind(found)?;
+        for (blob, partial) in arrived {
+            self.downloads.close(partial, || self.layout.place_partial(blob, partial.size_bytes()))?;
         }
-        Ok(())
+        for FileEntry { blake3, size, .. } in found.files() {
+            if !self.holds(blake3, *size)? {
+                return Err(StoreError::Incomplete { blob: *blake3, missing_bytes: *size });
+            }
+        }
+        self.enter(found)
+    }
+
+    /// Reads every blob of a manifest, and removes those whose content is another; returns what one of them is.
+    fn remove_damaged(
+        &self,
+        claimed: &Manifest,
+        arrived: &BTreeMap<Digest32, Arc<Partial>>,
+    ) -> Result<Option<StoreError>, StoreError> {
+        let sizes: BTreeMap<_, _> = claimed.files().iter().map(|file| (file.blake3, file.size)).collect();
+        let mut found = None;
+        for (blob, size) in sizes {
+            let Some(damage) = self.damage(&blob, size, arrived.get(&blob))? else { continue };
+            tracing::error!(%damage, "a blob is removed, to be fetched anew");
+            found = Some(damage);
+        }
+        Ok(found)
+    }
+
+    /// Removes a blob if it is damaged, and returns what it is.
+    fn damage(
+        &self,
+        blob: &Digest32,
+        size: u64,
+        arrived: Option<&Arc<Partial>>,
+    ) -> Result<Option<StoreError>, StoreError> {
+        if let Some(partial) = arrived {
+            let Some(damage) = partial.damage()? else { return Ok(None) };
+            self.downloads.close(partial, || self.layout.remove_partial(blob, size))?;
+            return Ok(Some(damage));
+        }
+        if self.stored_damage(blob)?.is_none() {
+            return Ok(None);
+        }
+        // Somebody may have imported it since: what is found under the lock is what is removed.
+        let _changing = self.changing();
+        let damage = self.stored_damage(blob)?;
+        if damage.is_some() {
+            self.layout.remove_blob(blob)?;
+        }
+        Ok(damage)
+    }
+
+    /// What is wrong with a blob in the store; one that is gone is not.
+    fn stored_damage(&self, blob: &Digest32) -> Result<Option<StoreError>, StoreError> {
+        match self.open_verified(blob) {
+            Ok(_) | Err(StoreError::UnknownBlob(_)) => Ok(None),
+            Err(damage @ StoreError::CorruptBlob { .. }) => Ok(Some(damage)),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::ranges::{GROUP_BYTES, chunks_of, tree_of};
 use crate::record::{Claims, Record};
 use assay_manifest::Digest32;
 use bao_tree::io::outboard::PostOrderOutboard;
-use bao_tree::io::sync::{DecodeResponseIter, OutboardMut, WriteAt, encode_ranges_validated};
+use bao_tree::io::sync::{DecodeResponseIter, OutboardMut, ReadAt, WriteAt, encode_ranges_validated};
 use bao_tree::io::{BaoContentItem, DecodeError};
 use bao_tree::{BaoTree, ByteRanges};
 use std::collections::HashMap;
@@ -36,14 +36,23 @@ pub struct Partial {
     path: PathBuf,
     hashes: File,
     state: Mutex<State>,
+    /// Held by whoever syncs: of two syncs at once one may be told of a failure and the other of success.
+    sync_turn: Mutex<()>,
+    /// Tests let syncs fail.
+    #[cfg(test)]
+    pub(crate) syncs_fail: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Debug)]
 struct State {
     have: ByteRanges,
+    /// What of `have` was synced.
+    durable: ByteRanges,
     record: Record,
     unsynced_bytes: u64,
     syncing: Syncing,
+    /// How many syncs failed. What was written before the last of them may be nowhere but in memory.
+    failed_syncs: u64,
 }
 
 /// What is known of syncs.
@@ -53,8 +62,9 @@ enum Syncing {
     Idle,
     /// One runs, or is about to.
     Running,
-    /// One failed. What the system says of the next is no use: it may have forgotten what it could not write.
-    Failed,
+    /// One failed, and what it was for could not be taken back. What the system says of the next is no use: it may
+    /// have forgotten what it could not write.
+    Broken,
 }
 
 /// How receiving a range ended, when nothing went wrong.
@@ -94,6 +104,15 @@ pub enum ReceiveError {
 #[derive(Debug, Default)]
 pub(crate) struct Downloads(Mutex<HashMap<(Digest32, u64), Weak<Partial>>>);
 
+/// Whether the files of a download were still its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// They were.
+    Now,
+    /// Somebody else had placed or removed them.
+    Before,
+}
+
 impl Downloads {
     pub(crate) fn open(
         &self,
@@ -111,13 +130,34 @@ impl Downloads {
         Ok(partial)
     }
 
-    pub(crate) fn is_open(&self, blake3: &Digest32, size: u64) -> bool {
-        self.lock().get(&(*blake3, size)).is_some_and(|partial| partial.strong_count() > 0)
+    /// Runs `change` on the files of a download, unless whoever has them open is another than `partial`; then they are
+    /// not its own any more, if they are there. What is open of it goes on writing where nobody finds it.
+    pub(crate) fn close(
+        &self,
+        partial: &Arc<Partial>,
+        change: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<Closed, StoreError> {
+        let mut open = self.lock();
+        let key = (partial.blake3, partial.size);
+        if !open.get(&key).and_then(Weak::upgrade).is_some_and(|open| Arc::ptr_eq(&open, partial)) {
+            return Ok(Closed::Before);
+        }
+        // Nobody opens it meanwhile: the lock is held.
+        change()?;
+        open.remove(&key);
+        Ok(Closed::Now)
     }
 
-    /// What is open of this goes on writing where nobody finds it.
-    pub(crate) fn forget(&self, blake3: &Digest32, size: u64) {
-        self.lock().remove(&(*blake3, size));
+    /// Runs `change` on the files of a download that nobody has open.
+    pub(crate) fn unless_open(
+        &self,
+        blake3: &Digest32,
+        size: u64,
+        change: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let open = self.lock();
+        let is_open = open.get(&(*blake3, size)).is_some_and(|partial| partial.strong_count() > 0);
+        if is_open { Ok(()) } else { change() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(Digest32, u64), Weak<Partial>>> {
@@ -143,9 +183,26 @@ impl Partial {
         let (record, claims) = Record::open(open_file(&record_path)?, blake3)
             .map_err(StoreError::io("reading", &record_path))?;
         let unsynced_bytes = claims.doubtful.iter().map(|range| range.end - range.start).sum();
-        let state = State { have: ByteRanges::empty(), record, unsynced_bytes, syncing: Syncing::Idle };
-        let path = at(PartialFile::Data);
-        let partial = Self { blake3: *blake3, size, tree, data, path, hashes, state: Mutex::new(state) };
+        let state = State {
+            have: ByteRanges::empty(),
+            durable: ByteRanges::empty(),
+            record,
+            unsynced_bytes,
+            syncing: Syncing::Idle,
+            failed_syncs: 0,
+        };
+        let partial = Self {
+            blake3: *blake3,
+            size,
+            tree,
+            data,
+            path: at(PartialFile::Data),
+            hashes,
+            state: Mutex::new(state),
+            sync_turn: Mutex::default(),
+            #[cfg(test)]
+            syncs_fail: Default::default(),
+        };
         partial.trust(claims)?;
         Ok(partial)
     }
@@ -159,12 +216,24 @@ impl Partial {
             chunks
                 .is_ok_and(|chunks| encode_ranges_validated(&self.data, &hashes, &chunks, io::sink()).is_ok())
         };
+        let claimed = doubtful.len();
         let verified: Vec<_> = doubtful.into_iter().filter(is_sound).collect();
         let mut state = self.state();
-        for range in durable.into_iter().chain(verified) {
-            state.have |= ByteRanges::from(range);
+        if verified.len() < claimed {
+            // The next mark would cover what is not there.
+            let record = &mut state.record;
+            record
+                .cut_to_mark()
+                .and_then(|()| verified.iter().try_for_each(|range| record.claim(range)))
+                .map_err(|error| self.failed("recording", error))?;
         }
-        state.have &= ByteRanges::from(0..self.size);
+        let all = |ranges: Vec<Range<u64>>| {
+            let union =
+                ranges.into_iter().fold(ByteRanges::empty(), |all, range| all | ByteRanges::from(range));
+            union & ByteRanges::from(0..self.size)
+        };
+        state.durable = all(durable);
+        state.have = all(verified) | &state.durable;
         Ok(())
     }
 
@@ -210,6 +279,7 @@ impl Partial {
         let mut hashes = self.outboard()?;
         let mut data = self.data.try_clone().map_err(|error| self.failed("writing", error))?;
         let mut claimed = range.start..range.start;
+        let failed_syncs = self.state().failed_syncs;
         let mut ended = Ok(Received::Whole);
         for item in DecodeResponseIter::new(root(&self.blake3), self.tree, encoded, &chunks) {
             let kept = item.map_err(|error| self.refused(error)).and_then(|item| match item {
@@ -228,7 +298,7 @@ impl Partial {
                 break;
             }
             if claimed.end - claimed.start >= CLAIM_BYTES {
-                self.claim(&claimed)?;
+                self.claim(&claimed, failed_syncs)?;
                 claimed.start = claimed.end;
             }
             if claimed.end < range.end && watch(claimed.end).is_break() {
@@ -236,16 +306,19 @@ impl Partial {
                 break;
             }
         }
-        self.claim(&claimed)?;
+        self.claim(&claimed, failed_syncs)?;
         ended
     }
 
-    /// Notes that a range was verified and written.
-    fn claim(&self, range: &Range<u64>) -> Result<(), StoreError> {
+    /// Notes that a range was verified, and written after so many syncs had failed.
+    fn claim(&self, range: &Range<u64>, failed_syncs: u64) -> Result<(), StoreError> {
         if range.is_empty() {
             return Ok(());
         }
         let mut state = self.state();
+        if state.syncing == Syncing::Broken || state.failed_syncs != failed_syncs {
+            return Err(self.failed("recording", io::Error::other("a sync failed meanwhile")));
+        }
         state.record.claim(range).map_err(|error| self.failed("recording", error))?;
         state.have |= ByteRanges::from(range.clone());
         state.unsynced_bytes += range.end - range.start;
@@ -263,25 +336,46 @@ impl Partial {
         is_due
     }
 
-    /// Makes all that was claimed so far last.
+    /// Makes all that was claimed so far last. When that fails, what was claimed since the last time counts no more:
+    /// the system may keep it in memory as if it were on the disk.
     ///
     /// # Errors
-    /// When the file system fails, or did so in an earlier sync.
+    /// When the file system fails, or did so before and what it lost could not be taken back.
     pub fn sync(&self) -> Result<(), StoreError> {
-        let (entries, bytes) = {
+        let _turn = self.sync_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (entries, bytes, have) = {
             let state = self.state();
-            if state.syncing == Syncing::Failed {
+            if state.syncing == Syncing::Broken {
                 return Err(self.failed("syncing", io::Error::other("an earlier sync failed")));
             }
-            (state.record.entries(), state.unsynced_bytes)
+            (state.record.entries(), state.unsynced_bytes, state.have.clone())
         };
-        let synced = self.data.sync_data().and_then(|()| self.hashes.sync_data());
+        let synced = self.sync_files();
         let mut state = self.state();
-        state.syncing = if synced.is_ok() { Syncing::Idle } else { Syncing::Failed };
-        synced.map_err(|error| self.failed("syncing", error))?;
-        state.record.mark(entries).map_err(|error| self.failed("recording", error))?;
+        if let Err(error) = synced {
+            state.take_back().map_err(|error| self.failed("recording", error))?;
+            return Err(self.failed("syncing", error));
+        }
+        state.syncing = Syncing::Idle;
+        state.durable = have;
         state.unsynced_bytes -= bytes.min(state.unsynced_bytes);
-        Ok(())
+        state.record.mark(entries).map_err(|error| self.failed("recording", error))
+    }
+
+    fn sync_files(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if self.syncs_fail.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(io::Error::other("failed by the test"));
+        }
+        self.data.sync_data().and_then(|()| self.hashes.sync_data())
+    }
+
+    /// What the content is, if it is not the blob's: hashes all of it.
+    pub(crate) fn damage(self: &Arc<Self>) -> Result<Option<StoreError>, StoreError> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(PartialReader::new(self)).map_err(|error| self.failed("reading", error))?;
+        let found = Digest32::from_bytes(hasher.finalize().into());
+        Ok((found != self.blake3).then_some(StoreError::CorruptBlob { expected: self.blake3, found }))
     }
 
     fn outboard(&self) -> Result<PostOrderOutboard<File>, StoreError> {
@@ -310,6 +404,39 @@ impl Partial {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a download from its beginning, wherever its file was moved meanwhile.
+pub(crate) struct PartialReader {
+    partial: Arc<Partial>,
+    at: u64,
+}
+
+impl PartialReader {
+    pub(crate) fn new(partial: &Arc<Partial>) -> Self {
+        Self { partial: Arc::clone(partial), at: 0 }
+    }
+}
+
+impl Read for PartialReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.partial.data.read_at(self.at, buffer)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl State {
+    /// Forgets what was not synced, here and in the record.
+    fn take_back(&mut self) -> io::Result<()> {
+        self.failed_syncs += 1;
+        self.syncing = Syncing::Broken;
+        self.have = self.durable.clone();
+        self.unsynced_bytes = 0;
+        self.record.cut_to_mark()?;
+        self.syncing = Syncing::Idle;
+        Ok(())
     }
 }
 

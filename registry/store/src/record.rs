@@ -22,6 +22,8 @@ pub(crate) struct Record {
     blob: Digest32,
     /// Entries in the file.
     entries: u64,
+    /// Of these, how many the last mark covers.
+    marked: u64,
 }
 
 /// What a record says.
@@ -38,11 +40,10 @@ impl Record {
     pub(crate) fn open(mut file: File, blob: &Digest32) -> io::Result<(Self, Claims)> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let (claims, entries) = parse(&bytes, blob);
-        let end = entries * ENTRY_BYTES as u64;
-        file.set_len(end)?;
-        file.seek(SeekFrom::Start(end))?;
-        Ok((Self { file, blob: *blob, entries }, claims))
+        let Parsed { claims, entries, marked } = parse(&bytes, blob);
+        let mut record = Self { file, blob: *blob, entries, marked };
+        record.cut(entries)?;
+        Ok((record, claims))
     }
 
     /// Appends that a range was verified and written.
@@ -57,7 +58,24 @@ impl Record {
 
     /// Appends that what the first `entries` entries claim is synced.
     pub(crate) fn mark(&mut self, entries: u64) -> io::Result<()> {
-        self.append(MARK, entries, 0)
+        self.append(MARK, entries, 0)?;
+        self.marked = self.marked.max(entries);
+        Ok(())
+    }
+
+    /// Takes back all that the last mark does not cover.
+    pub(crate) fn cut_to_mark(&mut self) -> io::Result<()> {
+        self.cut(self.marked)?;
+        // The mark stood behind what it covers.
+        self.append(MARK, self.marked, 0)
+    }
+
+    fn cut(&mut self, entries: u64) -> io::Result<()> {
+        let end = entries * ENTRY_BYTES as u64;
+        self.file.set_len(end)?;
+        self.file.seek(SeekFrom::Start(end))?;
+        self.entries = entries;
+        Ok(())
     }
 
     fn append(&mut self, kind: u64, a: u64, b: u64) -> io::Result<()> {
@@ -83,9 +101,18 @@ fn checksum(blob: &Digest32, content: &[u8]) -> [u8; 8] {
     sum
 }
 
-/// What whole entries say, and how many there are. Foreign bytes are an empty record.
-fn parse(bytes: &[u8], blob: &Digest32) -> (Claims, u64) {
-    let (mut ranges, mut durable, mut entries) = (Vec::new(), 0, 0u64);
+/// What whole entries say.
+struct Parsed {
+    claims: Claims,
+    /// How many there are.
+    entries: u64,
+    /// How many the last mark covers.
+    marked: u64,
+}
+
+/// Reads whole entries. Foreign bytes are an empty record.
+fn parse(bytes: &[u8], blob: &Digest32) -> Parsed {
+    let (mut ranges, mut marked, mut entries) = (Vec::new(), 0, 0u64);
     for bytes in bytes.as_chunks::<ENTRY_BYTES>().0 {
         let (content, sum) = bytes.split_at(ENTRY_BYTES - 8);
         if sum != checksum(blob, content) {
@@ -95,14 +122,14 @@ fn parse(bytes: &[u8], blob: &Digest32) -> (Claims, u64) {
         let [kind, a, b] = [0, 1, 2].map(|i| words.get(i).map_or(0, |word| u64::from_le_bytes(*word)));
         match kind {
             CLAIM if a < b => ranges.push((entries, a..b)),
-            MARK if a <= entries => durable = durable.max(a),
+            MARK if a <= entries => marked = marked.max(a),
             _ => break,
         }
         entries += 1;
     }
-    let (sure, doubtful) = ranges.into_iter().partition::<Vec<_>, _>(|(at, _)| *at < durable);
+    let (sure, doubtful) = ranges.into_iter().partition::<Vec<_>, _>(|(at, _)| *at < marked);
     let ranges = |of: Vec<(u64, Range<u64>)>| of.into_iter().map(|(_, range)| range).collect();
-    (Claims { durable: ranges(sure), doubtful: ranges(doubtful) }, entries)
+    Parsed { claims: Claims { durable: ranges(sure), doubtful: ranges(doubtful) }, entries, marked }
 }
 
 #[cfg(test)]
@@ -126,7 +153,7 @@ mod tests {
 
     #[test]
     fn claims_before_a_mark_are_sure_and_those_behind_it_are_not() {
-        let (claims, entries) = parse(&sample(), &blob());
+        let Parsed { claims, entries, .. } = parse(&sample(), &blob());
         assert_eq!(claims, Claims { durable: vec![0..10, 20..30], doubtful: only(40..50) });
         assert_eq!(entries, 4);
     }
@@ -135,20 +162,20 @@ mod tests {
     fn an_entry_that_is_cut_off_or_damaged_ends_the_record() {
         let bytes = sample();
         for end in 0..bytes.len() {
-            assert_eq!(parse(&bytes[..end], &blob()).1, (end / ENTRY_BYTES) as u64);
+            assert_eq!(parse(&bytes[..end], &blob()).entries, (end / ENTRY_BYTES) as u64);
         }
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x40;
-            assert_eq!(parse(&damaged, &blob()).1, (at / ENTRY_BYTES) as u64, "byte {at}");
+            assert_eq!(parse(&damaged, &blob()).entries, (at / ENTRY_BYTES) as u64, "byte {at}");
         }
-        assert_eq!(parse(&bytes, &Digest32::ZERO).1, 0, "another blob's record says nothing");
+        assert_eq!(parse(&bytes, &Digest32::ZERO).entries, 0, "another blob's record says nothing");
     }
 
     #[test]
     fn a_mark_of_more_than_there_is_ends_the_record() {
         let bytes = [entry(&blob(), [CLAIM, 0, 10]), entry(&blob(), [MARK, 2, 0])].concat();
-        let (claims, entries) = parse(&bytes, &blob());
+        let Parsed { claims, entries, .. } = parse(&bytes, &blob());
         assert_eq!((claims.durable.len(), claims.doubtful.len(), entries), (0, 1, 1));
     }
 
@@ -163,5 +190,21 @@ mod tests {
         record.claim(&(60..70)).unwrap();
         let (record, claims) = Record::open(open(), &blob()).unwrap();
         assert_eq!((claims.doubtful, record.entries()), (only(60..70), 4));
+    }
+    #[test]
+    fn what_no_mark_covers_can_be_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        std::fs::write(&path, sample()).unwrap();
+        let open = || File::options().read(true).write(true).open(&path).unwrap();
+        let (mut record, _) = Record::open(open(), &blob()).unwrap();
+        record.cut_to_mark().unwrap();
+        record.claim(&(60..70)).unwrap();
+        let (_, claims) = Record::open(open(), &blob()).unwrap();
+        assert_eq!(claims, Claims { durable: vec![0..10, 20..30], doubtful: only(60..70) });
+        let (mut unmarked, _) = Record::open(tempfile::tempfile().unwrap(), &blob()).unwrap();
+        unmarked.claim(&(0..10)).unwrap();
+        unmarked.cut_to_mark().unwrap();
+        assert_eq!(unmarked.entries(), 1, "a mark of nothing");
     }
 }

@@ -51,6 +51,13 @@ pub struct Lease {
     blobs: Vec<Digest32>,
 }
 
+/// Whether somebody had a blob leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leased {
+    Yes,
+    No,
+}
+
 impl Leases {
     pub(crate) fn take(&self, blobs: Vec<Digest32>) -> Lease {
         let mut held = self.lock();
@@ -61,8 +68,19 @@ impl Leases {
         Lease { leases: self.clone(), blobs }
     }
 
-    pub(crate) fn holds(&self, blob: &Digest32) -> bool {
-        self.lock().contains_key(blob)
+    /// Runs `remove` unless somebody has the blob leased. Who wants a lease meanwhile gets it afterwards, and finds that
+    /// the blob is not there.
+    pub(crate) fn unless_leased(
+        &self,
+        blob: &Digest32,
+        remove: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<Leased, StoreError> {
+        let held = self.lock();
+        if held.contains_key(blob) {
+            return Ok(Leased::Yes);
+        }
+        remove()?;
+        Ok(Leased::No)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest32, usize>> {
@@ -236,10 +254,28 @@ impl Store {
         }
         for ((blob, size), changed) in downloads {
             let is_old = now.duration_since(changed).is_ok_and(|age| age > PARTIAL_AGE_MAX);
-            if is_old && !self.downloads.is_open(&blob, size) {
-                self.layout.remove_partial(&blob, size)?;
+            if is_old {
+                self.downloads.unless_open(&blob, size, || self.layout.remove_partial(&blob, size))?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_gets_a_lease_of_a_blob_while_it_is_removed() {
+        let leases = Leases::default();
+        let (held, free) = (Digest32::from_bytes([1; 32]), Digest32::from_bytes([2; 32]));
+        let _lease = leases.take(vec![held]);
+        assert_eq!(leases.unless_leased(&held, || panic!("it is leased")).unwrap(), Leased::Yes);
+        let is_locked = || {
+            assert!(leases.0.try_lock().is_err());
+            Ok(())
+        };
+        assert_eq!(leases.unless_leased(&free, is_locked).unwrap(), Leased::No);
     }
 }

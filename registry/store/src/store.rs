@@ -6,7 +6,7 @@ use crate::index::{self, Index, Match};
 use crate::layout::{Layout, TempFile};
 use crate::outboard::BlobReader;
 use crate::partial::Downloads;
-use crate::room::{Leases, PinReason};
+use crate::room::{Leased, Leases, PinReason};
 use assay_manifest::{ArtifactId, ArtifactKind, ArtifactName, Digest32, Manifest};
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
@@ -264,8 +264,10 @@ impl Store {
         }
         let mut removed = 0;
         for blob in self.layout.blobs()? {
-            if !named.contains(&blob) && !self.leases.holds(&blob) {
-                self.layout.remove_blob(&blob)?;
+            if named.contains(&blob) {
+                continue;
+            }
+            if self.leases.unless_leased(&blob, || self.layout.remove_blob(&blob))? == Leased::No {
                 removed += 1;
             }
         }

@@ -6,6 +6,7 @@ mod walk;
 
 use crate::error::StoreError;
 use crate::layout::{Layout, TempFile};
+use crate::partial::PartialReader;
 use assay_manifest::canonical::{TransformersFiles, gguf_part_ids, transformers_part_ids};
 use assay_manifest::formats::gguf::Gguf;
 use assay_manifest::formats::safetensors::Safetensors;
@@ -110,13 +111,17 @@ fn import_file(
     Ok((entry(source, hashes), temp))
 }
 
-fn open(source: &Source) -> Result<File, StoreError> {
-    File::open(&source.location).map_err(StoreError::io("opening", &source.location))
+fn open(source: &Source) -> Result<Box<dyn Read>, StoreError> {
+    if let Some(download) = &source.download {
+        return Ok(Box::new(PartialReader::new(download)));
+    }
+    let file = File::open(&source.location).map_err(StoreError::io("opening", &source.location))?;
+    Ok(Box::new(file))
 }
 
 fn read_file(
     source: &Source,
-    file: File,
+    file: Box<dyn Read>,
     copy: Option<&File>,
     on_bytes: &mut dyn FnMut(u64),
     look: Look<'_>,

@@ -31,7 +31,7 @@ type Chunk = Arc<Vec<u8>>;
 
 /// The file as it is read; what has been read has also been copied and handed to the hashes.
 pub(super) struct Pass<'a> {
-    source: File,
+    source: Box<dyn Read>,
     copy: Option<&'a File>,
     on_bytes: &'a mut dyn FnMut(u64),
     hashers: [SyncSender<Chunk>; 2],
@@ -46,7 +46,7 @@ pub(super) struct Pass<'a> {
 /// Runs `consume` over the file, copying it where there is a `copy`, and returns the hashes of what it read; it must
 /// read to the end.
 pub(super) fn run<E>(
-    source: File,
+    source: Box<dyn Read>,
     copy: Option<&File>,
     on_bytes: &mut dyn FnMut(u64),
     consume: impl FnOnce(&mut Pass<'_>) -> Result<(), E>,
@@ -142,7 +142,7 @@ impl Pass<'_> {
         let chunk = &mut self.chunks[self.current];
         let buffer = Arc::make_mut(chunk);
         buffer.resize(CHUNK_BYTES, 0);
-        let len = read_full(&mut self.source, buffer)?;
+        let len = read_full(&mut *self.source, buffer)?;
         buffer.truncate(len);
         if let Some(mut copy) = self.copy {
             copy.write_all(buffer)?;
@@ -156,7 +156,7 @@ impl Pass<'_> {
     }
 }
 
-fn read_full(source: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_full(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match source.read(rest) {

@@ -1,16 +1,20 @@
 //! Which files an import consists of.
 
 use crate::error::StoreError;
+use crate::partial::Partial;
 use assay_manifest::RelativePath;
 use assay_manifest::manifest::FILES_MAX;
 use assay_manifest::path::PathError;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file to import.
 pub(crate) struct Source {
     /// Where it is.
     pub(crate) location: PathBuf,
+    /// The download that it is of, which is read through: others who need it too may move it to its place at any time.
+    pub(crate) download: Option<Arc<Partial>>,
     /// Where it stands in the artifact.
     pub(crate) path: RelativePath,
     /// Its length when the import began.
@@ -27,7 +31,7 @@ pub(super) fn walk(root: &Path) -> Result<Vec<Source>, StoreError> {
     match kind(root)? {
         Kind::File { size } => {
             let path = relative(root, name().unwrap_or_default())?;
-            sources.push(Source { location: root.to_owned(), path, size });
+            sources.push(Source { location: root.to_owned(), download: None, path, size });
         }
         Kind::Directory => directory(root, "", DEPTH_MAX, &mut sources)?,
     }
@@ -81,7 +85,7 @@ fn directory(
             }
             Kind::File { size } => {
                 let path = relative(&location, &path)?;
-                sources.push(Source { location, path, size });
+                sources.push(Source { location, download: None, path, size });
             }
         }
     }

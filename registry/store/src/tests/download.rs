@@ -79,7 +79,7 @@ fn tensors_and_parts_are_computed_and_not_taken_over() {
 }
 
 #[test]
-fn files_that_do_not_make_the_artifact_are_refused_and_removed() {
+fn files_that_do_not_make_the_artifact_are_refused_and_those_who_need_them_have_them() {
     let (here, there) = (Fixture::new(), Fixture::new());
     let manifest = model(&here);
     let (from, to) = (here.open(), there.open());
@@ -91,14 +91,13 @@ fn files_that_do_not_make_the_artifact_are_refused_and_removed() {
     download(&from, &to, &lying).unwrap();
     let refused = publish(&to, &lying, ArtifactKind::Model);
     assert!(matches!(refused, Err(StoreError::OtherIds { found, .. }) if found == manifest.artifact_id()));
-    assert_eq!(files_below(&there.store_dir().join("partial")), 0);
     assert!(to.list().unwrap().is_empty());
+    publish(&to, &manifest, ArtifactKind::Model).unwrap();
     // No model at all.
     let dataset = import_dataset(&from, &here.write("d/x", &noise(50, 3))).unwrap();
     download(&from, &to, &dataset).unwrap();
     assert!(matches!(publish(&to, &dataset, ArtifactKind::Model), Err(StoreError::Manifest(_))));
-    assert_eq!(files_below(&there.store_dir().join("partial")), 0);
-    assert_eq!(files_below(&there.store_dir().join("blobs")), 0);
+    publish(&to, &dataset, ArtifactKind::Dataset).unwrap();
 }
 
 #[test]
@@ -118,7 +117,11 @@ fn only_what_the_disk_damaged_is_fetched_again() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[70_000] ^= 1;
     fs::write(&path, bytes).unwrap();
-    assert!(matches!(publish(&to, &manifest, ArtifactKind::Model), Err(StoreError::OtherIds { .. })));
+    let refused = publish(&to, &manifest, ArtifactKind::Model);
+    assert!(
+        matches!(refused, Err(StoreError::CorruptBlob { expected, .. }) if expected == damaged.blake3),
+        "{refused:?}"
+    );
     let missing = |file: &FileEntry| to.partial(&file.blake3, file.size).unwrap().missing_bytes();
     for file in manifest.files() {
         let expected = if file.blake3 == damaged.blake3 { file.size } else { 0 };
@@ -156,4 +159,59 @@ fn downloads_that_share_a_blob_share_its_bytes() {
     assert_eq!(open.missing_bytes(), 0, "whoever has it open keeps it");
     download(&from, &to, &b).unwrap();
     publish(&to, &b, ArtifactKind::Model).unwrap();
+}
+
+/// Two models with a blob in common.
+fn with_shared_blob(fixture: &Fixture) -> [Manifest; 2] {
+    let from = fixture.open();
+    ["a", "b"].map(|name| import_model(&from, &fixture.gguf_model(name)).unwrap())
+}
+
+#[test]
+fn two_publishers_of_a_blob_do_not_take_it_from_each_other() {
+    let (here, there) = (Fixture::new(), Fixture::new());
+    let [a, b] = with_shared_blob(&here);
+    let (from, to) = (here.open(), there.open());
+    download(&from, &to, &a).unwrap();
+    download(&from, &to, &b).unwrap();
+    let shared = &a.files()[1];
+    let mut again = None;
+    let published = to.publish_download(&b, ArtifactKind::Model, &mut |now| {
+        if again.is_none() {
+            assert_ne!(now.path, &shared.path, "the shared file is still to be read");
+            publish(&to, &a, ArtifactKind::Model).unwrap();
+            // A third one begins anew, and holds nothing yet.
+            again = Some(to.partial(&shared.blake3, shared.size).unwrap());
+        }
+    });
+    assert_eq!(published.unwrap(), b);
+    assert!(again.is_some_and(|again| again.missing_bytes() == shared.size));
+    to.read_all_verified(&shared.blake3).unwrap();
+}
+
+#[test]
+fn a_damaged_blob_of_the_store_is_fetched_anew_and_nothing_else_is() {
+    let (here, there) = (Fixture::new(), Fixture::new());
+    let [a, b] = with_shared_blob(&here);
+    let (from, to) = (here.open(), there.open());
+    download(&from, &to, &a).unwrap();
+    publish(&to, &a, ArtifactKind::Model).unwrap();
+    let (own, shared) = (&b.files()[0], &b.files()[1]);
+    let path = to.layout.blob_path(&shared.blake3);
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    download(&from, &to, &b).unwrap();
+    let refused = publish(&to, &b, ArtifactKind::Model);
+    assert!(
+        matches!(refused, Err(StoreError::CorruptBlob { expected, .. }) if expected == shared.blake3),
+        "{refused:?}"
+    );
+    assert!(to.missing(&own.blake3, own.size).unwrap().is_empty());
+    assert_eq!(to.missing(&shared.blake3, shared.size).unwrap(), [0..shared.size]);
+    assert!(!to.holds_all(&a).unwrap());
+    download(&from, &to, &b).unwrap();
+    publish(&to, &b, ArtifactKind::Model).unwrap();
+    assert!(to.holds_all(&a).unwrap());
+    to.read_all_verified(&shared.blake3).unwrap();
 }

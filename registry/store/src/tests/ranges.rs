@@ -208,6 +208,11 @@ fn a_download_that_is_opened_again_has_what_was_verified_and_doubts_what_was_not
     fs::write(&data, bytes).unwrap();
     let reopened = other.partial(&blob, size).unwrap();
     assert_eq!(reopened.missing(0..size), only(2 * 16_384..size));
+    // To sync makes nothing last that was found wrong.
+    reopened.sync().unwrap();
+    drop(reopened);
+    let reopened = other.partial(&blob, size).unwrap();
+    assert_eq!(reopened.missing(0..size), only(2 * 16_384..size));
     drop(reopened);
     // Without its content a record claims nothing.
     fs::remove_file(&data).unwrap();
@@ -225,4 +230,41 @@ fn a_wrong_length_has_a_download_of_its_own() {
     let wrong = other.partial(&blob, size + 1).unwrap();
     assert!(wrong.receive(0..size + 1, bytes.as_slice(), go_on).is_err());
     assert_eq!(other.partial(&blob, size).unwrap().missing_bytes(), 0);
+}
+
+#[test]
+fn what_a_failed_sync_was_for_is_fetched_again_and_not_found_in_memory() {
+    use std::sync::atomic::Ordering;
+    let (here, there) = (Fixture::new(), Fixture::new());
+    let size = 8 * 16_384;
+    let (store, blob, _) = with_blob(&here, size as usize);
+    let other = there.open();
+    let partial = other.partial(&blob, size).unwrap();
+    let receive = |range: Range<u64>| {
+        let bytes = encoded(&store, &blob, range.clone());
+        partial.receive(range, bytes.as_slice(), go_on)
+    };
+    receive(0..2 * 16_384).unwrap();
+    partial.sync().unwrap();
+    receive(2 * 16_384..4 * 16_384).unwrap();
+    partial.syncs_fail.store(true, Ordering::Relaxed);
+    assert!(matches!(partial.sync(), Err(StoreError::Io { doing: "syncing", .. })));
+    assert_eq!(partial.missing(0..size), only(2 * 16_384..size));
+    // What was written before the failure and is claimed after it is as doubtful.
+    partial.syncs_fail.store(false, Ordering::Relaxed);
+    let bytes = encoded(&store, &blob, 4 * 16_384..6 * 16_384);
+    let fails_meanwhile = |_| {
+        partial.syncs_fail.store(true, Ordering::Relaxed);
+        partial.sync().unwrap_err();
+        partial.syncs_fail.store(false, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    };
+    let refused = partial.receive(4 * 16_384..6 * 16_384, bytes.as_slice(), fails_meanwhile);
+    assert!(matches!(refused, Err(ReceiveError::Store(StoreError::Io { .. }))), "{refused:?}");
+    receive(6 * 16_384..size).unwrap();
+    partial.sync().unwrap();
+    let missing = only(2 * 16_384..6 * 16_384);
+    assert_eq!(partial.missing(0..size), missing);
+    drop(partial);
+    assert_eq!(other.partial(&blob, size).unwrap().missing(0..size), missing, "its record says the same");
 }
