@@ -88,7 +88,7 @@ impl Office {
                     continue;
                 }
                 let mut due = duties(job, &shop.accounts(), &judges);
-                due.extend(referee_duty(job).filter(|_| shop.referees()));
+                due.extend(referee_duty(job).filter(|_| shop.judge().is_some()));
                 for duty in due {
                     steps.extend(self.perform(tokio, n, job, duty, height)?);
                 }
