@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use assay_engine::synthetic::Synthetic;
 use assay_node::model_process::{CallError, LoadError, Reply};
 use assay_node::worker::Outcome;
 use assay_protocol::request::F32;
@@ -33,6 +34,59 @@ fn a_process_that_is_killed_in_a_run_is_an_error_and_the_next_run_works() {
     assert_eq!(again, hosted.answer(&execute(&request), &mut ()).unwrap());
     assert_ne!(process.pid().unwrap(), pid);
     assert!(process.serves());
+}
+
+#[test]
+fn a_run_whose_process_is_killed_is_done_again_by_the_next() {
+    let lab = Lab::new();
+    let (hosted, process) = (lab.hosted(), Arc::new(lab.process()));
+    let request = request(&hosted, "the hand", 8);
+    let pid = process.pid().unwrap();
+    signal(pid, Signal::STOP);
+    let running = {
+        let (process, request) = (Arc::clone(&process), request.clone());
+        std::thread::spawn(move || process.call_again(&|| execute(&request), None))
+    };
+    until("the call is at hand", || process.calls_at_hand() == 1);
+    signal(pid, Signal::KILL);
+    assert_eq!(running.join().unwrap(), Ok(hosted.answer(&execute(&request), &mut ()).unwrap()));
+}
+
+#[test]
+fn a_process_that_cannot_be_started_again_at_once_is_tried_again() {
+    let lab = Lab::new();
+    let (hosted, worker) = (lab.hosted(), config().program);
+    let program = program(&lab, &format!("exec '{}' worker", worker.display()));
+    let process = lab.load(&program, &lab.file).unwrap();
+    let request = request(&hosted, "the hand", 4);
+    let gone = program.with_extension("gone");
+    std::fs::rename(&program, &gone).unwrap();
+    signal(process.pid().unwrap(), Signal::KILL);
+    let asked = || process.call(execute(&request), Some(Instant::now()));
+    until("it was tried in vain", || matches!(asked(), Err(CallError::Away(how)) if how.contains("again")));
+    std::fs::rename(&gone, &program).unwrap();
+    assert_eq!(
+        process.call(execute(&request), None),
+        Ok(hosted.answer(&execute(&request), &mut ()).unwrap())
+    );
+}
+
+#[test]
+fn a_process_that_reads_another_model_than_the_first_does_not_answer() {
+    let lab = Lab::new();
+    let (other, mark) = (lab.dir.path().join("other.gguf"), lab.dir.path().join("mark"));
+    std::fs::write(&other, Synthetic::default().gguf().unwrap()).unwrap();
+    let (worker, other, mark) = (config().program, other.display().to_string(), mark.display().to_string());
+    let worker = worker.display();
+    let script = format!(
+        "if [ -e {mark} ]; then exec {worker} worker 1<{other}; fi; : > {mark}; exec {worker} worker"
+    );
+    let process = lab.load(&program(&lab, &script), &lab.file).unwrap();
+    let request = request(&lab.hosted(), "the hand", 4);
+    signal(process.pid().unwrap(), Signal::KILL);
+    until("it has read the other", || !process.serves());
+    let refused = process.call(execute(&request), None).unwrap_err();
+    assert!(matches!(&refused, CallError::GivenUp(how) if how.contains("another model")), "{refused:?}");
 }
 
 #[test]

@@ -74,10 +74,10 @@ impl Runner {
         }
     }
 
-    fn call(&self, call: Call, deadline: Option<Instant>) -> Result<Reply, CallError> {
+    fn call(&self, make: &dyn Fn() -> Call, deadline: Option<Instant>) -> Result<Reply, CallError> {
         match self {
-            Self::Here(hosted) => hosted.answer(&call, &mut ()).map_err(CallError::Refused),
-            Self::Process(process) => process.call(call, deadline),
+            Self::Here(hosted) => hosted.answer(&make(), &mut ()).map_err(CallError::Refused),
+            Self::Process(process) => process.call_again(make, deadline),
         }
     }
 }
@@ -105,12 +105,9 @@ impl Models {
     /// [`PortError::Refused`] when the model is not loaded, [`PortError::Full`] when it has too much to do.
     pub fn decode(&self, model: &ModelId, tokens: &[u32]) -> Result<String, PortError> {
         let attempt = "decoding an answer";
-        let loaded = self.get(model);
-        let loaded =
-            loaded.ok_or_else(|| PortError::Refused(format!("{attempt}: {model} is not loaded here")))?;
-        match loaded.runner.call(Call::Decode(tokens.to_vec()), in_a_moment()) {
-            Ok(Reply::Text(text)) => Ok(text),
-            Ok(_) => Err(PortError::Failed(format!("{attempt}: {OTHER_REPLY}"))),
+        match self.ask(model, &|| Call::Decode(tokens.to_vec()), in_a_moment()) {
+            Ok((_, Reply::Text(text))) => Ok(text),
+            Ok(_) => Err(port_error(attempt, RunError::OtherReply)),
             Err(error) => Err(port_error(attempt, error)),
         }
     }
@@ -128,21 +125,36 @@ impl Models {
         self.read().get(id).filter(|loaded| loaded.runner.serves()).cloned()
     }
 
-    fn compute(&self, id: &ModelId, call: Call, deadline: Option<Instant>) -> Result<Reply, ComputeError> {
-        let loaded = self.get(id).ok_or_else(|| ComputeError(format!("{id} is not loaded")))?;
-        loaded.runner.call(call, deadline).map_err(|error| ComputeError(error.to_string()))
+    /// Has a loaded model compute something, once more if its process ends before it answers.
+    fn ask(
+        &self,
+        id: &ModelId,
+        make: &dyn Fn() -> Call,
+        deadline: Option<Instant>,
+    ) -> Result<(Loaded, Reply), RunError> {
+        let loaded = self.get(id).ok_or(RunError::NotLoaded(*id))?;
+        let reply = loaded.runner.call(make, deadline)?;
+        Ok((loaded, reply))
     }
 
-    fn run(&self, id: &ModelId, call: Call, tokens_max: u32) -> Result<Outcome, ComputeError> {
-        let Reply::Outcome(outcome) = self.compute(id, call, None)? else { return Err(other_reply()) };
+    /// Has a loaded model execute or verify, which takes as long as it takes.
+    fn run(
+        &self,
+        id: &ModelId,
+        make: &dyn Fn() -> Call,
+        tokens_max: u32,
+    ) -> Result<(Loaded, Outcome), RunError> {
+        let (loaded, Reply::Outcome(outcome)) = self.ask(id, make, None)? else {
+            return Err(RunError::OtherReply);
+        };
         let tokens = match &outcome {
             Outcome::Answer { answer, .. } | Outcome::Fail { answer, .. } => answer.tokens.len(),
             Outcome::Reject { .. } => 0,
         };
         if u32::try_from(tokens).is_ok_and(|tokens| tokens <= tokens_max) {
-            Ok(outcome)
+            Ok((loaded, outcome))
         } else {
-            Err(other_reply())
+            Err(RunError::OtherReply)
         }
     }
 
@@ -155,10 +167,10 @@ impl Models {
         Ok((artifact_id, self.store.get(&artifact_id).map_err(unusable)?))
     }
 
-    /// Lets the store remove the models that are offered no more.
-    fn unpin_others(&self, offered: &[ModelId]) -> Result<(), StoreError> {
+    /// Lets the store remove the models that nobody wants here any more, but the user.
+    fn unpin_others(&self, wanted: &[ModelId]) -> Result<(), StoreError> {
         let mut kept = Vec::new();
-        for model in offered {
+        for model in wanted {
             kept.extend(self.store.find(&model.digest())?.into_iter().map(|found| found.artifact_id));
         }
         for (artifact, reason) in self.store.pins()? {
@@ -275,42 +287,38 @@ impl rpc::Models for Models {
 
     fn prepare(&self, ask: &Ask) -> Result<Prepared, PortError> {
         let attempt = "preparing a request";
-        let Some(loaded) = self.get(&ask.model) else {
-            let model = ask.model;
-            let cause = format!("{attempt}: {model} is not loaded here: no provider of this node offers it");
-            return Err(PortError::Refused(cause));
+        let question = || {
+            Call::Count(Question {
+                prompt: ask.prompt.clone(),
+                now_s: ask.now_s,
+                sampler: ask.sampler.clone(),
+                max_tokens: ask.max_tokens,
+            })
         };
-        let question = Question {
-            prompt: ask.prompt.clone(),
-            now_s: ask.now_s,
-            sampler: ask.sampler.clone(),
-            max_tokens: ask.max_tokens,
-        };
-        match loaded.runner.call(Call::Count(question), in_a_moment()) {
-            Ok(Reply::Counted(counted)) => Ok(Prepared {
+        match self.ask(&ask.model, &question, in_a_moment()) {
+            Ok((loaded, Reply::Counted(counted))) => Ok(Prepared {
                 model_id: ask.model,
                 spec_id: loaded.spec_id,
                 n_in: counted.n_in,
                 prompt_hash: counted.prompt_hash,
                 context_length: counted.context_length,
             }),
-            Ok(_) => Err(PortError::Failed(format!("{attempt}: {OTHER_REPLY}"))),
+            Ok(_) => Err(port_error(attempt, RunError::OtherReply)),
             Err(error) => Err(port_error(attempt, error)),
         }
     }
 
     fn answer(&self, model: &ModelId, request: &Request) -> Result<Executed, PortError> {
         let attempt = "executing a request";
-        let Some(loaded) = self.get(model) else {
-            return Err(PortError::Unavailable(format!("{attempt}: {model} is not loaded here")));
-        };
         let seed = request.seed.ok_or_else(|| PortError::Refused(format!("{attempt}: it names no seed")))?;
-        let call = Call::Execute { request: request.clone(), seed };
-        match loaded.runner.call(call, None) {
-            Ok(Reply::Outcome(outcome)) => self.executed(model, loaded.spec_id, outcome),
-            Ok(_) => Err(PortError::Failed(format!("{attempt}: {OTHER_REPLY}"))),
-            Err(error) => Err(port_error(attempt, error)),
-        }
+        let call = || Call::Execute { request: request.clone(), seed };
+        let ran = self.run(model, &call, request.max_tokens);
+        let (loaded, outcome) = ran.map_err(|error| match error {
+            // Whoever asks has it brought, and asks again.
+            RunError::NotLoaded(_) => PortError::Unavailable(format!("{attempt}: {error}")),
+            error => port_error(attempt, error),
+        })?;
+        self.executed(model, loaded.spec_id, outcome)
     }
 }
 
@@ -339,15 +347,15 @@ impl Compute for Models {
     }
 
     fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {
-        match self.compute(model, Call::Fits(request.clone()), in_a_moment())? {
-            Reply::Fits(fits) => Ok(fits),
-            _ => Err(other_reply()),
+        match self.ask(model, &|| Call::Fits(request.clone()), in_a_moment())? {
+            (_, Reply::Fits(fits)) => Ok(fits),
+            _ => Err(RunError::OtherReply.into()),
         }
     }
 
     fn execute(&self, model: &ModelId, request: &Request, seed: &Digest32) -> Result<Outcome, ComputeError> {
-        let call = Call::Execute { request: request.clone(), seed: *seed };
-        self.run(model, call, request.max_tokens)
+        let call = || Call::Execute { request: request.clone(), seed: *seed };
+        Ok(self.run(model, &call, request.max_tokens)?.1)
     }
 
     fn verify(
@@ -357,28 +365,57 @@ impl Compute for Models {
         seed: &Digest32,
         claimed: &Answer,
     ) -> Result<Outcome, ComputeError> {
-        let call = Call::Verify { request: request.clone(), seed: *seed, claimed: claimed.clone() };
-        self.run(model, call, request.max_tokens)
+        let call = || Call::Verify { request: request.clone(), seed: *seed, claimed: claimed.clone() };
+        Ok(self.run(model, &call, request.max_tokens)?.1)
     }
 }
 
 /// What a process that is not what it should be has done.
 const OTHER_REPLY: &str = "the model's process answered something else than was asked";
 
-fn other_reply() -> ComputeError {
-    ComputeError(OTHER_REPLY.to_owned())
+/// A model did not compute what it was asked.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("{0} is not loaded here: no provider of this node offers it, and nobody has just asked for it")]
+    NotLoaded(ModelId),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("{OTHER_REPLY}")]
+    OtherReply,
+}
+
+impl From<RunError> for ComputeError {
+    fn from(error: RunError) -> Self {
+        let told = error.to_string();
+        match error {
+            RunError::Call(CallError::Busy | CallError::Late | CallError::Away(_)) => Self::Away(told),
+            // One that ended twice in one call may end so in every other.
+            RunError::Call(
+                CallError::Refused(_)
+                | CallError::TooLong(_)
+                | CallError::Died(_)
+                | CallError::GivenUp(_)
+                | CallError::Stopped,
+            )
+            | RunError::NotLoaded(_)
+            | RunError::OtherReply => Self::Failed(told),
+        }
+    }
 }
 
 fn in_a_moment() -> Option<Instant> {
     Some(Instant::now() + MOMENT)
 }
 
-fn port_error(attempt: &str, error: CallError) -> PortError {
+fn port_error(attempt: &str, error: RunError) -> PortError {
     let told = format!("{attempt}: {error}");
     match error {
-        CallError::Refused(_) | CallError::TooLong(_) => PortError::Refused(told),
-        CallError::Busy | CallError::Late | CallError::Away(_) => PortError::Full(told),
-        CallError::Died(_) | CallError::GivenUp(_) | CallError::Stopped => PortError::Failed(told),
+        RunError::NotLoaded(_) | RunError::Call(CallError::Refused(_) | CallError::TooLong(_)) => {
+            PortError::Refused(told)
+        }
+        RunError::Call(CallError::Busy | CallError::Late | CallError::Away(_)) => PortError::Full(told),
+        RunError::Call(CallError::Died(_) | CallError::GivenUp(_) | CallError::Stopped)
+        | RunError::OtherReply => PortError::Failed(told),
     }
 }
 

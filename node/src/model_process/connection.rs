@@ -1,6 +1,7 @@
 //! The node's end of the connection to a model process: calls at hand, and their answers.
 
 use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -86,13 +87,16 @@ impl Connection {
         sent
     }
 
-    /// Waits for the next report, for ever if no time is given.
+    /// Waits for the next whole report, for ever if no time is given.
     ///
     /// # Errors
     /// [`WireError`].
     pub fn receive(&self, timeout: Option<Duration>) -> Result<Report, WireError> {
-        self.stream.set_read_timeout(timeout).map_err(WireError::Read)?;
-        receive(&mut &self.stream)
+        let Some(timeout) = timeout else {
+            self.stream.set_read_timeout(None).map_err(WireError::Read)?;
+            return receive(&mut &self.stream);
+        };
+        receive(&mut Until { stream: &self.stream, latest: Instant::now() + timeout })
     }
 
     /// Has the process compute something.
@@ -184,6 +188,24 @@ impl Connection {
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A socket that is read until a time, also where byte after byte comes.
+struct Until<'a> {
+    stream: &'a UnixStream,
+    latest: Instant,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.latest.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        let mut stream = self.stream;
+        stream.read(buffer)
     }
 }
 

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use assay_manifest::ModelId;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::config::{ProcessConfig, Unconfined};
 use super::connection::{CallError, Connection};
@@ -21,8 +21,17 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a process that reads a model may say nothing.
 const LOADING_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How long a call waits for a process that is being started again.
-const AWAY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long it may read at all: this, and a second for so many bytes of the file. A slow disk and a slow processor take
+/// a tenth of that; a file that is made to be read for ever must come to an end.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(600);
+const LOAD_BYTES_PER_SECOND: u64 = 8 << 20;
+
+/// How long a call waits for a process that is being started again, which takes a small model a moment; whoever asks a
+/// large one asks again.
+const AWAY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How a process ended that was ended here.
+const TOLD_TO_END: &str = "was told to end";
 
 /// What the processes of one model are started with.
 pub struct Plan {
@@ -51,6 +60,9 @@ pub enum LoadError {
          use a kernel with Landlock and seccomp, or leave the flag out"
     )]
     Unconfined(String),
+    /// It went on reading for longer than any file of its size takes.
+    #[error("the process that reads it takes longer than a file of its size may take")]
+    Late,
     /// No process or thread could be started.
     #[error("starting its process: {0}")]
     Start(String),
@@ -110,6 +122,18 @@ impl ModelProcess {
     pub fn call(&self, call: Call, deadline: Option<Instant>) -> Result<Reply, CallError> {
         self.shared.connection(deadline)?.call(call, deadline)
     }
+
+    /// The same, once more if the process ends before it answers: what it computes does not depend on which process
+    /// does, and the end may have been another call's, or the system's.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn call_again(&self, make: &dyn Fn() -> Call, deadline: Option<Instant>) -> Result<Reply, CallError> {
+        match self.call(make(), deadline) {
+            Err(CallError::Died(_)) => self.call(make(), deadline),
+            other => other,
+        }
+    }
 }
 
 impl Drop for ModelProcess {
@@ -162,6 +186,8 @@ enum End {
 enum RunEnd {
     Stopped,
     NotLoaded(LoadError),
+    /// It read something else than the first, which was compared with what was asked for.
+    OtherModel,
     /// By itself, or because of what it said.
     Died(String),
 }
@@ -183,7 +209,7 @@ impl Shared {
             Phase::Serving(loaded) => Ok(*loaded),
             Phase::Ended(End::NotLoaded(error)) => Err(error.clone()),
             Phase::Ended(End::GivenUp(how)) | Phase::Away(how) => Err(LoadError::Died(how.clone())),
-            Phase::Ended(End::Stopped) | Phase::Loading => Err(LoadError::Died("was told to end".into())),
+            Phase::Ended(End::Stopped) | Phase::Loading => Err(LoadError::Died(TOLD_TO_END.into())),
         }
     }
 
@@ -215,33 +241,40 @@ impl Shared {
 
     /// Runs one process after the other, until there is to be none.
     fn supervise(&self) {
-        let (model, mut crashes, mut loaded_once) = (self.plan.model, Crashes::default(), false);
-        loop {
-            let end = self.run_once(&mut loaded_once);
-            let how = match end {
-                RunEnd::Stopped => return self.set(Phase::Ended(End::Stopped)),
-                RunEnd::NotLoaded(error) => return self.set(Phase::Ended(End::NotLoaded(error))),
-                RunEnd::Died(how) if !loaded_once => {
-                    return self.set(Phase::Ended(End::NotLoaded(LoadError::Died(how))));
+        let (model, mut crashes, mut first) = (self.plan.model, Crashes::default(), None);
+        let end = loop {
+            let how = match self.run_once(&mut first) {
+                RunEnd::Stopped => break End::Stopped,
+                // Whoever has it loaded is told, and says so.
+                RunEnd::NotLoaded(error) if first.is_none() => break End::NotLoaded(error),
+                RunEnd::Died(how) if first.is_none() => break End::NotLoaded(LoadError::Died(how)),
+                RunEnd::OtherModel => {
+                    let how = "read another model from the file than the process before".to_owned();
+                    error!(%model, how, "a model's process is not started again");
+                    break End::GivenUp(how);
                 }
+                // The first could do it: this machine may be short of something for a while.
+                RunEnd::NotLoaded(error) => format!("could not read the model again: {error}"),
                 RunEnd::Died(how) => how,
             };
             let Some(pause) = crashes.note(Instant::now()) else {
                 error!(%model, how, "a model's process ended too often; the model is not served any more");
-                return self.set(Phase::Ended(End::GivenUp(how)));
+                break End::GivenUp(how);
             };
             warn!(%model, how, pause_s = pause.as_secs(), "a model's process ended and is started again");
             self.set(Phase::Away(how));
             let stopping = |state: &mut State| !state.stopping;
             let paused = self.changed.wait_timeout_while(self.state(), pause, stopping);
             if paused.unwrap_or_else(PoisonError::into_inner).0.stopping {
-                return self.set(Phase::Ended(End::Stopped));
+                break End::Stopped;
             }
-        }
+        };
+        debug!(%model, "there is no process for a model any more");
+        self.set(Phase::Ended(end));
     }
 
-    /// Runs a process to its end.
-    fn run_once(&self, loaded_once: &mut bool) -> RunEnd {
+    /// Runs a process to its end; `first` is what the first of them has read.
+    fn run_once(&self, first: &mut Option<Loaded>) -> RunEnd {
         let (mut child, connection) = match start(&self.plan) {
             Ok(started) => started,
             Err(error) => return RunEnd::NotLoaded(LoadError::Start(error.to_string())),
@@ -255,29 +288,40 @@ impl Shared {
                 connection.cut();
             }
         }
-        let served = self.serve(&connection, loaded_once);
+        let served = self.serve(&connection, first);
         // It may have ended by itself; then this changes nothing of how.
         let _ = child.kill();
-        let status = child.wait();
-        let stopping = {
-            let mut state = self.state();
-            (state.pid, state.connection) = (None, None);
-            state.stopping
-        };
+        let end = self.ended(served, child.wait(), first.is_some());
+        connection.end(&match &end {
+            RunEnd::Died(how) => CallError::Died(how.clone()),
+            RunEnd::Stopped | RunEnd::NotLoaded(_) | RunEnd::OtherModel => CallError::Stopped,
+        });
+        end
+    }
+
+    /// Notes that there is no process. Who asks from now on waits for what comes of that: a phase in which one serves
+    /// without a connection is seen by nobody.
+    fn ended(
+        &self,
+        served: Result<std::convert::Infallible, ServeError>,
+        status: std::io::Result<std::process::ExitStatus>,
+        loaded_once: bool,
+    ) -> RunEnd {
+        let mut state = self.state();
+        (state.pid, state.connection) = (None, None);
         let end = match served {
-            _ if stopping => RunEnd::Stopped,
+            _ if state.stopping => RunEnd::Stopped,
             Err(ServeError::NotLoaded(error)) => RunEnd::NotLoaded(error),
+            Err(ServeError::OtherModel) => RunEnd::OtherModel,
             Err(ServeError::Wire(WireError::Closed)) => RunEnd::Died(in_words(status)),
             Err(ServeError::Wire(error)) => RunEnd::Died(format!("was ended: {error}")),
         };
-        if let RunEnd::Died(how) = &end {
-            // Who asks next finds the phase of a process that is away.
-            self.set(if *loaded_once { Phase::Away(how.clone()) } else { Phase::Loading });
+        if loaded_once {
+            state.phase = Phase::Away(match &end {
+                RunEnd::Died(how) => how.clone(),
+                RunEnd::Stopped | RunEnd::NotLoaded(_) | RunEnd::OtherModel => TOLD_TO_END.to_owned(),
+            });
         }
-        connection.end(&match &end {
-            RunEnd::Died(how) => CallError::Died(how.clone()),
-            RunEnd::Stopped | RunEnd::NotLoaded(_) => CallError::Stopped,
-        });
         end
     }
 
@@ -285,21 +329,15 @@ impl Shared {
     fn serve(
         &self,
         connection: &Connection,
-        loaded_once: &mut bool,
+        first: &mut Option<Loaded>,
     ) -> Result<std::convert::Infallible, ServeError> {
         connection.send(&Order::Start(self.plan.start.clone()))?;
         self.greet(connection)?;
-        let loaded = loop {
-            match connection.receive(Some(LOADING_TIMEOUT))? {
-                Report::Loading => {}
-                Report::Ready(loaded) => break loaded,
-                Report::Unusable(cause) => return Err(LoadError::Unusable(cause).into()),
-                Report::Hello { .. } | Report::Answer { .. } => {
-                    return Err(WireError::OutOfPlace("no word of the model").into());
-                }
-            }
-        };
-        *loaded_once = true;
+        let size_bytes = self.plan.file.metadata().map_or(0, |file| file.len());
+        let loaded = read_model(connection, Instant::now() + load_time_max(size_bytes))?;
+        if *first.get_or_insert(loaded) != loaded {
+            return Err(ServeError::OtherModel);
+        }
         info!(model = %self.plan.model, "a model's process is ready");
         self.set(Phase::Serving(loaded));
         loop {
@@ -326,9 +364,37 @@ impl Shared {
     }
 }
 
+/// The longest that a file of this size may be read for.
+fn load_time_max(size_bytes: u64) -> Duration {
+    LOAD_TIMEOUT.saturating_add(Duration::from_secs(size_bytes / LOAD_BYTES_PER_SECOND))
+}
+
+/// Waits until a process has read the model, as long as it says that it does, but not longer than to `latest`.
+fn read_model(connection: &Connection, latest: Instant) -> Result<Loaded, ServeError> {
+    loop {
+        let left = latest.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(LoadError::Late.into());
+        }
+        let told = match connection.receive(Some(LOADING_TIMEOUT.min(left))) {
+            Err(WireError::Silent) if left < LOADING_TIMEOUT => return Err(LoadError::Late.into()),
+            told => told?,
+        };
+        match told {
+            Report::Loading => {}
+            Report::Ready(loaded) => return Ok(loaded),
+            Report::Unusable(cause) => return Err(LoadError::Unusable(cause).into()),
+            Report::Hello { .. } | Report::Answer { .. } => {
+                return Err(WireError::OutOfPlace("no word of the model").into());
+            }
+        }
+    }
+}
+
 enum ServeError {
     Wire(WireError),
     NotLoaded(LoadError),
+    OtherModel,
 }
 
 impl From<WireError> for ServeError {
@@ -340,5 +406,25 @@ impl From<WireError> for ServeError {
 impl From<LoadError> for ServeError {
     fn from(error: LoadError) -> Self {
         Self::NotLoaded(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::super::wire::send;
+    use super::*;
+
+    #[test]
+    fn a_process_that_says_for_ever_that_it_reads_is_not_waited_for_for_ever() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let connection = Connection::new(ours).unwrap();
+        let says = std::thread::spawn(move || while send(&mut &theirs, &Report::Loading).is_ok() {});
+        let read = read_model(&connection, Instant::now() + Duration::from_millis(50));
+        assert!(matches!(read, Err(ServeError::NotLoaded(LoadError::Late))));
+        drop(connection);
+        says.join().unwrap();
+        assert_eq!(load_time_max(80 << 30), LOAD_TIMEOUT + Duration::from_secs(10 << 10));
     }
 }

@@ -105,10 +105,16 @@ pub struct Served {
     pub spec_id: SpecId,
 }
 
-/// A model could not be run at all; this party cannot serve.
+/// A model could not be run.
 #[derive(Debug, thiserror::Error)]
-#[error("running the model: {0}")]
-pub struct ComputeError(pub String);
+pub enum ComputeError {
+    /// At all; this party cannot serve.
+    #[error("running the model: {0}")]
+    Failed(String),
+    /// At present: asking again in a while may help.
+    #[error("running the model: {0}")]
+    Away(String),
+}
 
 /// Runs models. Calls block; they belong on a thread of their own.
 pub trait Compute: Send + Sync {
@@ -122,12 +128,12 @@ pub trait Compute: Send + Sync {
     /// Executes a request.
     ///
     /// # Errors
-    /// [`ComputeError`] when the model is not loaded or the machine fails.
+    /// [`ComputeError`] when the model is not loaded, has too much to do, or the machine fails.
     fn execute(&self, model: &ModelId, request: &Request, seed: &Digest32) -> Result<Outcome, ComputeError>;
     /// Re-executes a claimed answer.
     ///
     /// # Errors
-    /// [`ComputeError`] when the model is not loaded or the machine fails.
+    /// [`ComputeError`] when the model is not loaded, has too much to do, or the machine fails.
     fn verify(
         &self,
         model: &ModelId,

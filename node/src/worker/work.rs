@@ -159,13 +159,19 @@ impl Shop {
         }
     }
 
-    /// What to do about a duty that failed: a seat that may decline does so at once.
+    /// What to do about a duty that failed: a seat that may decline does so at once, or, where the model may be back in
+    /// a while, when it can wait no longer.
     ///
     /// # Errors
     /// The same error where nothing can be done.
     pub fn give_up(&self, errand: &Errand, error: WorkError) -> Result<Done, WorkError> {
         let Duty { task, seat } = &errand.duty;
+        let can_wait = seat.as_ref().is_none_or(|seat| !task.can_decline() || !is_late(errand, seat));
         match (seat, &error) {
+            (_, WorkError::Compute(ComputeError::Away(_))) if can_wait => {
+                warn!(job = %errand.job.id, ?task, %error, "waiting for the model");
+                Ok(Done::Waiting)
+            }
             (Some(seat), WorkError::Compute(_) | WorkError::Panicked) if task.can_decline() => {
                 warn!(job = %errand.job.id, ?task, %error, "declining");
                 self.signed(&errand.job, seat, SeatStep::Decline)
@@ -188,7 +194,8 @@ impl Shop {
     }
 
     fn require_served(&self, record: &PublicRecord) -> Result<(), WorkError> {
-        let other = || ComputeError(format!("{} is not served under {}", record.model_id, record.spec_id));
+        let other =
+            || ComputeError::Failed(format!("{} is not served under {}", record.model_id, record.spec_id));
         if self.serves(record) { Ok(()) } else { Err(other().into()) }
     }
 
@@ -309,9 +316,8 @@ impl Shop {
 
     /// Asks on the ledger for what a seat lacks, once, and as late as it can still be in time.
     fn ask(&self, errand: &Errand, seat: &Seat) -> Result<Done, WorkError> {
-        let Errand { job, height, needs_blocks, .. } = errand;
-        let latest = height.saturating_add(LATE_BLOCKS).saturating_add(*needs_blocks);
-        if job.need(Party::Seat(seat.index)).is_some() || latest < seat.deadline.get() {
+        let Errand { job, height, .. } = errand;
+        if job.need(Party::Seat(seat.index)).is_some() || !is_late(errand, seat) {
             return Ok(Done::Waiting);
         }
         let key = self.desk.ring.make(seat.provider, KeyUse::Need, *height)?;
@@ -402,4 +408,10 @@ impl Shop {
         let openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
         openings.get(&(job.id, seat.round, seat.index)).copied()
     }
+}
+
+/// Whether a seat that waits any longer would miss its deadline.
+fn is_late(errand: &Errand, seat: &Seat) -> bool {
+    let latest = errand.height.saturating_add(LATE_BLOCKS).saturating_add(errand.needs_blocks);
+    latest >= seat.deadline.get()
 }

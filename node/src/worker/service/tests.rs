@@ -176,6 +176,8 @@ enum Model {
         go: Mutex<std_mpsc::Receiver<()>>,
     },
     Panics,
+    /// Its process is being started again, and again.
+    Away,
 }
 
 impl Model {
@@ -186,6 +188,7 @@ impl Model {
                 go.lock().unwrap().recv().unwrap();
             }
             Self::Panics => panic!("a model that finds a bug"),
+            Self::Away => {}
         }
     }
 }
@@ -197,16 +200,19 @@ impl Compute for Model {
 
     fn fits(&self, _: &ModelId, _: &Request) -> Result<bool, ComputeError> {
         self.act();
-        Ok(true)
+        match self {
+            Self::Away => Err(ComputeError::Away("it is being started again".into())),
+            Self::HeldBack { .. } | Self::Panics => Ok(true),
+        }
     }
 
     fn execute(&self, _: &ModelId, _: &Request, _: &Digest32) -> Result<Outcome, ComputeError> {
-        Err(ComputeError("not asked for in these tests".into()))
+        Err(ComputeError::Failed("not asked for in these tests".into()))
     }
 
     fn verify(&self, _: &ModelId, _: &Request, _: &Digest32, _: &Answer) -> Result<Outcome, ComputeError> {
         self.act();
-        Err(ComputeError("not asked for in these tests".into()))
+        Err(ComputeError::Failed("not asked for in these tests".into()))
     }
 }
 
@@ -330,6 +336,19 @@ fn held_back() -> (Model, std_mpsc::Receiver<()>, std_mpsc::SyncSender<()>) {
     let (asked, is_asked) = std_mpsc::sync_channel(64);
     let (go, gate) = std_mpsc::sync_channel(64);
     (Model::HeldBack { asked, go: Mutex::new(gate) }, is_asked, go)
+}
+
+#[tokio::test]
+async fn a_seat_whose_model_is_away_waits_for_it_and_declines_only_when_it_must() {
+    let job = assigned();
+    let (delivered, deadline) = ([sealed_input(&job)], job.executor().unwrap().deadline.get());
+    let mut scene = Scene::start(vec![job], Model::Away, &delivered);
+    let late = deadline - LATE_BLOCKS;
+    assert!(late > 4);
+    scene.quiet(4..late).await;
+    scene.block(late).await;
+    assert_eq!(scene.step().await, SeatStep::Decline);
+    scene.stop().await;
 }
 
 #[tokio::test]
