@@ -129,6 +129,8 @@ pub struct Node {
 /// What a node keeps, opened.
 struct Kept {
     store: Arc<Store>,
+    /// Where the store lies.
+    store_dir: PathBuf,
     journal: Journal,
     candidates: CandidateFile,
     ring: KeyRing,
@@ -153,7 +155,7 @@ impl Kept {
         let ring = KeyRing::open(data.sealing(), derived)?;
         let store = Arc::new(Store::open(&data.models())?);
         let ledger::Ledger { handle, ended } = ledger::open(kv, &spec.genesis, config).map_err(chain)?;
-        Ok(Self { store, journal, candidates, ring, ledger: handle, ended })
+        Ok(Self { store, store_dir: data.models(), journal, candidates, ring, ledger: handle, ended })
     }
 }
 
@@ -273,7 +275,7 @@ impl Node {
 
 /// Ledger, pool and journal, and the tasks that keep them in step.
 fn start_ledger(supervisor: &mut Supervisor, kept: Kept, workplace: Workplace) -> Parts {
-    let Kept { store, journal, ring, ledger, ended, .. } = kept;
+    let Kept { store, store_dir, journal, ring, ledger, ended, .. } = kept;
     let height = ledger.head().number;
     supervisor.spawn("ledger", ledger_end(ended, supervisor.stopping()));
     let (service, pool) = Mempool::new(mempool::Config::default(), ledger.checking(), height);
@@ -284,7 +286,7 @@ fn start_ledger(supervisor: &mut Supervisor, kept: Kept, workplace: Workplace) -
     let retention = retention::run(ledger.clone(), journal.clone(), supervisor.stopping());
     supervisor.spawn("retention", infallible(retention));
     let models = Arc::new(Models::at(workplace, Arc::clone(&store)));
-    let peers = Arc::new(Peers::new(Arc::new(NoNetwork), Arc::clone(&store)));
+    let peers = Arc::new(Peers::new(Arc::new(NoNetwork), Arc::clone(&store), store_dir));
     Parts { ledger, pool, journal, ring, store, models, peers, wants: serving::wants(), heights }
 }
 
@@ -364,7 +366,7 @@ fn start_market(
     let (courier, wish) = Courier::new(network.clone(), envelopes, (market, journal.clone()), book, home);
     let artifacts = Swarm::join(network.clone(), &genesis)?;
     let fetcher = start_blobs(supervisor, &parts.store, artifacts);
-    parts.peers = Arc::new(Peers::new(Arc::new(fetcher), Arc::clone(&parts.store)));
+    parts.peers = Arc::new(parts.peers.by(Arc::new(fetcher)));
     supervisor.spawn("network", infallible(swarm.run(supervisor.stopping())));
     supervisor.spawn("transactions", infallible(transactions.run(supervisor.stopping())));
     supervisor.spawn("presence", infallible(presence.run(supervisor.stopping())));

@@ -5,6 +5,8 @@
 //! The ledger alone says what is offered, so a restart loads the same models again without a list of its own.
 
 mod ports;
+mod docket;
+mod load;
 mod service;
 
 pub use ports::{LoadError, Shelf, Supply, SupplyError};

@@ -66,11 +66,12 @@ pub struct SupplyError(pub String);
 
 /// Brings artifacts of models that are not in this node's store.
 pub trait Supply: Send + Sync + 'static {
-    /// Returns when the artifact is in the store, every id computed anew.
+    /// Returns when the artifact is in the store, every id computed anew. One of more than `bytes_max` is not fetched,
+    /// nor one for which there is no room.
     ///
     /// # Errors
-    /// [`SupplyError`] when nobody gives it, or what came does not make it.
-    fn bring(&self, artifact: ArtifactId) -> BoxFuture<'_, Result<(), SupplyError>>;
+    /// [`SupplyError`] when nobody gives it, it is too large, or what came does not make it.
+    fn bring(&self, artifact: ArtifactId, bytes_max: Option<u64>) -> BoxFuture<'_, Result<(), SupplyError>>;
     /// Tells others that this node has an artifact and keeps it. Does not block.
     fn share(&self, artifact: ArtifactId);
 }

@@ -7,16 +7,20 @@ use assay_manifest::{ArtifactId, ModelId, SpecId};
 use assay_protocol::job::{Job, Phase};
 use assay_runtime::queries::ProviderEntry;
 use assay_runtime::{AccountId, RuntimeEvent};
-use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Mutex, broadcast, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
+use super::docket::Docket;
+use super::load::{Before, ServeError, on_shelf, serve};
 use super::ports::{LoadError, Shelf, Supply, SupplyError};
 use crate::ledger::{FinalizedBlock, LedgerError, LedgerHandle};
 use crate::supervisor::told_to_stop;
 
 /// Blocks after which a model that could not be loaded is tried again.
 const RETRY_BLOCKS: u32 = 25;
+/// Blocks after which the contested jobs are looked at again where some of them have no model here.
+const LOOK_AGAIN_BLOCKS: u32 = 5;
 
 /// Blocks for which a model is kept after it was asked for last.
 const ASKED_BLOCKS: u32 = 3_600;
@@ -24,6 +28,9 @@ const ASKED_BLOCKS: u32 = 3_600;
 const ASKED_MAX: usize = 4;
 /// Questions for models that wait; more are dropped, and whoever asks asks again.
 const QUESTIONS_MAX: usize = 16;
+/// Bytes of an artifact that is fetched because somebody asks for its model, or has a job with it contested: above what
+/// the machines of validators can run, and below what fills their disks.
+const FOREIGN_BYTES_MAX: u64 = 128 << 30;
 
 /// Asks for models that this node does not offer: to count a prompt with, to read an answer, to judge a job.
 #[derive(Clone, Debug)]
@@ -52,11 +59,30 @@ pub enum Judging {
     Nothing,
 }
 
+/// Why a model is wanted here; of several reasons the first of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// An identity of this node offers it, or has a seat for it.
+    Offered,
+    /// A job with it is to be judged here.
+    Judged,
+    /// Somebody asks for it.
+    Asked,
+}
+
 /// The service; [`Serving::run`] returns when it is told to stop.
 pub struct Serving<S> {
     ledger: LedgerHandle,
     shelf: Arc<S>,
     supply: Arc<dyn Supply>,
+    wanted: BTreeMap<ModelId, Why>,
+    /// Models that are being loaded, each in a task: one that takes long keeps nobody else waiting.
+    loading: BTreeSet<ModelId>,
+    loads: JoinSet<(ModelId, Result<Before, ServeError>)>,
+    /// Taken for the load of what is offered: one after the other, as they share disk and cores.
+    own_turn: Arc<Mutex<()>>,
+    /// Those of them of which something was wanted meanwhile.
+    behind: BTreeSet<ModelId>,
     /// Models that are being fetched, which nothing else waits for.
     fetching: BTreeSet<ModelId>,
     fetches: JoinSet<(ModelId, Result<(), SupplyError>)>,
@@ -66,10 +92,11 @@ pub struct Serving<S> {
     identities: Vec<AccountId>,
     questions: mpsc::Receiver<ModelId>,
     judging: Judging,
+    docket: Docket,
     /// Models that are asked for, with the height until which each is kept.
     asked: BTreeMap<ModelId, u32>,
     blocks: broadcast::Receiver<Arc<FinalizedBlock>>,
-    /// Height at which offers that could not all be served are looked at again.
+    /// Height at which what could not be served is looked at again.
     retry_at: Option<u32>,
 }
 
@@ -84,28 +111,37 @@ impl<S: Shelf> Serving<S> {
         questions: mpsc::Receiver<ModelId>,
         judging: Judging,
     ) -> Self {
-        let blocks = ledger.subscribe();
-        let (fetching, fetches, brought) = (BTreeSet::new(), JoinSet::new(), BTreeSet::new());
-        let (asked, retry_at) = (BTreeMap::new(), None);
         Self {
+            blocks: ledger.subscribe(),
             ledger,
             shelf,
             supply,
-            fetching,
-            fetches,
-            brought,
+            wanted: BTreeMap::new(),
+            loading: BTreeSet::new(),
+            loads: JoinSet::new(),
+            own_turn: Arc::default(),
+            behind: BTreeSet::new(),
+            fetching: BTreeSet::new(),
+            fetches: JoinSet::new(),
+            brought: BTreeSet::new(),
             identities,
             questions,
             judging,
-            asked,
-            blocks,
-            retry_at,
+            docket: Docket::default(),
+            asked: BTreeMap::new(),
+            retry_at: None,
         }
     }
 
-    /// Loads what is offered now. A worker that starts before would decline what it could do in a moment.
+    /// Loads what is offered now. A worker that starts before would decline what it could do in a moment. Models that
+    /// others chose are not waited for.
     pub async fn prepare(&mut self) {
         self.refresh(self.ledger.head().number).await;
+        let offered = |model: &ModelId, wanted: &BTreeMap<_, _>| wanted.get(model) == Some(&Why::Offered);
+        while self.loading.iter().any(|model| offered(model, &self.wanted)) {
+            let Some(ended) = self.loads.join_next().await else { return };
+            self.loaded(ended).await;
+        }
     }
 
     /// Loads models as they are offered until `stop` turns true.
@@ -117,11 +153,15 @@ impl<S: Shelf> Serving<S> {
                     self.fetched(fetched).await;
                     continue;
                 }
-                Some(model) = self.questions.recv() => {
-                if self.ask(model) {
-                    self.refresh(self.ledger.head().number).await;
+                Some(loaded) = self.loads.join_next(), if !self.loads.is_empty() => {
+                    self.loaded(loaded).await;
+                    continue;
                 }
-                continue;
+                Some(model) = self.questions.recv() => {
+                    if self.ask(model) {
+                        self.refresh(self.ledger.head().number).await;
+                    }
+                    continue;
                 }
                 () = told_to_stop(&mut stop) => return,
             };
@@ -150,7 +190,7 @@ impl<S: Shelf> Serving<S> {
         };
         let height = block.header.number;
         self.asked.values().any(|until| *until < height)
-            || self.retry_at.is_some_and(|height| block.header.number >= height)
+            || self.retry_at.is_some_and(|at| height >= at)
             || block.events.iter().any(|record| own(&record.event))
     }
 
@@ -171,21 +211,49 @@ impl<S: Shelf> Serving<S> {
     async fn refresh(&mut self, height: u32) {
         self.retry_at = None;
         self.asked.retain(|_, until| *until >= height);
-        if let Err(error) = self.ask_for_contested().await {
-            warn!(%error, "reading the jobs that are to be judged");
-            self.retry_at = Some(height.saturating_add(1));
-        }
-        let offered = match self.offered().await {
-            Ok(offered) => offered,
+        let read = async { Ok::<_, LedgerError>((self.offered().await?, self.contested().await?)) };
+        let (offered, contested) = match read.await {
+            Ok(read) => read,
             Err(error) => {
-                warn!(%error, "reading this node's offers");
-                self.retry_at = Some(height.saturating_add(1));
-                return;
+                warn!(%error, "reading this node's offers, and the jobs that are to be judged");
+                return self.look_again(height, 1);
             }
         };
-        let mut models: Vec<_> = offered.keys().map(|(model, _)| *model).collect();
-        let asked: Vec<_> = self.asked.keys().copied().filter(|model| !models.contains(model)).collect();
-        models.extend(&asked);
+        let judged = self.judged(&contested, height);
+        self.wanted = self.asked.keys().map(|model| (*model, Why::Asked)).collect();
+        self.wanted.extend(judged.into_iter().map(|model| (model, Why::Judged)));
+        self.wanted.extend(offered.keys().map(|(model, _)| (*model, Why::Offered)));
+        let is_wanted = |model: &ModelId| self.wanted.contains_key(model);
+        self.brought.retain(is_wanted);
+        self.docket.forget(|model| !is_wanted(model) && !contested.contains(model));
+        self.let_others_go().await;
+        for ((model, spec), identities) in offered {
+            self.load(model, Some(spec), identities);
+        }
+        let others = self.wanted.iter().filter(|(_, why)| **why != Why::Offered);
+        for model in others.map(|(model, _)| *model).collect::<Vec<_>>() {
+            self.load(model, None, Vec::new());
+        }
+    }
+
+    /// Which of the contested jobs' models are kept here for now.
+    fn judged(&mut self, contested: &[ModelId], height: u32) -> Vec<ModelId> {
+        let chosen = self.docket.choose(contested, &self.fetching, height);
+        match contested.iter().all(|model| chosen.contains(model)) {
+            true if chosen.is_empty() => {}
+            true => self.look_again(height, RETRY_BLOCKS),
+            false => self.look_again(height, LOOK_AGAIN_BLOCKS),
+        }
+        chosen
+    }
+
+    fn look_again(&mut self, height: u32, blocks: u32) {
+        let at = height.saturating_add(blocks);
+        self.retry_at = Some(self.retry_at.map_or(at, |before| before.min(at)));
+    }
+
+    async fn let_others_go(&self) {
+        let models: Vec<_> = self.wanted.keys().copied().collect();
         let kept = on_shelf(&self.shelf, move |shelf| {
             shelf.keep_only(&models);
             Ok(())
@@ -193,107 +261,138 @@ impl<S: Shelf> Serving<S> {
         if let Err(error) = kept.await {
             warn!(%error, "letting models go that are offered no more");
         }
-        let asked = asked.into_iter().map(|model| ((model, None), Vec::new()));
-        let offered =
-            offered.into_iter().map(|((model, spec), identities)| ((model, Some(spec)), identities));
-        for ((model, spec), identities) in offered.chain(asked) {
-            match self.serve((model, spec), identities).await {
-                Ok(()) => {
-                    self.brought.remove(&model);
+    }
+
+    /// The models of jobs that this node is to judge, by the height until which that must have happened.
+    async fn contested(&self) -> Result<Vec<ModelId>, LedgerError> {
+        if self.judging == Judging::Nothing {
+            return Ok(Vec::new());
+        }
+        let nobody = Vec::<AccountId>::new();
+        let mut jobs: Vec<Job> = self.ledger.query(None, "JobsApi_at_hand", (nobody, true)).await?;
+        jobs.retain(Job::is_contested);
+        jobs.sort_by_key(|job| (job.due(), job.id));
+        let mut models = Vec::new();
+        for job in jobs {
+            if !models.contains(&job.record.model_id) {
+                models.push(job.record.model_id);
+            }
+        }
+        Ok(models)
+    }
+
+    /// Begins to load a model that the ledger knows as the one that lies here. One that is loaded is kept whatever the
+    /// ledger says later: whoever registered it could else make a seat of ours fall silent.
+    fn load(&mut self, model: ModelId, offered: Option<SpecId>, identities: Vec<AccountId>) {
+        if !self.loading.insert(model) {
+            self.behind.insert(model);
+            return;
+        }
+        let (ledger, shelf) = (self.ledger.clone(), Arc::clone(&self.shelf));
+        let turn = offered.map(|_| Arc::clone(&self.own_turn));
+        self.loads.spawn(async move {
+            let _turn = match turn {
+                Some(turn) => Some(turn.lock_owned().await),
+                None => None,
+            };
+            (model, serve(&ledger, &shelf, (model, offered), identities).await)
+        });
+    }
+
+    async fn loaded(&mut self, ended: Result<(ModelId, Result<Before, ServeError>), JoinError>) {
+        let height = self.ledger.head().number;
+        let (model, result) = match ended {
+            Ok(ended) => ended,
+            Err(panic) => {
+                warn!(%panic, "loading a model panicked");
+                // Which one it was is not known; those that still run are told apart by the shelf.
+                self.loading.clear();
+                self.behind.clear();
+                return self.look_again(height, RETRY_BLOCKS);
+            }
+        };
+        self.loading.remove(&model);
+        match result {
+            Ok(before) => {
+                self.brought.remove(&model);
+                self.docket.succeeded(&model);
+                if before == Before::Away {
                     if let Some(artifact) = self.shelf.artifact(&model) {
                         self.supply.share(artifact);
                     }
                     info!(%model, "model ready");
                 }
-                Err(ServeError::Load(LoadError::NotHere(_))) => self.fetch(model, height).await,
-                Err(error) => {
-                    warn!(%error, "a model is not served");
-                    self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
-                }
+            }
+            Err(ServeError::Load(LoadError::NotHere(_))) if self.wanted.contains_key(&model) => {
+                self.fetch(model, height).await;
+            }
+            Err(error) => {
+                warn!(%error, "a model is not served");
+                self.failed(model, height);
             }
         }
+        if self.behind.remove(&model) {
+            self.refresh(height).await;
+        } else if !self.wanted.contains_key(&model) {
+            self.let_others_go().await;
+        }
     }
 
-    /// Has the models of jobs brought that this node is to judge.
-    async fn ask_for_contested(&mut self) -> Result<(), LedgerError> {
-        if self.judging == Judging::Nothing {
-            return Ok(());
-        }
-        let nobody = Vec::<AccountId>::new();
-        let contested: Vec<Job> = self.ledger.query(None, "JobsApi_at_hand", (nobody, true)).await?;
-        for job in contested {
-            self.ask(job.record.model_id);
-        }
-        Ok(())
+    /// Notes that a model is not ready, and when to try again.
+    fn failed(&mut self, model: ModelId, height: u32) {
+        self.docket.failed(model, height, RETRY_BLOCKS);
+        self.look_again(height, RETRY_BLOCKS);
     }
 
-    /// Begins to fetch a model that is offered and not here, by the artifact that the ledger knows it by.
+    /// Begins to fetch a model that is wanted and not here, by the artifact that its id binds.
     async fn fetch(&mut self, model: ModelId, height: u32) {
         if self.fetching.contains(&model) {
             return;
         }
         if self.brought.remove(&model) {
-            warn!(%model, "the files that the ledger names for an offered model make another one");
-            self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
-            return;
+            warn!(%model, "the files that the ledger names for a model make another one");
+            return self.failed(model, height);
         }
         let artifact: Option<ArtifactId> = match self.ledger.query(None, "ArtifactsApi_model", model).await {
             Ok(artifact) => artifact,
             Err(error) => {
-                warn!(%model, %error, "looking up the artifact of an offered model");
-                None
+                warn!(%model, %error, "looking up the artifact of a model");
+                return self.look_again(height, 1);
             }
         };
         let Some(artifact) = artifact else {
             let error = LoadError::NotRegistered(model);
-            warn!(%error, "an offered model is neither here nor can it be fetched");
-            self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
-            return;
+            warn!(%error, "a model is neither here nor can it be fetched");
+            return self.failed(model, height);
         };
-        info!(%model, %artifact, "fetching an offered model that is not here");
+        info!(%model, %artifact, "fetching a model that is not here");
         self.fetching.insert(model);
         let supply = Arc::clone(&self.supply);
-        self.fetches.spawn(async move { (model, supply.bring(artifact).await) });
+        let own = self.wanted.get(&model) == Some(&Why::Offered);
+        let bytes_max = (!own).then_some(FOREIGN_BYTES_MAX);
+        self.fetches.spawn(async move { (model, supply.bring(artifact, bytes_max).await) });
     }
 
-    async fn fetched(&mut self, ended: Result<(ModelId, Result<(), SupplyError>), tokio::task::JoinError>) {
+    async fn fetched(&mut self, ended: Result<(ModelId, Result<(), SupplyError>), JoinError>) {
         let height = self.ledger.head().number;
         match ended {
-            Ok((model, result)) => {
+            Ok((model, Ok(()))) => {
                 self.fetching.remove(&model);
-                match result {
-                    Ok(()) => {
-                        self.brought.insert(model);
-                        return self.refresh(height).await;
-                    }
-                    Err(error) => warn!(%model, %error, "an offered model is not here"),
-                }
+                self.brought.insert(model);
+                self.refresh(height).await;
+            }
+            Ok((model, Err(error))) => {
+                self.fetching.remove(&model);
+                warn!(%model, %error, "a model is not here");
+                self.failed(model, height);
             }
             Err(panic) => {
-                warn!(%panic, "fetching an offered model panicked");
+                warn!(%panic, "fetching a model panicked");
                 // Which one it was is not known; those that still run are told apart by the fetcher.
                 self.fetching.clear();
+                self.look_again(height, RETRY_BLOCKS);
             }
         }
-        self.retry_at = Some(height.saturating_add(RETRY_BLOCKS));
-    }
-
-    /// Loads a model that the ledger knows as the one that lies here. One that is loaded is kept whatever the
-    /// ledger says later: whoever registered it could else make a seat of ours fall silent.
-    async fn serve(
-        &self,
-        (model, offered): (ModelId, Option<SpecId>),
-        identities: Vec<AccountId>,
-    ) -> Result<(), ServeError> {
-        let spec = on_shelf(&self.shelf, move |shelf| shelf.spec(&model)).await?;
-        if let Some(offered) = offered.filter(|offered| *offered != spec) {
-            return Err(LoadError::OfferedOtherwise { model, offered, spec }.into());
-        }
-        if !self.shelf.holds(&model) {
-            let agrees = self.ledger.query(None, "ArtifactsApi_agrees", (model, spec)).await?;
-            check(model, spec, agrees)?;
-        }
-        on_shelf(&self.shelf, move |shelf| shelf.load(&model, &spec, identities)).await
     }
 
     /// Every model that an identity offers, is about to, or still has a seat for, with the spec that is named.
@@ -327,107 +426,5 @@ impl<S: Shelf> Serving<S> {
     }
 }
 
-/// What the ledger says of a model that executes by `spec` here.
-fn check(model: ModelId, spec: SpecId, agrees: Option<bool>) -> Result<(), LoadError> {
-    match agrees {
-        Some(true) => Ok(()),
-        Some(false) => Err(LoadError::OtherSpec { model, spec }),
-        None => Err(LoadError::NotRegistered(model)),
-    }
-}
-
-/// Reads and packs on a thread where that may take long.
-async fn on_shelf<S: Shelf, T: Send + 'static>(
-    shelf: &Arc<S>,
-    call: impl FnOnce(&S) -> Result<T, LoadError> + Send + 'static,
-) -> Result<T, ServeError> {
-    let shelf = Arc::clone(shelf);
-    let called = tokio::task::spawn_blocking(move || call(&shelf)).await;
-    Ok(called.map_err(|_| ServeError::Panicked)??)
-}
-
-/// An offered model is not served.
-#[derive(Debug, thiserror::Error)]
-enum ServeError {
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error("asking the ledger for a model's registrations: {0}")]
-    Ledger(#[from] LedgerError),
-    #[error("loading a model: the thread panicked")]
-    Panicked,
-}
-
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-    use futures::future::BoxFuture;
-
-    use super::*;
-    use crate::chain_spec::ChainSpec;
-    use crate::ledger;
-    use assay_runtime::executor::MemoryKv;
-
-    /// Holds nothing, and gets nothing.
-    struct Empty;
-
-    impl Shelf for Empty {
-        fn spec(&self, model: &ModelId) -> Result<SpecId, LoadError> {
-            Err(LoadError::NotHere(*model))
-        }
-
-        fn load(&self, model: &ModelId, _: &SpecId, _: Vec<AccountId>) -> Result<(), LoadError> {
-            Err(LoadError::NotHere(*model))
-        }
-
-        fn artifact(&self, _: &ModelId) -> Option<ArtifactId> {
-            None
-        }
-
-        fn holds(&self, _: &ModelId) -> bool {
-            false
-        }
-
-        fn keep_only(&self, _: &[ModelId]) {}
-    }
-
-    impl Supply for Empty {
-        fn bring(&self, artifact: ArtifactId) -> BoxFuture<'_, Result<(), SupplyError>> {
-            async move { Err(SupplyError(format!("nobody has {artifact}"))) }.boxed()
-        }
-
-        fn share(&self, _: ArtifactId) {}
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_brought_or_turns_out_to_be_another_is_tried_again_later_and_not_at_once() {
-        let spec = ChainSpec::development().unwrap();
-        let ledger =
-            ledger::open(MemoryKv::default(), &spec.genesis, ledger::Config::default()).unwrap().handle;
-        let empty = Arc::new(Empty);
-        let mut serving =
-            Serving::new(ledger, Arc::clone(&empty), empty, Vec::new(), wants().1, Judging::Nothing);
-        let model = ModelId::from_bytes([3; 32]);
-        serving.fetch(model, 10).await;
-        assert_eq!(serving.retry_at, Some(10 + RETRY_BLOCKS), "the ledger does not know it");
-        assert!(serving.fetching.is_empty());
-
-        serving.retry_at = None;
-        serving.fetching.insert(model);
-        serving.fetched(Ok((model, Err(SupplyError("nobody has it".into()))))).await;
-        assert_eq!((serving.retry_at, serving.fetching.len()), (Some(RETRY_BLOCKS), 0));
-
-        serving.retry_at = None;
-        serving.fetched(Ok((model, Ok(())))).await;
-        serving.fetch(model, 10).await;
-        assert_eq!(serving.retry_at, Some(10 + RETRY_BLOCKS), "it came, and is not the model");
-        assert!(serving.fetching.is_empty() && serving.brought.is_empty());
-    }
-
-    #[test]
-    fn a_model_is_served_only_as_it_is_registered() {
-        let (model, spec) = (ModelId::from_bytes([1; 32]), SpecId::from_bytes([2; 32]));
-        assert!(check(model, spec, Some(true)).is_ok());
-        assert!(matches!(check(model, spec, Some(false)), Err(LoadError::OtherSpec { .. })));
-        assert!(matches!(check(model, spec, None), Err(LoadError::NotRegistered(_))));
-    }
-}
+mod tests;
