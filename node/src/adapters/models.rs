@@ -174,7 +174,7 @@ impl Models {
             kept.extend(self.store.find(&model.digest())?.into_iter().map(|found| found.artifact_id));
         }
         for (artifact, reason) in self.store.pins()? {
-            if reason == PinReason::Offer && !kept.contains(&artifact) {
+            if reason != PinReason::User && !kept.contains(&artifact) {
                 self.store.unpin(&artifact, reason)?;
             }
         }
@@ -227,14 +227,18 @@ impl Shelf for Models {
         if loaded.spec_id != *spec {
             return Err(LoadError::OtherSpec { model: *model, spec: loaded.spec_id });
         }
-        let artifact = loaded.artifact_id;
+        let (artifact, is_offered) = (loaded.artifact_id, !identities.is_empty());
         let replaced = self.write().insert(*model, Loaded { identities, ..loaded });
         // A process ends with what is dropped here, and nobody waits for it under the lock.
         drop(replaced);
+        let (reason, other) = match is_offered {
+            true => (PinReason::Offer, PinReason::Asked),
+            false => (PinReason::Asked, PinReason::Offer),
+        };
+        let kept = self.store.pin(&artifact, reason).and_then(|()| self.store.unpin(&artifact, other));
         // A model that cannot be pinned is served all the same: it is in memory.
-        let kept = self.store.pin(&artifact, PinReason::Offer).and_then(|()| self.store.note_use(&artifact));
-        if let Err(error) = kept {
-            warn!(%model, %error, "keeping an offered model in the store");
+        if let Err(error) = kept.and_then(|()| self.store.note_use(&artifact)) {
+            warn!(%model, %error, "keeping a model in the store");
         }
         Ok(())
     }
@@ -462,7 +466,11 @@ mod tests {
         let (store, model) = store(dir.path());
         let models = models(Arc::clone(&store));
         let spec = models.spec(&model).unwrap();
+        let artifact = store.find(&model.digest()).unwrap()[0].artifact_id;
         models.load(&model, &spec, Vec::new()).unwrap();
+        assert_eq!(store.pins().unwrap(), [(artifact, PinReason::Asked)].into());
+        models.load(&model, &spec, vec![AccountId::new([1; 32])]).unwrap();
+        assert_eq!(store.pins().unwrap(), [(artifact, PinReason::Offer)].into());
         assert!(store.evict(0).unwrap().artifacts.is_empty());
         models.keep_only(&[model]);
         assert_eq!(store.pins().unwrap().len(), 1);

@@ -14,17 +14,20 @@ pub enum PinReason {
     User,
     /// A provider of this node offers it.
     Offer,
+    /// It is loaded because somebody asks for it, or has a job with it contested.
+    Asked,
 }
 
 impl PinReason {
     /// Every reason.
-    pub const ALL: [Self; 2] = [Self::User, Self::Offer];
+    pub const ALL: [Self; 3] = [Self::User, Self::Offer, Self::Asked];
 
     /// How it is written.
     pub const fn name(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::Offer => "offer",
+            Self::Asked => "asked",
         }
     }
 
