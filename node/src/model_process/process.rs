@@ -377,7 +377,7 @@ fn read_model(connection: &Connection, latest: Instant) -> Result<Loaded, ServeE
             return Err(LoadError::Late.into());
         }
         let told = match connection.receive(Some(LOADING_TIMEOUT.min(left))) {
-            Err(WireError::Silent) if Instant::now() >= latest => return Err(LoadError::Late.into()),
+            Err(WireError::Silent) if left < LOADING_TIMEOUT => return Err(LoadError::Late.into()),
             told => told?,
         };
         match told {

@@ -101,7 +101,7 @@ impl Shelf for Slow {
 #[tokio::test]
 async fn a_model_that_others_chose_keeps_neither_the_start_nor_the_loop_waiting() {
     let (asked, is_asked) = std::sync::mpsc::sync_channel(4);
-    let (go, gate) = std::sync::mpsc::channel();
+    let (go, gate) = std::sync::mpsc::sync_channel(1);
     let mut serving = serving(Arc::new(Slow { asked, go: StdMutex::new(gate) }));
     serving.asked.insert(MODEL, 100);
     serving.prepare().await;
