@@ -127,9 +127,10 @@ fn refused(error: FetchError) -> PortError {
     let cause = error.to_string();
     match error {
         FetchError::NoNetwork(_) => PortError::NoNetwork(cause),
-        FetchError::NoHolders(_) | FetchError::NoManifest { .. } | FetchError::HoldersGone { .. } => {
-            PortError::Unavailable(cause)
-        }
+        FetchError::NoHolders(_)
+        | FetchError::NoManifest { .. }
+        | FetchError::HoldersGone { .. }
+        | FetchError::TooSlow { .. } => PortError::Unavailable(cause),
         FetchError::TooLarge { .. } | FetchError::TwoLengths { .. } => PortError::Refused(cause),
         FetchError::Store { source, .. } => match source {
             assay_store::StoreError::Io { .. } | assay_store::StoreError::Index(_) => {

@@ -7,6 +7,7 @@ use assay_manifest::Digest32;
 use assay_store::{GROUP_BYTES, Lease, Partial, Store, StoreError};
 use libp2p::PeerId;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 use super::config::FetchConfig;
 use super::error::Missing;
@@ -32,9 +33,17 @@ pub struct Download {
     syncs: Arc<Semaphore>,
     /// What a sync failed with.
     failure: Mutex<Option<StoreError>>,
-    /// Blobs of which pieces are under way, or have come back.
-    open: Mutex<HashMap<usize, Arc<Partial>>>,
+    /// Blobs of which something came.
+    begun: Mutex<HashMap<usize, Begun>>,
     _lease: Lease,
+}
+
+/// A blob of which something came.
+enum Begun {
+    /// It is open.
+    Open(Arc<Partial>),
+    /// All of it is here, and it was closed. Flights of it may still be under way.
+    Whole,
 }
 
 /// What a holder is to do.
@@ -61,9 +70,9 @@ impl Download {
         // What a holder answers at most, and no part of a group.
         let range_bytes = config.range_bytes.clamp(GROUP_BYTES, RANGE_BYTES_MAX);
         let plan = Mutex::new(Plan::new(missing, range_bytes - range_bytes % GROUP_BYTES));
-        let (changed, syncs, open) = (Notify::new(), Arc::new(Semaphore::new(SYNCS_MAX)), Mutex::default());
+        let (changed, syncs, begun) = (Notify::new(), Arc::new(Semaphore::new(SYNCS_MAX)), Mutex::default());
         let failure = Mutex::default();
-        Ok(Self { config, store, blobs, total_bytes, plan, changed, syncs, failure, open, _lease: lease })
+        Ok(Self { config, store, blobs, total_bytes, plan, changed, syncs, failure, begun, _lease: lease })
     }
 
     /// The next piece for a holder; waits while others may give something back.
@@ -81,7 +90,12 @@ impl Download {
 
     /// The next piece for a holder, if there is one now.
     pub fn take(&self, holder: PeerId) -> Take {
-        self.plan().take(holder)
+        self.plan().take(holder, Instant::now(), self.config.twin_after)
+    }
+
+    /// Lets holders that wait ask again: time alone may have made something of a flight.
+    pub fn nudge(&self) {
+        self.changed.notify_waiters();
     }
 
     /// All that is wanted of a flight has arrived.
@@ -92,12 +106,16 @@ impl Download {
 
     /// A flight has ended early: what is missing of it goes to others.
     pub fn give_back(&self, flight: &Flight) {
-        let partial = self.open().get(&flight.piece.blob).cloned();
+        let begun = self.begun();
         let mut plan = self.plan();
         let wanted = flight.wanted();
-        let missing = partial.map_or_else(|| vec![wanted.clone()], |partial| partial.missing(wanted.clone()));
+        let missing = match begun.get(&flight.piece.blob) {
+            Some(Begun::Open(partial)) => partial.missing(wanted),
+            Some(Begun::Whole) => Vec::new(),
+            None => vec![wanted],
+        };
         plan.give_back(flight, missing);
-        drop(plan);
+        drop((plan, begun));
         self.changed.notify_waiters();
     }
 
@@ -113,13 +131,14 @@ impl Download {
 
     /// Opens a blob to be received; it stays open until it is whole. Blocks.
     pub fn partial(&self, blob: usize) -> Result<Arc<Partial>, StoreError> {
-        if let Some(partial) = self.open().get(&blob) {
+        if let Some(Begun::Open(partial)) = self.begun().get(&blob) {
             return Ok(Arc::clone(partial));
         }
         let (blake3, size) = self.blobs.get(blob).copied().unwrap_or_default();
         // Two that come here at the same time get the same one.
         let partial = self.store.partial(&blake3, size)?;
-        Ok(Arc::clone(self.open().entry(blob).or_insert(partial)))
+        self.begun().entry(blob).or_insert_with(|| Begun::Open(Arc::clone(&partial)));
+        Ok(partial)
     }
 
     /// Has a thread of its own sync a blob when that is due, so that receiving goes on meanwhile, and closes one that
@@ -127,7 +146,7 @@ impl Download {
     pub fn settle(self: &Arc<Self>, blob: usize, partial: &Arc<Partial>) {
         let is_whole = partial.missing_bytes() == 0;
         if is_whole {
-            self.open().remove(&blob);
+            self.begun().insert(blob, Begun::Whole);
         }
         // Where enough are syncing, what is left unsynced is verified again when the artifact is published.
         let Ok(permit) = Arc::clone(&self.syncs).try_acquire_owned() else { return };
@@ -177,7 +196,34 @@ impl Download {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<usize, Arc<Partial>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn begun(&self) -> MutexGuard<'_, HashMap<usize, Begun>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blobs::tests::world::{Stores, quick};
+    use std::ops::ControlFlow;
+
+    #[tokio::test]
+    async fn a_flight_of_a_blob_that_is_whole_brings_nothing_back() {
+        let stores = Stores::new();
+        let (source, sink) = (stores.store("source-store"), stores.store("sink"));
+        let manifest = stores.artifact(&source, 100_000);
+        let long = manifest.files().iter().find(|file| file.size == 100_000).unwrap();
+        let lease = sink.lease(&manifest);
+        let blobs = vec![(long.blake3, long.size)];
+        let download = Arc::new(Download::new(Arc::clone(&sink), quick(), blobs, lease).unwrap());
+        let Take::Piece(flight) = download.take(PeerId::random()) else { panic!("a piece") };
+        let mut bytes = Vec::new();
+        source.reader(&long.blake3).unwrap().encode(0..long.size, &mut bytes).unwrap();
+        let partial = download.partial(0).unwrap();
+        partial.receive(0..long.size, bytes.as_slice(), |_| ControlFlow::Continue(())).unwrap();
+        download.settle(0, &partial);
+        // The stream ended before anybody heard that the piece came.
+        download.give_back(&flight);
+        assert!(download.is_done(), "{:?}", download.missing());
     }
 }

@@ -93,6 +93,14 @@ pub enum FetchError {
         /// What did not come.
         missing: Missing,
     },
+    /// Its holders bring too little.
+    #[error("fetching {artifact}: its holders bring next to nothing; missing are {missing}")]
+    TooSlow {
+        /// The artifact.
+        artifact: ArtifactId,
+        /// What did not come.
+        missing: Missing,
+    },
     /// What came does not make the artifact, or could not be kept.
     #[error("fetching {artifact}: {source}")]
     Store {

@@ -6,24 +6,26 @@ use std::time::Duration;
 
 use assay_manifest::{ArtifactId, ArtifactKind, Digest32, Manifest};
 use assay_store::{Store, StoreError};
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use tracing::info;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{interval, timeout};
+use tracing::{info, warn};
 
 use super::config::FetchConfig;
 use super::download::Download;
 use super::error::FetchError;
+use super::gather::Gathering;
 use super::ports::Swarm;
 use super::server::{Uploads, announce};
 use super::session::{self, Ended};
-use super::worker::{self, Dismissed};
 
 /// From one report of progress to the next.
-const PROGRESS_PACE: Duration = Duration::from_millis(200);
+pub(super) const PROGRESS_PACE: Duration = Duration::from_millis(200);
+/// Holders that are asked for the manifest at the same time.
+const MANIFESTS_ASKED_MAX: usize = 4;
 /// A manifest may take so many times as long as a stream may stall.
 const MANIFEST_STALLS_MAX: u32 = 8;
 
@@ -96,9 +98,18 @@ impl Fetch for NoNetwork {
     fn withdraw(&self, _: ArtifactId) {}
 }
 
+/// Whether the blobs of a manifest are in the store.
+enum Blobs {
+    AllHere,
+    SomeGone,
+}
+
+/// Held by who fetches an artifact.
+type Turn = Arc<OwnedMutexGuard<()>>;
+
 /// Fetches from the holders that a network knows.
 pub struct Fetcher<S> {
-    swarm: Arc<S>,
+    pub(super) swarm: Arc<S>,
     store: Arc<Store>,
     config: FetchConfig,
     uploads: Uploads,
@@ -130,27 +141,65 @@ impl<S: Swarm> Fetcher<S> {
 
     async fn fetch_once(&self, want: Want, watch: Watch<'_>) -> Result<Manifest, FetchError> {
         let artifact = want.artifact;
-        let turn = self.turn(artifact);
-        let _turn = turn.lock().await;
-        let store = Arc::clone(&self.store);
-        if let Ok(here) = on_disk(artifact, move || store.get(&artifact)).await {
-            let source = StoreError::OtherKind(artifact);
-            let is_wanted = want.kind.is_none_or(|kind| kind == here.kind());
-            return if is_wanted { Ok(here) } else { Err(FetchError::Store { artifact, source }) };
+        let turn = Arc::new(self.turn(artifact).lock_owned().await);
+        let here = self.here(want).await?;
+        if let Some((manifest, Blobs::AllHere)) = here {
+            return Ok(manifest);
         }
         watch(Progress { stage: Stage::Finding, done_bytes: 0, total_bytes: 0, holders: 0 });
         let mut holders = self.holders(artifact).await;
         if holders.is_empty() {
             return Err(FetchError::NoHolders(artifact));
         }
-        let claimed = self.manifest(artifact, &mut holders).await?;
-        let download = self.download(artifact, &claimed).await?;
-        self.gather(artifact, &download, holders, watch).await?;
+        let claimed = match here {
+            Some((manifest, Blobs::SomeGone)) => manifest,
+            _ => self.manifest(artifact, &mut holders).await?,
+        };
         let kind = want.kind.unwrap_or_else(|| claimed.kind());
-        let manifest = self.publish(claimed, kind, watch).await?;
+        let mut published = self.bring(&claimed, kind, &turn, holders.clone(), watch).await;
+        if let Err(FetchError::Store { source: damage @ StoreError::CorruptBlob { .. }, .. }) = &published {
+            warn!(%artifact, %damage, "a damaged blob is fetched anew");
+            published = self.bring(&claimed, kind, &turn, holders, watch).await;
+        }
+        let manifest = published?;
         info!(%artifact, size_bytes = manifest.size_bytes(), "an artifact was fetched");
         self.swarm.announce(artifact.digest());
         Ok(manifest)
+    }
+
+    /// What the store has of an artifact.
+    async fn here(&self, want: Want) -> Result<Option<(Manifest, Blobs)>, FetchError> {
+        let artifact = want.artifact;
+        let store = Arc::clone(&self.store);
+        let look = move || {
+            // A manifest that is damaged is fetched anew.
+            let Ok(manifest) = store.get(&artifact) else { return Ok(None) };
+            let blobs = if store.holds_all(&manifest)? { Blobs::AllHere } else { Blobs::SomeGone };
+            Ok(Some((manifest, blobs)))
+        };
+        let here = on_disk(artifact, look).await?;
+        match here {
+            Some((manifest, _)) if want.kind.is_some_and(|kind| kind != manifest.kind()) => {
+                Err(FetchError::Store { artifact, source: StoreError::OtherKind(artifact) })
+            }
+            here => Ok(here),
+        }
+    }
+
+    /// Has holders bring what is missing, and makes the artifact of it.
+    async fn bring(
+        &self,
+        claimed: &Manifest,
+        kind: ArtifactKind,
+        turn: &Turn,
+        holders: VecDeque<PeerId>,
+        watch: Watch<'_>,
+    ) -> Result<Manifest, FetchError> {
+        let artifact = claimed.artifact_id();
+        let download = self.download(artifact, claimed).await?;
+        Gathering::new(self, artifact, Arc::clone(&download), holders).run(watch).await?;
+        // It lives on, so that the blobs keep their lease until the artifact has entered.
+        self.publish(claimed.clone(), kind, Arc::clone(turn), watch).await
     }
 
     fn turn(&self, artifact: ArtifactId) -> Arc<tokio::sync::Mutex<()>> {
@@ -165,7 +214,7 @@ impl<S: Swarm> Fetcher<S> {
     }
 
     /// Holders, each once, and those last to which this node is sending.
-    async fn holders(&self, artifact: ArtifactId) -> VecDeque<PeerId> {
+    pub(super) async fn holders(&self, artifact: ArtifactId) -> VecDeque<PeerId> {
         let mut seen = HashSet::new();
         let mut holders = self.swarm.holders(artifact.digest()).await;
         holders.retain(|holder| seen.insert(*holder));
@@ -173,28 +222,29 @@ impl<S: Swarm> Fetcher<S> {
         holders.into()
     }
 
-    /// The manifest from the first holder that gives it. Holders at fault are not asked again.
+    /// The manifest from the first of a few holders that gives it. Holders at fault are not asked again.
     async fn manifest(
         &self,
         artifact: ArtifactId,
         holders: &mut VecDeque<PeerId>,
     ) -> Result<Manifest, FetchError> {
+        let ask = |holder| async move { (holder, self.manifest_of(holder, artifact).await) };
         let asked = holders.len();
+        let mut answers = stream::iter(holders.clone()).map(ask).buffer_unordered(MANIFESTS_ASKED_MAX);
         let mut cause = String::new();
-        for _ in 0..asked {
-            let Some(holder) = holders.pop_front() else { break };
-            match self.manifest_of(holder, artifact).await {
+        while let Some((holder, answer)) = answers.next().await {
+            let ended = match answer {
                 Ok(manifest) => {
+                    holders.retain(|other| *other != holder);
                     holders.push_front(holder);
                     return Ok(manifest);
                 }
-                Err(ended) => {
-                    cause = ended.cause();
-                    match ended {
-                        Ended::Fault(fault) => self.swarm.report(holder, fault),
-                        _ => holders.push_back(holder),
-                    }
-                }
+                Err(ended) => ended,
+            };
+            cause = ended.cause();
+            if let Ended::Fault(fault) = ended {
+                self.swarm.report(holder, fault);
+                holders.retain(|other| *other != holder);
             }
         }
         Err(FetchError::NoManifest { artifact, holders: asked, cause })
@@ -220,57 +270,12 @@ impl<S: Swarm> Fetcher<S> {
         on_disk(artifact, move || Download::new(store, config, blobs, lease)).await.map(Arc::new)
     }
 
-    /// Has holders bring what is missing until all is there.
-    async fn gather(
-        &self,
-        artifact: ArtifactId,
-        download: &Arc<Download>,
-        mut waiting: VecDeque<PeerId>,
-        watch: Watch<'_>,
-    ) -> Result<(), FetchError> {
-        let mut known: HashSet<_> = waiting.iter().copied().collect();
-        let mut workers = JoinSet::new();
-        let mut pace = interval(PROGRESS_PACE);
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            while workers.len() < self.config.holders_max.max(1)
-                && let Some(holder) = waiting.pop_front()
-            {
-                workers.spawn(worker::run(Arc::clone(&self.swarm), holder, Arc::clone(download)));
-            }
-            watch(download.progress(workers.len()));
-            if let Some(source) = download.failed() {
-                return Err(FetchError::Store { artifact, source });
-            }
-            if download.is_done() {
-                return Ok(());
-            }
-            if workers.is_empty() {
-                // Others may have come since.
-                waiting = self.holders(artifact).await;
-                waiting.retain(|holder| known.insert(*holder));
-                match download.missing() {
-                    Some(missing) if waiting.is_empty() => {
-                        return Err(FetchError::HoldersGone { artifact, missing });
-                    }
-                    _ => continue,
-                }
-            }
-            tokio::select! {
-                Some(ended) = workers.join_next() => match ended {
-                    Ok(Dismissed::Done | Dismissed::GivenUp) => {}
-                    Ok(Dismissed::Local(source)) => return Err(FetchError::Store { artifact, source }),
-                    Ok(Dismissed::Panicked) | Err(_) => return Err(FetchError::Panicked(artifact)),
-                },
-                _ = pace.tick() => {}
-            }
-        }
-    }
-
+    /// Computes every id anew. A call that is dropped meanwhile does so to the end, and keeps its turn until then.
     async fn publish(
         &self,
         claimed: Manifest,
         kind: ArtifactKind,
+        turn: Turn,
         watch: Watch<'_>,
     ) -> Result<Manifest, FetchError> {
         let (artifact, total_bytes) = (claimed.artifact_id(), claimed.size_bytes());
@@ -280,7 +285,9 @@ impl<S: Swarm> Fetcher<S> {
             let mut tell = |now: assay_store::Progress<'_>| {
                 told.send_replace(now.bytes_done);
             };
-            store.publish_download(&claimed, kind, &mut tell)
+            let published = store.publish_download(&claimed, kind, &mut tell);
+            drop(turn);
+            published
         });
         let mut checking = std::pin::pin!(checking);
         let mut pace = interval(PROGRESS_PACE);

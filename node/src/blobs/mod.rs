@@ -22,12 +22,13 @@ mod plan;
 mod download;
 mod session;
 mod worker;
+mod gather;
 mod fetch;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{FetchConfig, ServeConfig};
+pub use config::{FetchConfig, ServeConfig, WhenFull};
 pub use error::{Fault, FetchError, Missing, OpenError};
 pub use fetch::{Fetch, Fetcher, NoNetwork, Progress, Stage, Want};
 pub use ports::{Joined, Swarm};

@@ -11,12 +11,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 /// Bytes of a chunk: large against the cost of waking a thread.
-const CHUNK_BYTES: usize = 128 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes of a usual write, by which a chunk may become longer: a group.
+const WRITE_BYTES: usize = 16 << 10;
 /// Chunks that wait.
 const CHUNKS_WAITING_MAX: usize = 4;
 /// How long a chunk waits to become full: short against the time of a range, and long enough that a stream that brings a
 /// frame at a time does not wake the thread for each.
-const LINGER: Duration = Duration::from_millis(2);
+pub const LINGER: Duration = Duration::from_millis(2);
 
 /// Where a stream's bytes go to.
 pub type Chunks = mpsc::Sender<Vec<u8>>;
@@ -28,10 +30,11 @@ pub fn to_thread() -> (Chunks, PipeReader, mpsc::Receiver<Vec<u8>>) {
     (sender, PipeReader { chunks, spent, chunk: Vec::new(), read: 0 }, spare)
 }
 
-/// A pipe from a thread to a stream.
-pub fn from_thread() -> (PipeWriter, mpsc::Receiver<Vec<u8>>) {
+/// A pipe from a thread to a stream, and where chunks that were sent are left, to be filled again.
+pub fn from_thread() -> (PipeWriter, mpsc::Receiver<Vec<u8>>, mpsc::Sender<Vec<u8>>) {
     let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
-    (PipeWriter { chunks: sender, chunk: Vec::with_capacity(CHUNK_BYTES) }, chunks)
+    let (spent, spare) = mpsc::channel(CHUNKS_WAITING_MAX + 1);
+    (PipeWriter { chunks: sender, spare, chunk: Vec::new() }, chunks, spent)
 }
 
 /// A chunk that is being filled from a stream.
@@ -121,13 +124,20 @@ impl Read for PipeReader {
 }
 
 /// The thread's end of a pipe that goes to a stream; what is written arrives in chunks, the last one on flushing.
+#[derive(Debug)]
 pub struct PipeWriter {
     chunks: mpsc::Sender<Vec<u8>>,
+    spare: mpsc::Receiver<Vec<u8>>,
     chunk: Vec<u8>,
 }
 
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.chunk.capacity() == 0 {
+            self.chunk = self.spare.try_recv().unwrap_or_default();
+            self.chunk.clear();
+            self.chunk.reserve(CHUNK_BYTES + WRITE_BYTES);
+        }
         self.chunk.extend_from_slice(bytes);
         if self.chunk.len() >= CHUNK_BYTES {
             self.flush()?;
@@ -139,7 +149,7 @@ impl Write for PipeWriter {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES + (16 << 10)));
+        let chunk = std::mem::take(&mut self.chunk);
         self.chunks.blocking_send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }

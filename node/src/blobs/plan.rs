@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use assay_store::GROUP_BYTES;
+use assay_store::{CLAIM_BYTES, GROUP_BYTES};
 use libp2p::PeerId;
+use tokio::time::Instant;
 
 /// A part of what is left of a range under way is taken over only when the range has at least twice as much to come.
 const TAKE_OVER_BYTES_MIN: u64 = 256 << 10;
@@ -24,6 +26,7 @@ pub struct Piece {
 #[derive(Clone, Debug)]
 pub struct Flight {
     id: u64,
+    began: Instant,
     /// What was asked for.
     pub piece: Piece,
     /// Up to where it has arrived.
@@ -50,6 +53,8 @@ pub struct Plan {
     queue: VecDeque<Piece>,
     queued_bytes: u64,
     flights: BTreeMap<u64, (PeerId, Flight)>,
+    /// Flights that bring the end of another once more, because that one takes long; and the other.
+    twins: BTreeMap<u64, u64>,
     next_id: u64,
     /// Blobs that a holder has said it does not have.
     lacking: HashSet<(PeerId, usize)>,
@@ -65,6 +70,23 @@ impl Flight {
         let end = self.end.load(Ordering::Relaxed);
         self.reached.load(Ordering::Relaxed).min(end)..end
     }
+
+    fn left_bytes(&self) -> u64 {
+        let left = self.left();
+        left.end - left.start
+    }
+
+    /// What is not yet recorded as here.
+    fn unclaimed(&self) -> Range<u64> {
+        let Range { start, end } = self.left();
+        let first = self.piece.range.start;
+        start - (start - first) % CLAIM_BYTES..end
+    }
+
+    /// Nothing more is wanted of it.
+    fn end_here(&self) {
+        self.end.store(self.left().start, Ordering::Relaxed);
+    }
 }
 
 impl Plan {
@@ -77,13 +99,14 @@ impl Plan {
         };
         let queue: VecDeque<_> = missing.into_iter().flat_map(cut).collect();
         let queued_bytes = queue.iter().map(|piece| piece.range.end - piece.range.start).sum();
-        Self { queue, queued_bytes, flights: BTreeMap::new(), next_id: 0, lacking: HashSet::new() }
+        let (flights, twins) = (BTreeMap::new(), BTreeMap::new());
+        Self { queue, queued_bytes, flights, twins, next_id: 0, lacking: HashSet::new() }
     }
 
     /// Bytes that are still to come.
     pub fn left_bytes(&self) -> u64 {
-        let flying = self.flights.values().map(|(_, flight)| flight.left());
-        self.queued_bytes + flying.map(|left| left.end - left.start).sum::<u64>()
+        let flying = self.flights.iter().filter(|(id, _)| !self.twins.contains_key(id));
+        self.queued_bytes + flying.map(|(_, (_, flight))| flight.left_bytes()).sum::<u64>()
     }
 
     /// Blobs of which something is still to come.
@@ -96,54 +119,92 @@ impl Plan {
         self.queue.is_empty() && self.flights.is_empty()
     }
 
-    /// The next piece for a holder: of the queue, or, when that has none for it, a part of what is under way from
-    /// another.
-    pub fn take(&mut self, holder: PeerId) -> Take {
+    /// The next piece for a holder: of the queue; or, when that has none for it, a part of what is under way from
+    /// another; or all that is left of one that has been under way for `twin_after`, a second time.
+    pub fn take(&mut self, holder: PeerId, now: Instant, twin_after: Duration) -> Take {
         if self.is_done() {
             return Take::Done;
         }
-        let has = |blob: usize| !self.lacking.contains(&(holder, blob));
-        if let Some(at) = self.queue.iter().position(|piece| has(piece.blob))
+        if let Some(at) = self.queue.iter().position(|piece| self.has(holder, piece.blob))
             && let Some(piece) = self.queue.remove(at)
         {
             self.queued_bytes -= piece.range.end - piece.range.start;
-            return Take::Piece(self.fly(holder, piece));
+            return Take::Piece(self.fly(holder, piece, now));
         }
-        let others = self.flights.values().filter(|(by, flight)| *by != holder && has(flight.piece.blob));
-        let most =
-            others.map(|(_, flight)| flight).max_by_key(|flight| flight.left().end - flight.left().start);
-        let Some(most) = most else {
-            let mine = self.flights.values().any(|(by, _)| *by == holder);
-            return if mine { Take::Wait } else { Take::Useless };
+        if !self.flights.values().any(|(by, flight)| *by == holder || self.has(holder, flight.piece.blob)) {
+            return Take::Useless;
+        }
+        if let Some(piece) = self.take_over(holder) {
+            return Take::Piece(self.fly(holder, piece, now));
+        }
+        let late = |flight: &Flight| now.duration_since(flight.began) >= twin_after;
+        let Some((original, piece)) = self
+            .longest_of_others(holder, late)
+            .map(|most| (most.id, Piece { blob: most.piece.blob, range: most.unclaimed() }))
+        else {
+            return Take::Wait;
         };
+        let twin = self.fly(holder, piece, now);
+        self.twins.insert(twin.id, original);
+        Take::Piece(twin)
+    }
+
+    /// The second half of what has most to come from another, if that is worth it.
+    fn take_over(&self, holder: PeerId) -> Option<Piece> {
+        let most = self.longest_of_others(holder, |_| true)?;
         let left = most.left();
         let middle = (left.start + (left.end - left.start) / 2).next_multiple_of(GROUP_BYTES);
         if middle >= left.end || left.end - middle < TAKE_OVER_BYTES_MIN {
-            return Take::Wait;
+            return None;
         }
         most.end.store(middle, Ordering::Relaxed);
-        let piece = Piece { blob: most.piece.blob, range: middle..left.end };
-        Take::Piece(self.fly(holder, piece))
+        Some(Piece { blob: most.piece.blob, range: middle..left.end })
     }
 
-    fn fly(&mut self, holder: PeerId, piece: Piece) -> Flight {
+    /// What has most to come from others, of blobs that the holder has, and without a twin.
+    fn longest_of_others(&self, holder: PeerId, is_fit: impl Fn(&Flight) -> bool) -> Option<&Flight> {
+        let is_free = |id: &u64| !self.twins.iter().any(|(twin, original)| id == twin || id == original);
+        let others = self.flights.values().filter(|(by, _)| *by != holder).map(|(_, flight)| flight);
+        others
+            .filter(|flight| self.has(holder, flight.piece.blob) && is_free(&flight.id) && is_fit(flight))
+            .filter(|flight| flight.left_bytes() > 0)
+            .max_by_key(|flight| flight.left_bytes())
+    }
+
+    fn has(&self, holder: PeerId, blob: usize) -> bool {
+        !self.lacking.contains(&(holder, blob))
+    }
+
+    fn fly(&mut self, holder: PeerId, piece: Piece, began: Instant) -> Flight {
         let id = self.next_id;
         self.next_id += 1;
         let Range { start, end } = piece.range;
         let (reached, end) = (Arc::new(AtomicU64::new(start)), Arc::new(AtomicU64::new(end)));
-        let flight = Flight { id, piece, reached, end };
+        let flight = Flight { id, began, piece, reached, end };
         self.flights.insert(id, (holder, flight.clone()));
         flight
     }
 
-    /// All that is wanted of a flight has arrived.
+    /// All that is wanted of a flight has arrived, and so has that of its twin, and of whose twin it is.
     pub fn landed(&mut self, flight: &Flight) {
         self.flights.remove(&flight.id);
+        let original = self.twins.remove(&flight.id);
+        let twin = self.twins.iter().find(|(_, original)| **original == flight.id).map(|(twin, _)| *twin);
+        for other in original.into_iter().chain(twin) {
+            self.twins.remove(&other);
+            if let Some((_, other)) = self.flights.remove(&other) {
+                other.end_here();
+            }
+        }
     }
 
     /// A flight ended, and this is missing of it.
     pub fn give_back(&mut self, flight: &Flight, missing: impl IntoIterator<Item = Range<u64>>) {
-        self.flights.remove(&flight.id);
+        // Another has landed in its stead, or is still under way with the same.
+        if self.flights.remove(&flight.id).is_none() || self.twins.remove(&flight.id).is_some() {
+            return;
+        }
+        self.twins.retain(|_, original| *original != flight.id);
         for range in missing {
             self.queued_bytes += range.end - range.start;
             self.queue.push_front(Piece { blob: flight.piece.blob, range });
@@ -170,8 +231,14 @@ mod tests {
         PeerId::random()
     }
 
+    const TWIN_AFTER: Duration = Duration::from_secs(5);
+
+    fn take(plan: &mut Plan, holder: PeerId) -> Take {
+        plan.take(holder, Instant::now(), TWIN_AFTER)
+    }
+
     fn taken(plan: &mut Plan, holder: PeerId) -> Flight {
-        match plan.take(holder) {
+        match take(plan, holder) {
             Take::Piece(flight) => flight,
             other => panic!("{other:?}"),
         }
@@ -188,7 +255,7 @@ mod tests {
         assert_eq!(pieces[..3], expected);
         assert_eq!(pieces[3], piece(1, 3 * MIB..4 * MIB));
         flights.iter().for_each(|flight| plan.landed(flight));
-        assert!(plan.is_done() && matches!(plan.take(a), Take::Done));
+        assert!(plan.is_done() && matches!(take(&mut plan, a), Take::Done));
         assert_eq!(plan.left_bytes(), 0);
     }
 
@@ -197,14 +264,14 @@ mod tests {
         let mut plan = Plan::new([piece(0, 0..8 * MIB), piece(0, 8 * MIB..16 * MIB)], 8 * MIB);
         let (a, b) = (holder(), holder());
         let (first, second) = (taken(&mut plan, a), taken(&mut plan, a));
-        assert!(matches!(plan.take(a), Take::Wait), "nobody takes over from itself");
+        assert!(matches!(take(&mut plan, a), Take::Wait), "nobody takes over from itself");
         first.reached.store(6 * MIB, Ordering::Relaxed);
         let over = taken(&mut plan, b);
         assert_eq!((over.piece.range.clone(), second.wanted()), (12 * MIB..16 * MIB, 8 * MIB..12 * MIB));
         assert_eq!(plan.left_bytes(), 10 * MIB);
         second.reached.store(12 * MIB - 300 * 1024, Ordering::Relaxed);
         first.reached.store(8 * MIB - 300 * 1024, Ordering::Relaxed);
-        assert!(matches!(plan.take(b), Take::Wait), "too little is left of each");
+        assert!(matches!(take(&mut plan, b), Take::Wait), "too little is left of each");
         [first, second, over].iter().for_each(|flight| plan.landed(flight));
         assert!(plan.is_done());
     }
@@ -227,11 +294,49 @@ mod tests {
         plan.lacks(a, 0);
         let own = taken(&mut plan, a);
         assert_eq!(own.piece.blob, 1);
-        assert!(matches!(plan.take(a), Take::Wait));
+        assert!(matches!(take(&mut plan, a), Take::Wait));
         plan.landed(&own);
-        assert!(matches!(plan.take(a), Take::Useless), "blob 0 is all that is left");
+        assert!(matches!(take(&mut plan, a), Take::Useless), "blob 0 is all that is left");
         let other = taken(&mut plan, b);
         assert_eq!((other.piece.blob, plan.left_blobs()), (0, [0].into()));
-        assert!(matches!(plan.take(a), Take::Useless));
+        assert!(matches!(take(&mut plan, a), Take::Useless));
+    }
+    #[test]
+    fn what_takes_long_is_brought_a_second_time_and_whoever_is_first_ends_the_other() {
+        let long_ago = Instant::now();
+        let later = long_ago + TWIN_AFTER;
+        for first_is_the_twin in [true, false] {
+            let mut plan = Plan::new([piece(0, 0..8 * MIB)], 8 * MIB);
+            let (a, b, c) = (holder(), holder(), holder());
+            let Take::Piece(slow) = plan.take(a, long_ago, TWIN_AFTER) else { panic!("a piece") };
+            slow.reached.store(8 * MIB - 100 * 1024, Ordering::Relaxed);
+            assert!(matches!(plan.take(b, long_ago, TWIN_AFTER), Take::Wait), "it is not late yet");
+            let Take::Piece(twin) = plan.take(b, later, TWIN_AFTER) else { panic!("a twin") };
+            assert_eq!(twin.piece, piece(0, 7 * MIB..8 * MIB), "from where it is recorded");
+            assert_eq!(plan.left_bytes(), 100 * 1024, "nothing is counted twice");
+            assert!(matches!(plan.take(c, later + TWIN_AFTER, TWIN_AFTER), Take::Wait), "one twin is enough");
+            let (first, second) = if first_is_the_twin { (&twin, &slow) } else { (&slow, &twin) };
+            plan.landed(first);
+            assert!(plan.is_done());
+            assert_eq!(second.wanted().end, second.reached.load(Ordering::Relaxed), "it is to end");
+            plan.give_back(second, [second.piece.range.clone()]);
+            assert!(plan.is_done(), "nothing comes back of it");
+        }
+    }
+
+    #[test]
+    fn a_twin_that_fails_brings_nothing_back_and_one_whose_original_fails_goes_on() {
+        let (long_ago, a, b) = (Instant::now(), holder(), holder());
+        let later = long_ago + TWIN_AFTER;
+        let mut plan = Plan::new([piece(0, 0..MIB / 4)], 8 * MIB);
+        let Take::Piece(slow) = plan.take(a, long_ago, TWIN_AFTER) else { panic!("a piece") };
+        let Take::Piece(twin) = plan.take(b, later, TWIN_AFTER) else { panic!("a twin") };
+        plan.give_back(&twin, [0..MIB / 4]);
+        assert_eq!(plan.left_bytes(), MIB / 4);
+        let Take::Piece(again) = plan.take(b, later, TWIN_AFTER) else { panic!("a twin") };
+        plan.give_back(&slow, []);
+        assert_eq!(plan.left_bytes(), MIB / 4, "it is a flight like any other now");
+        plan.landed(&again);
+        assert!(plan.is_done());
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use assay_manifest::{ArtifactId, Digest32};
 use assay_store::{BlobReader, EncodeFailure, Store, StoreError, is_range_of_groups};
-use futures::io::WriteHalf;
+use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncReadExt, AsyncWriteExt, Stream, StreamExt};
 use libp2p::PeerId;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -25,6 +25,11 @@ use crate::supervisor::told_to_stop;
 
 /// Streams that are told at the same time that this node is busy; beyond them they are closed without a word.
 const TOLD_BUSY_MAX: usize = 64;
+
+/// A blob that a stream asks nothing more of for so long is closed: an open one cannot be removed.
+const OPEN_IDLE_MAX: Duration = Duration::from_secs(2);
+/// How often whoever waits for a peer looks whether it waited long enough.
+const STEP: Duration = Duration::from_secs(1);
 
 /// The service; [`Server::run`] returns when it is told to stop.
 pub struct Server<S> {
@@ -140,36 +145,134 @@ impl<S: Swarm> Shared<S> {
     }
 
     async fn answer_all(&self, stream: S::Stream) -> Result<(), ServeError> {
-        let (mut requests, mut answers) = stream.split();
-        let mut opened = None;
-        loop {
-            let message = timeout(self.config.request_timeout, read_message(&mut requests));
-            let Some(bytes) = message.await.map_err(|_| ServeError::Idle)?? else { break };
-            let request = Request::parse(&bytes).map_err(ReadError::from)?;
-            let (writer, chunks) = pipe::from_thread();
-            let job = Job { store: Arc::clone(&self.store), request, opened };
-            let answering = tokio::task::spawn_blocking(move || job.run(writer));
-            let sent = self.send(chunks, &mut answers).await;
-            opened = answering.await.map_err(|_| ServeError::Panicked)??;
-            sent?;
-        }
-        answers.close().await.map_err(ServeError::Write)
+        let (requests, answers) = stream.split();
+        let (writer, chunks, spent) = pipe::from_thread();
+        let idle = Idle::default();
+        let mut sending = std::pin::pin!(self.send((chunks, spent), answers, &idle));
+        let answering = self.answer_each(requests, writer, &idle);
+        let answered = tokio::select! {
+            biased;
+            // Nobody takes what is answered.
+            sent = &mut sending => return sent.and(Err(ServeError::Panicked)),
+            answered = answering => answered,
+        };
+        let sent = sending.await;
+        answered.and(sent)
     }
 
+    /// Prepares the answers one after the other. What was prepared waits in the pipe, so that the next one is begun
+    /// while the one before is sent.
+    async fn answer_each(
+        &self,
+        mut requests: ReadHalf<S::Stream>,
+        mut writer: PipeWriter,
+        idle: &Idle,
+    ) -> Result<(), ServeError> {
+        let mut opened = None;
+        while let Some(request) = self.next_request(&mut requests, &mut opened, idle).await? {
+            let job = Job { store: Arc::clone(&self.store), request, opened };
+            let answering = tokio::task::spawn_blocking(move || job.run(writer));
+            (opened, writer) = answering.await.map_err(|_| ServeError::Panicked)??;
+        }
+        Ok(())
+    }
+
+    /// Waits for a request; a blob that nobody asks for meanwhile is closed, so that it may be removed.
+    async fn next_request(
+        &self,
+        requests: &mut ReadHalf<S::Stream>,
+        opened: &mut Opened,
+        idle: &Idle,
+    ) -> Result<Option<Request>, ServeError> {
+        let ServeConfig { request_timeout, full, .. } = self.config;
+        let mut message = std::pin::pin!(read_message(requests));
+        idle.ends();
+        loop {
+            let step = request_timeout.min(STEP);
+            if let Ok(message) = timeout(step, &mut message).await {
+                let parsed = message?.map(|bytes| Request::parse(&bytes)).transpose();
+                return Ok(parsed.map_err(ReadError::from)?);
+            }
+            let since = idle.since().elapsed();
+            if since >= OPEN_IDLE_MAX {
+                *opened = None;
+            }
+            if since >= request_timeout || (self.is_full() && since >= full.request_timeout) {
+                return Err(ServeError::Idle);
+            }
+        }
+    }
+
+    /// Sends what comes out of the pipe, to its end.
     async fn send(
         &self,
-        mut chunks: mpsc::Receiver<Vec<u8>>,
-        answers: &mut WriteHalf<S::Stream>,
+        (mut chunks, spent): (mpsc::Receiver<Vec<u8>>, mpsc::Sender<Vec<u8>>),
+        mut answers: WriteHalf<S::Stream>,
+        idle: &Idle,
     ) -> Result<(), ServeError> {
-        let limit = self.config.write_timeout;
-        let in_time = |_| ServeError::Write(io::ErrorKind::TimedOut.into());
-        while let Some(chunk) = chunks.recv().await {
+        loop {
+            let next = match timeout(pipe::LINGER, chunks.recv()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    self.in_time(0, answers.flush()).await?;
+                    chunks.recv().await
+                }
+            };
+            let Some(chunk) = next else { break };
             if let Some(pace) = &self.pace {
                 pace.wait_for(chunk.len()).await;
             }
-            timeout(limit, answers.write_all(&chunk)).await.map_err(in_time)?.map_err(ServeError::Write)?;
+            self.in_time(chunk.len(), answers.write_all(&chunk)).await?;
+            idle.ends();
+            // Where there are enough of them, one is freed.
+            drop(spent.try_send(chunk));
         }
-        timeout(limit, answers.flush()).await.map_err(in_time)?.map_err(ServeError::Write)
+        self.in_time(0, answers.close()).await
+    }
+
+    /// Gives a peer the time that it may take for so many bytes: less while others wait for a stream.
+    async fn in_time(
+        &self,
+        bytes: usize,
+        writing: impl Future<Output = io::Result<()>>,
+    ) -> Result<(), ServeError> {
+        let ServeConfig { write_timeout, full, .. } = self.config;
+        let when_full = Duration::from_secs_f64(bytes as f64 / full.bytes_per_second_min.get() as f64);
+        let when_full = when_full.max(full.request_timeout);
+        let begun = Instant::now();
+        let mut writing = std::pin::pin!(writing);
+        loop {
+            if let Ok(written) = timeout(write_timeout.min(STEP), &mut writing).await {
+                return written.map_err(ServeError::Write);
+            }
+            let since = begun.elapsed();
+            if since >= write_timeout || (self.is_full() && since >= when_full) {
+                return Err(ServeError::Write(io::ErrorKind::TimedOut.into()));
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.uploads.count() >= self.config.streams_max
+    }
+}
+
+/// Since when nothing was done on a stream.
+struct Idle(Mutex<Instant>);
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+}
+
+impl Idle {
+    fn ends(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn since(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -199,7 +302,13 @@ struct Job {
 }
 
 impl Job {
-    fn run(self, mut out: PipeWriter) -> Result<Opened, ServeError> {
+    /// Returns the blob that was asked for, and what to write the next answer to.
+    fn run(self, mut out: PipeWriter) -> Result<(Opened, PipeWriter), ServeError> {
+        let opened = self.answer(&mut out)?;
+        Ok((opened, out))
+    }
+
+    fn answer(self, out: &mut PipeWriter) -> Result<Opened, ServeError> {
         let Self { store, request, opened } = self;
         match request {
             Request::Manifest(artifact) => {
@@ -221,7 +330,7 @@ impl Job {
                 };
                 out.write_all(&answer.message()).map_err(ServeError::Write)?;
                 if let Some(reader) = &reader {
-                    reader.encode(start..end, &mut out).map_err(|error| match error {
+                    reader.encode(start..end, &mut *out).map_err(|error| match error {
                         EncodeFailure::Store(damage) => ServeError::Damaged(damage),
                         EncodeFailure::Output(error) => ServeError::Write(error),
                     })?;
@@ -282,6 +391,11 @@ impl Uploads {
     /// multiplexers fail under it.
     pub fn is_to(&self, peer: &PeerId) -> bool {
         self.lock().contains_key(peer)
+    }
+
+    /// Streams that are being answered.
+    fn count(&self) -> usize {
+        self.lock().values().sum()
     }
 
     fn begin(&self, peer: PeerId, streams_max: usize, per_peer_max: usize) -> Option<Upload> {

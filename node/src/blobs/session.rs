@@ -21,6 +21,8 @@ use super::error::Fault;
 use super::pipe::{self, Chunks, Filling, PipeReader};
 use super::plan::{Flight, Take};
 use super::wire::{Answer, ReadError, Request, read_message};
+use super::worker::{Lent, Place};
+use crate::supervisor::told_to_stop;
 
 /// Why a stream ended.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub enum Ended {
     Refused,
     /// The holder did what no sound peer does.
     Fault(Fault),
+    /// Another holder gets the place.
+    Replaced,
     /// The stream failed.
     Failed(String),
     /// This node could not keep what came.
@@ -47,7 +51,13 @@ pub enum Ended {
 
 /// Fetches pieces from a holder until there is none for it, or something goes wrong. Whatever was asked for and did not
 /// come is given back.
-pub async fn run<T>(stream: T, holder: PeerId, first: Flight, download: &Arc<Download>) -> (Ended, Brought)
+pub async fn run<T>(
+    stream: T,
+    holder: PeerId,
+    first: Flight,
+    download: &Arc<Download>,
+    lent: &mut Lent,
+) -> (Ended, Brought)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -56,7 +66,8 @@ where
     let ahead = download.config.ahead.max(1);
     let (expect, expected) = mpsc::channel(ahead);
     let (tell, outcomes) = mpsc::channel(ahead);
-    let receiver = Receiver { download: Arc::clone(download), reader, expected, outcomes: tell };
+    let (place, leave) = (Arc::clone(&lent.0), &mut lent.1);
+    let receiver = Receiver { download: Arc::clone(download), place, reader, expected, outcomes: tell };
     let receiving = tokio::task::spawn_blocking(move || receiver.run());
     let mut conversation = Conversation {
         holder,
@@ -69,7 +80,10 @@ where
         asked: VecDeque::with_capacity(ahead),
         brought: Brought::Nothing,
     };
-    let ended = conversation.run(read, chunks).await;
+    let ended = tokio::select! {
+        ended = conversation.run(read, chunks) => ended,
+        () = told_to_stop(leave) => Ended::Replaced,
+    };
     let Conversation { expect, first, asked, brought, .. } = conversation;
     drop(expect);
     // Its pipe is closed, so it ends when it has kept what had come.
@@ -214,6 +228,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<'_, T> {
 /// The thread that reads answers, verifies and keeps.
 struct Receiver {
     download: Arc<Download>,
+    /// Where what it brings is noted.
+    place: Arc<Place>,
     reader: PipeReader,
     expected: mpsc::Receiver<Flight>,
     outcomes: mpsc::Sender<Outcome>,
@@ -244,7 +260,7 @@ impl Receiver {
         }
         let partial = self.download.partial(blob).map_err(Ended::Local)?;
         let watch = |end| {
-            flight.reached.store(end, Ordering::Relaxed);
+            self.place.brought(end - flight.reached.swap(end, Ordering::Relaxed));
             if end < flight.end.load(Ordering::Relaxed) {
                 ControlFlow::Continue(())
             } else {
@@ -253,6 +269,11 @@ impl Receiver {
         };
         let received = partial.receive(flight.piece.range.clone(), &mut self.reader, watch);
         self.download.settle(blob, &partial);
+        if let Ok(Received::Whole) = received {
+            // Nobody watches the last group come.
+            let end = flight.piece.range.end;
+            self.place.brought(end - flight.reached.swap(end, Ordering::Relaxed));
+        }
         match received {
             Ok(received) => Ok(received),
             Err(ReceiveError::Corrupt { blob, at }) => Err(Ended::Fault(Fault::CorruptRange { blob, at })),
@@ -313,7 +334,7 @@ impl Ended {
     /// In words, for who asks why nothing came.
     pub fn cause(&self) -> String {
         match self {
-            Self::Idle | Self::TakenOver => "it had nothing to do".into(),
+            Self::Idle | Self::TakenOver | Self::Replaced => "it had nothing to do".into(),
             Self::Busy => "it is busy".into(),
             Self::Lacks(_) => "it does not have it".into(),
             Self::Refused => "it refused".into(),

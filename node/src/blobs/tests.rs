@@ -3,4 +3,4 @@
 mod fetching;
 mod loopback;
 mod serving;
-mod world;
+pub(super) mod world;

@@ -1,10 +1,12 @@
 //! What is asked of one holder, stream after stream.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use assay_store::StoreError;
 use libp2p::PeerId;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
@@ -13,6 +15,7 @@ use super::error::Fault;
 use super::plan::Flight;
 use super::ports::Swarm;
 use super::session::{self, Brought, Ended};
+use crate::supervisor::told_to_stop;
 
 /// Why nothing more is asked of a holder.
 #[derive(Debug)]
@@ -21,21 +24,51 @@ pub enum Dismissed {
     Done,
     /// It failed, or was slow or busy, too often, or did what no sound peer does.
     GivenUp,
+    /// It had to leave its place to another.
+    Replaced,
     /// This node could not keep what came.
     Local(StoreError),
     /// A thread panicked.
     Panicked,
 }
 
-/// Fetches from a holder for as long as there is something for it and it behaves.
-pub async fn run<S: Swarm>(swarm: Arc<S>, holder: PeerId, download: Arc<Download>) -> Dismissed {
+/// What a holder does with its place.
+#[derive(Debug, Default)]
+pub struct Place(AtomicU64);
+
+impl Place {
+    /// Bytes that came and were verified.
+    pub fn brought_bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes that so many bytes more came.
+    pub fn brought(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A place, and when it is to be left.
+pub type Lent = (Arc<Place>, watch::Receiver<bool>);
+
+/// Fetches from a holder for as long as there is something for it, it behaves, and it may keep its place.
+pub async fn run<S: Swarm>(
+    swarm: Arc<S>,
+    holder: PeerId,
+    download: Arc<Download>,
+    mut lent: Lent,
+) -> Dismissed {
     let mut failed = 0;
     loop {
-        let first = match download.next(holder).await {
+        let next = tokio::select! {
+            next = download.next(holder) => next,
+            () = told_to_stop(&mut lent.1) => return Dismissed::Replaced,
+        };
+        let first = match next {
             Next::Piece(flight) => flight,
             Next::Nothing => return Dismissed::Done,
         };
-        let (ended, brought) = one_stream(&*swarm, holder, first, &download).await;
+        let (ended, brought) = one_stream(&*swarm, holder, first, &download, &mut lent).await;
         if brought == Brought::Pieces {
             failed = 0;
         }
@@ -47,6 +80,7 @@ pub async fn run<S: Swarm>(swarm: Arc<S>, holder: PeerId, download: Arc<Download
             }
             Ended::Local(error) => return Dismissed::Local(error),
             Ended::Panicked => return Dismissed::Panicked,
+            Ended::Replaced => return Dismissed::Replaced,
             Ended::Refused => return Dismissed::GivenUp,
             Ended::Fault(fault) => {
                 debug!(%holder, ?fault, "a holder is at fault");
@@ -61,7 +95,10 @@ pub async fn run<S: Swarm>(swarm: Arc<S>, holder: PeerId, download: Arc<Download
         if failed >= download.config.tries_max {
             return Dismissed::GivenUp;
         }
-        sleep_until(Instant::now() + pause(download.config.retry_after, failed)).await;
+        tokio::select! {
+            () = sleep_until(Instant::now() + pause(download.config.retry_after, failed)) => {}
+            () = told_to_stop(&mut lent.1) => return Dismissed::Replaced,
+        }
     }
 }
 
@@ -70,14 +107,20 @@ async fn one_stream<S: Swarm>(
     holder: PeerId,
     first: Flight,
     download: &Arc<Download>,
+    lent: &mut Lent,
 ) -> (Ended, Brought) {
-    let cause = match timeout(download.config.open_timeout, swarm.open(holder)).await {
-        Ok(Ok(stream)) => return session::run(stream, holder, first, download).await,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "opening a stream: it took too long".into(),
+    let opened = tokio::select! {
+        opened = timeout(download.config.open_timeout, swarm.open(holder)) => Some(opened),
+        () = told_to_stop(&mut lent.1) => None,
+    };
+    let ended = match opened {
+        Some(Ok(Ok(stream))) => return session::run(stream, holder, first, download, lent).await,
+        Some(Ok(Err(error))) => Ended::Failed(error.to_string()),
+        Some(Err(_)) => Ended::Failed("opening a stream: it took too long".into()),
+        None => Ended::Replaced,
     };
     download.give_back(&first);
-    (Ended::Failed(cause), Brought::Nothing)
+    (ended, Brought::Nothing)
 }
 
 /// Doubled with every failure in a row.

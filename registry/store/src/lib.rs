@@ -49,7 +49,7 @@ pub use error::StoreError;
 pub use import::Progress;
 pub use index::{IdKind, Match};
 pub use outboard::{BlobReader, EncodeFailure};
-pub use partial::{Partial, ReceiveError, Received};
+pub use partial::{CLAIM_BYTES, Partial, ReceiveError, Received};
 pub use ranges::{BLOB_BYTES_MAX, GROUP_BYTES, is_range_of_groups};
 pub use room::{Freed, Lease, PinReason};
 pub use store::Store;

@@ -207,3 +207,69 @@ async fn progress_goes_from_finding_over_fetching_to_checking_and_two_fetches_ar
     // The empty and the equal file are here from the beginning.
     assert_eq!(fetched.last().copied(), Some(manifest.size_bytes() - 40_000));
 }
+
+#[tokio::test]
+async fn blobs_that_are_gone_or_damaged_are_fetched_anew() {
+    let (stores, world) = (Stores::new(), World::new());
+    let (source, sink) = (stores.store("source-store"), stores.store("sink"));
+    let manifest = stores.artifact(&source, 100_000);
+    world.add(&source, Trouble::None);
+    fetcher(&world, &sink).fetch(want(&manifest), &|_| {}).await.unwrap();
+    let path = |path: &str| {
+        let file = manifest.files().iter().find(|file| file.path.as_str() == path).unwrap();
+        let name = file.blake3.to_string().trim_start_matches("0x").to_owned();
+        stores.dir().join("sink/blobs").join(&name[..2]).join(&name)
+    };
+    let mut bytes = std::fs::read(path("short")).unwrap();
+    bytes[30_000] ^= 1;
+    std::fs::write(path("short"), bytes).unwrap();
+    std::fs::remove_file(path("long")).unwrap();
+    fetcher(&world, &sink).fetch(want(&manifest), &|_| {}).await.unwrap();
+    check_whole(&sink, &manifest);
+}
+
+#[tokio::test]
+async fn slow_holders_leave_their_places_to_others() {
+    let (stores, world) = (Stores::new(), World::new());
+    let (source, sink) = (stores.store("source-store"), stores.store("sink"));
+    let manifest = stores.artifact(&source, LONG_BYTES);
+    let day = std::time::Duration::from_secs(86_400);
+    let slow: Vec<_> = (0..3).map(|_| world.add(&source, Trouble::Hangs(100_000))).collect();
+    let fetching = |replace_after, twin_after| {
+        let config = FetchConfig { holders_max: 1, stall: day, replace_after, twin_after, ..quick() };
+        Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config, Uploads::default())
+    };
+    world.add(&source, Trouble::None);
+    let quickly = std::time::Duration::from_millis(100);
+    fetching(quickly, day).fetch(want(&manifest), &|_| {}).await.unwrap();
+    check_whole(&sink, &manifest);
+    assert!(slow.iter().all(|slow| world.faults_of(slow).is_empty()));
+}
+
+#[tokio::test]
+async fn the_last_ranges_are_asked_of_two_when_one_takes_long() {
+    let (stores, world) = (Stores::new(), World::new());
+    let (source, sink) = (stores.store("source-store"), stores.store("sink"));
+    let manifest = stores.artifact(&source, LONG_BYTES);
+    let day = std::time::Duration::from_secs(86_400);
+    world.add(&source, Trouble::Hangs(100_000));
+    world.add(&source, Trouble::None);
+    let config = FetchConfig { stall: day, twin_after: std::time::Duration::from_millis(100), ..quick() };
+    let fetching = Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config, Uploads::default());
+    fetching.fetch(want(&manifest), &|_| {}).await.unwrap();
+    check_whole(&sink, &manifest);
+}
+
+#[tokio::test]
+async fn a_fetch_that_gets_nowhere_is_given_up() {
+    let (stores, world) = (Stores::new(), World::new());
+    let (source, sink) = (stores.store("source-store"), stores.store("sink"));
+    let manifest = stores.artifact(&source, LONG_BYTES);
+    world.add(&source, Trouble::Hangs(500_000));
+    let day = std::time::Duration::from_secs(86_400);
+    let progress_timeout = std::time::Duration::from_millis(500);
+    let config = FetchConfig { stall: day, progress_timeout, ..quick() };
+    let fetching = Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config, Uploads::default());
+    let failed = fetching.fetch(want(&manifest), &|_| {}).await.unwrap_err();
+    assert!(matches!(&failed, FetchError::TooSlow { missing, .. } if missing.bytes > 2_000_000), "{failed}");
+}

@@ -170,6 +170,65 @@ async fn more_streams_than_are_served_are_told_that_the_node_is_busy() {
     assert_eq!(ask(&mut third, request).await, Answer::NotFound);
 }
 
+/// A server of one stream, that waits for ever unless somebody else wants it.
+fn patient() -> ServeConfig {
+    let hour = Duration::from_secs(3_600);
+    ServeConfig { streams_max: 1, request_timeout: hour, write_timeout: hour, ..ServeConfig::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_nothing_while_the_node_is_full_loses_the_stream() {
+    let stores = Stores::new();
+    let served = Served::new(&stores.store("store"), patient());
+    let request = Request::Manifest(ArtifactId::ZERO);
+    let mut first = served.connect().await;
+    assert_eq!(ask(&mut first, request).await, Answer::NotFound);
+    let begun = tokio::time::Instant::now();
+    assert!(ends(&mut first).await);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert_eq!(ask(&mut served.connect().await, request).await, Answer::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_next_to_nothing_while_the_node_is_full_loses_the_stream() {
+    let stores = Stores::new();
+    let store = stores.store("store");
+    let manifest = stores.artifact(&store, 2_000_000);
+    let long = manifest.files().iter().find(|file| file.path.as_str() == "long").unwrap();
+    let served = Served::new(&store, patient());
+    let (near, far) = tokio::io::duplex(1_000);
+    served.streams.send((served.world.me, far.compat())).await.unwrap();
+    let mut slow = near.compat();
+    // Few enough bytes that all of them wait in the pipe: no thread waits, and the clock of the test goes on.
+    slow.write_all(&Request::range(long.blake3, &(0..60 * GROUP_BYTES)).message()).await.unwrap();
+    let mut byte = [0];
+    slow.read_exact(&mut byte).await.unwrap();
+    // It takes no more; another gets its stream.
+    let mut tries = 0;
+    while ask(&mut served.connect().await, Request::Manifest(ArtifactId::ZERO)).await == Answer::Busy {
+        tries += 1;
+        assert!(tries < 60, "it keeps the stream");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(tries > 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_that_nobody_asks_for_any_more_may_be_removed_although_the_stream_is_open() {
+    let stores = Stores::new();
+    let store = stores.store("store");
+    let manifest = stores.artifact(&store, 100_000);
+    let long = manifest.files().iter().find(|file| file.path.as_str() == "long").unwrap();
+    let served = Served::new(&store, ServeConfig::default());
+    let mut stream = served.connect().await;
+    assert_eq!(ask(&mut stream, Request::range(long.blake3, &(0..GROUP_BYTES))).await, Answer::Range);
+    let mut body = vec![0; GROUP_BYTES as usize + 3 * 64];
+    stream.read_exact(&mut body).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(store.evict(0).unwrap().artifacts, [manifest.artifact_id()]);
+    assert_eq!(ask(&mut stream, Request::range(long.blake3, &(0..GROUP_BYTES))).await, Answer::NotFound);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_limit_on_bytes_a_second_holds_over_all_chunks() {
     let pace = crate::blobs::server::Pace::new(NonZeroU64::new(1_000).unwrap());
