@@ -260,7 +260,7 @@ impl Compute for Slow {
         let take_one = |left: usize| left.checked_sub(1);
         if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_err() {
             self.lair.gate.wait();
-            return Err(ComputeError("it was given up".into()));
+            return Err(ComputeError::Failed("it was given up".into()));
         }
         self.lair.models.execute(model, request, seed)
     }
@@ -353,6 +353,11 @@ impl JobBoard for Board {
 
     async fn at_hand_and_contested(&self, accounts: &[AccountBytes]) -> Result<Vec<Job>, BoardError> {
         self.jobs(accounts, true).await
+    }
+
+    async fn unjudged(&self, validator: &Digest32) -> Result<Vec<JobId>, BoardError> {
+        let jobs = self.client.runtime("JobsApi_unjudged", *validator).await;
+        jobs.map_err(failed("reading the jobs that wait for a verdict"))
     }
 
     async fn judges(&self) -> Result<Vec<Judge>, BoardError> {
