@@ -51,7 +51,9 @@ async fn a_job_settles_whose_buyer_executor_and_verifiers_have_nodes_of_their_ow
         }
     };
     assert_eq!(answers.iter().map(|answer| answer.sender).collect::<Vec<_>>(), vec![executor]);
-    let there = &sellers.iter().find(|seller| seller.is_of(&executor)).unwrap().client;
+    let there = sellers.iter().find(|seller| seller.is_of(&executor)).unwrap();
+    there.settlement(&order.job).await;
+    let there = &there.client;
     let sealed: Vec<Envelope> = there.request("job_v1_output", rpc_params![order.job]).await.unwrap();
     assert_eq!(answers, sealed);
     let record = client.job(&order.job).await.unwrap().settlement.unwrap();

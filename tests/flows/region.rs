@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use assay_engine::Settings;
+use assay_manifest::JobId;
 use assay_node::chain_spec::{ChainSpec, DEVELOPMENT_ACCOUNTS, development_provider, development_validator};
 use assay_node::client::{Client, Order};
 use assay_node::consensus;
@@ -179,6 +180,19 @@ impl Running {
         }
     }
 
+    /// The record of a job, as soon as this node knows of its end: it may be some blocks behind.
+    pub async fn settlement(&self, job: &JobId) -> SettlementRecord {
+        let mut heights = self.client.heights().await.unwrap();
+        loop {
+            if let Ok(state) = self.client.job(job).await
+                && let Some(record) = state.settlement
+            {
+                return record;
+            }
+            heights.next().await.unwrap();
+        }
+    }
+
     pub async fn stop(self) -> TempDir {
         self.stop.send(()).unwrap();
         self.running.await.unwrap().unwrap();
@@ -216,11 +230,7 @@ pub async fn answer_of(nodes: &[Running], order: &Order, record: &SettlementReco
     let executor = record.seats.iter().rfind(|seat| seat.role == assay_protocol::party::Role::Executor);
     let executor = executor.unwrap().provider;
     let there = nodes.iter().find(|node| node.is_of(&executor)).unwrap();
-    // Its node may be a block behind.
-    let mut heights = there.client.heights().await.unwrap();
-    while there.client.job(&order.job).await.unwrap().settlement.is_none() {
-        heights.next().await.unwrap();
-    }
+    there.settlement(&order.job).await;
     there.client.answer(order, record).await.unwrap().text.clone()
 }
 

@@ -1,8 +1,10 @@
 //! Whether money came from nowhere or went nowhere: everybody's balances together, and what blocks say was burned.
 
+use assay_manifest::JobId;
 use assay_node::client::Client;
 use assay_protocol::job::Party;
 use assay_protocol::params::Params;
+use assay_protocol::party::AccountBytes;
 use assay_runtime::executor::events_key;
 use assay_runtime::{AccountId, Balance, Hash, Runtime, RuntimeEvent};
 use frame_support::storage::generator::StorageMap as _;
@@ -57,9 +59,8 @@ impl Sums {
             let RuntimeEvent::Jobs(Posted { job, party: Party::Seat(index), bytes }) = event else {
                 continue;
             };
-            let record = client.job(&job).await.unwrap().settlement.expect("the job has ended");
-            let seat = record.seats.iter().find(|seat| seat.index == index).expect("a drawn seat");
-            let of = providers.iter().position(|provider| *provider == AccountId::from(seat.provider));
+            let who = provider_of(client, &job, index).await;
+            let of = providers.iter().position(|provider| *provider == who);
             if let Some(paid) = of.and_then(|number| paid.get_mut(number)) {
                 *paid += Params::DEVELOPMENT.post_fee(bytes).unwrap().get();
             }
@@ -78,6 +79,18 @@ impl Sums {
         }
         all
     }
+}
+
+/// Who has a seat: as the job says while it is open, since a fresh look may have added some, and then as its record does.
+async fn provider_of(client: &Client, job: &JobId, index: u8) -> AccountId {
+    let seats: Vec<(u8, AccountBytes)> = match client.job_on_ledger(job).await.unwrap() {
+        Some(job) => job.seats.iter().map(|seat| (seat.index, seat.provider)).collect(),
+        None => {
+            let record = client.job(job).await.unwrap().settlement.expect("a closed job has a record");
+            record.seats.iter().map(|seat| (seat.index, seat.provider)).collect()
+        }
+    };
+    seats.into_iter().find(|seat| seat.0 == index).expect("a drawn seat").1.into()
 }
 
 fn burned(event: &RuntimeEvent) -> Balance {

@@ -9,7 +9,6 @@ use assay_node::chain_spec::{ChainSpec, development_provider};
 use assay_node::client::Client;
 use assay_node::keys::Seller;
 use assay_node::supervisor::Supervisor;
-use assay_protocol::job::SettlementRecord;
 use assay_protocol::params::Params;
 use assay_protocol::request::Prompt;
 use assay_protocol::units::Amount;
@@ -68,19 +67,6 @@ async fn tell_all(client: &Client, job: &JobId, dir: &Path) {
     std::fs::write(dir.join("public"), public.concat()).unwrap();
 }
 
-async fn settlement(node: &Running, job: &JobId) -> SettlementRecord {
-    let mut heights = node.client.heights().await.unwrap();
-    loop {
-        // It may be some blocks behind.
-        if let Ok(state) = node.client.job(job).await
-            && let Some(record) = state.settlement
-        {
-            return record;
-        }
-        heights.next().await.unwrap();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_beside_the_seats_learns_a_byte_of_a_prompt_or_an_answer() {
     let [buyer_dir, ears_dir, thief_dir] = [(); 3].map(|()| tempfile::tempdir().unwrap());
@@ -105,11 +91,11 @@ async fn nobody_beside_the_seats_learns_a_byte_of_a_prompt_or_an_answer() {
     let bought = buy(&buyers, &sellers[0], served.model_id.to_string(), buyer_dir.path()).await;
     let job: JobId = bought["id"].as_str().unwrap().parse().unwrap();
     thief.fetch_answer(job).await;
-    let record = settlement(&follower, &job).await;
+    let record = follower.settlement(&job).await;
     let takes_part = |seller: &&Running| record.seats.iter().any(|seat| seller.is_of(&seat.provider));
     let undrawn = sellers.iter().find(|seller| !takes_part(seller)).expect("two of three have seats");
     for node in [&validator, &follower, undrawn] {
-        settlement(node, &job).await;
+        node.settlement(&job).await;
         tell_all(&node.client, &job, node.dir.path()).await;
     }
     let heard = ears.heard();

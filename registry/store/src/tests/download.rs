@@ -208,7 +208,8 @@ fn a_damaged_blob_of_the_store_is_fetched_anew_and_nothing_else_is() {
         "{refused:?}"
     );
     assert!(to.missing(&own.blake3, own.size).unwrap().is_empty());
-    assert_eq!(to.missing(&shared.blake3, shared.size).unwrap(), [0..shared.size]);
+    let missing = to.missing(&shared.blake3, shared.size).unwrap();
+    assert!(matches!(&missing[..], [all] if *all == (0..shared.size)), "{missing:?}");
     assert!(!to.holds_all(&a).unwrap());
     download(&from, &to, &b).unwrap();
     publish(&to, &b, ArtifactKind::Model).unwrap();
