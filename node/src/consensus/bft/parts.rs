@@ -181,6 +181,10 @@ impl<P: Ord + Clone> Assembly<P> {
         message: StreamMessage<Part>,
         accepts: impl FnOnce(&Opening) -> bool,
     ) -> Result<Option<(Opening, Vec<u8>)>, PartFault> {
+        if matches!(message.content, StreamContent::Fin) {
+            // The opening says how many pieces there are.
+            return if message.sequence == 0 { Err(PartFault::Order) } else { Ok(None) };
+        }
         let key = (publisher, message.stream_id.to_bytes());
         if !self.streams.contains_key(&key) {
             self.make_room(&key.0);
@@ -238,8 +242,6 @@ impl<P: Ord + Clone> Assembly<P> {
                 }
                 Ok(None)
             }
-            // The opening says how many there are.
-            (1.., StreamContent::Fin) => Ok(None),
             _ => Err(PartFault::Order),
         }
     }
