@@ -65,7 +65,7 @@ impl Driven {
             let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
             let (x, y) = (x / count, y / count);
             let above: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
-            let below: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+            let below: f64 = points.iter().map(|point| (point.0 - x) * (point.0 - x)).sum();
             if below > 0.0 { above / below * 3_600.0 } else { 0.0 }
         })
     }

@@ -331,7 +331,7 @@ mod tests {
         let mut plan = Plan::new([piece(0, 0..MIB / 4)], 8 * MIB);
         let Take::Piece(slow) = plan.take(a, long_ago, TWIN_AFTER) else { panic!("a piece") };
         let Take::Piece(twin) = plan.take(b, later, TWIN_AFTER) else { panic!("a twin") };
-        plan.give_back(&twin, [0..MIB / 4]);
+        plan.give_back(&twin, std::iter::once(0..MIB / 4));
         assert_eq!(plan.left_bytes(), MIB / 4);
         let Take::Piece(again) = plan.take(b, later, TWIN_AFTER) else { panic!("a twin") };
         plan.give_back(&slow, []);

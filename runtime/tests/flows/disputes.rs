@@ -176,7 +176,7 @@ fn only_validators_decide_and_only_in_their_phase() {
             ed25519_dalek::Signer::sign(&stranger, message.as_bytes()).to_bytes(),
         ),
     };
-    assert!(market.is_stale(&signed(vec![forged.clone()])));
+    assert!(market.is_stale(&signed(vec![forged])));
     assert!(market.refuses(&signed(vec![forged])), "no validator");
     let RuntimeCall::Jobs(JobsCall::verdict { signatures, .. }) = market.verdict(id, Some(right(1))).function
     else {
