@@ -28,6 +28,23 @@ fn an_answer_is_bought_and_its_receipt_checked_offline() {
 }
 
 #[test]
+fn ones_own_node_answers_for_nothing_and_its_receipt_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().to_str().unwrap();
+    let node = NodeProcess::start(dir.path());
+    let ask = ["job", "submit", "--base-path", base, "--key", "//Bob", "--model", "demo", "--local-first"];
+    let ask = [ask.as_slice(), &["--prompt", "What is 12 + 34?", "--wait", "--json", "--rpc"]].concat();
+    let own = json(&[ask.as_slice(), &[&node.rpc]].concat());
+    assert_eq!((&own["state"], &own["verdict"]), (&"executed".into(), &"self".into()));
+    assert_eq!((&own["output"], &own["usage"]["nOut"]), (&"46.".into(), &4.into()));
+    let jobs = json(&["job", "list", "--rpc", &node.rpc, "--json"]);
+    assert_eq!(jobs, serde_json::json!([]), "nothing was bought");
+    let path = own["receipt"].as_str().unwrap();
+    let report = json(&["receipt", "verify", path, "--base-path", base, "--json"]);
+    assert_eq!(report["verdict"], "self");
+}
+
+#[test]
 fn watching_a_job_ends_with_its_verdict_and_the_receipt_of_its_buyer() {
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path().to_str().unwrap();

@@ -38,3 +38,18 @@ impl Client {
 fn is_for_others(code: i32) -> bool {
     [Code::UnsafeMethod, Code::ArtifactUnavailable, Code::JobBusy].iter().any(|known| known.number() == code)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_node_may_answer_is_bought_and_what_nobody_can_is_told() {
+        for code in [Code::UnsafeMethod, Code::ArtifactUnavailable, Code::JobBusy] {
+            assert!(is_for_others(code.number()), "{code:?}");
+        }
+        for code in [Code::JobRefused, Code::JobFailed, Code::JobNotFound] {
+            assert!(!is_for_others(code.number()), "{code:?}");
+        }
+    }
+}
