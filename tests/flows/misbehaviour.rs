@@ -32,7 +32,7 @@ const ATTEMPTS: usize = 5;
 
 /// Nodes that keep to the rules, and a provider that does not.
 struct Town {
-    validator: Running,
+    validators: Vec<Running>,
     /// Through which the buyer buys.
     buyers: Running,
     sellers: Vec<Running>,
@@ -51,13 +51,21 @@ struct Town {
 impl Town {
     /// A validator, a buyer's node, so many honest providers, and the next as the crook.
     async fn new(honest: u32, vice: Vice, stake: Balance) -> Self {
-        let spec = ChainSpec::local(1).unwrap();
+        Self::of(1, honest, vice, stake).await
+    }
+
+    /// The same with so many validators.
+    async fn of(validators: u32, honest: u32, vice: Vice, stake: Balance) -> Self {
+        let spec = ChainSpec::local(validators).unwrap();
         // Nobody here concedes, no proposer withholds blocks, and no honest node is away.
         let params =
             Params { concede_window: 3, verifier_draw_delay: 2, data_window: 12, ..Params::DEVELOPMENT };
         let spec = ChainSpec { genesis: GenesisSpec { params, ..spec.genesis }, ..spec };
-        let mut region = Region::new(spec, 1);
-        let validator = region.start(Part::validator(1)).await;
+        let mut region = Region::new(spec, validators as usize);
+        let mut deciding = Vec::new();
+        for number in 1..=validators {
+            deciding.push(region.start(Part::validator(number)).await);
+        }
         let buyers = region.start(Part::follower()).await;
         let mut sellers = Vec::new();
         for number in 1..=honest {
@@ -73,7 +81,8 @@ impl Town {
         let crooks = crook.account();
         let crooks_stake = stakes(&buyers.client, std::slice::from_ref(&crooks)).await[0];
         let (crook, buyer) = (Some(crook), buyer());
-        Self { validator, buyers, sellers, crook, crooks, served, buyer, sums, stakes: honest, crooks_stake }
+        let validators = deciding;
+        Self { validators, buyers, sellers, crook, crooks, served, buyer, sums, stakes: honest, crooks_stake }
     }
 
     /// Binds a question; one of those who sell counts its prompt.
@@ -128,7 +137,7 @@ impl Town {
         if let Some(crook) = self.crook {
             crook.stop().await;
         }
-        for node in self.sellers.into_iter().chain([self.buyers, self.validator]) {
+        for node in self.sellers.into_iter().chain([self.buyers]).chain(self.validators) {
             node.stop().await;
         }
     }
@@ -158,6 +167,21 @@ async fn an_executor_that_runs_other_weights_is_outvoted_and_pays_its_bond() {
     assert_eq!(record.opening.unwrap().kind, ValueKind::Reject, "other weights give another answer");
     assert_eq!(record.payments.executor, Amount::ZERO);
     assert!(record.seats.iter().all(|seat| (seat.role == Role::Verifier) == (seat.paid.get() > 0)));
+    town.only_the_crook_has_paid(|lost| lost == bond).await;
+    town.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_validators_decide_a_dispute_each_by_a_vote_of_its_own() {
+    let vice = Vice { compute: Lair::with_other_weights, ..Vice::NONE };
+    let town = Town::of(4, 2, vice, STAKE).await;
+    let (order, record) = town.buy("What is 12 + 30?", Some(town.crooks.clone())).await;
+    let bond = town.buyers.client.quote(&order).await.unwrap().bond.get();
+    assert_eq!(record.verdict, Verdict::Refereed);
+    assert_eq!(outcome_of(&record, &town.crooks), Some(SeatOutcome::Wrong));
+    for honest in accounts(&town.sellers) {
+        assert_eq!(outcome_of(&record, &honest), Some(SeatOutcome::Right));
+    }
     town.only_the_crook_has_paid(|lost| lost == bond).await;
     town.stop().await;
 }
