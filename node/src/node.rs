@@ -194,6 +194,7 @@ impl Node {
             engine,
             isolation,
         } = config;
+        let decides = validator.is_some();
         let workplace = workplace(isolation, engine).await?;
         data.check_whole()?;
         let kept = Kept::open(&data, &spec, ledger, first_keys(&identities, validator.as_ref()))?;
@@ -233,7 +234,8 @@ impl Node {
         start_selling(&mut supervisor, parts, &identities, validator.as_ref()).await;
         // Blocks last, so that no deadline passes while models are loaded.
         supervisor.spawn("consensus", consensus.run(supervisor.stopping()));
-        info!(chain = %spec.id, genesis = %ledger.genesis(), height = ledger.head().number, "node started");
+        let part = if decides { "decides" } else { "follows" };
+        info!(chain = %spec.id, genesis = %ledger.genesis(), height = ledger.head().number, part, "node started");
         Ok(Self { ledger, network: market, rpc, supervisor, models, trust })
     }
 

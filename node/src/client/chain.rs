@@ -11,6 +11,7 @@ use jsonrpsee::rpc_params;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::rpc::Reason;
 
@@ -121,6 +122,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const UNAVAILABLE: i32 = 20_004;
 /// Blocks for which a model that is on its way is waited for.
 const BRINGING_BLOCKS_MAX: u32 = 120;
+/// From one block to the next, before a chain is taken to stand.
+const NO_BLOCK_MAX: Duration = Duration::from_secs(60);
 
 impl Client {
     /// Connects to the node at `url` (`ws://…`; one for HTTP names the same port, which speaks both).
@@ -175,7 +178,7 @@ impl Client {
     /// Calls a method again with every block while the node answers with a code, for so many blocks at the most.
     ///
     /// # Errors
-    /// [`ClientError`] when the node refuses with another, or still with this one.
+    /// [`ClientError`] when the node refuses with another, or still with this one, or no block comes for a minute.
     pub async fn request_until<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -186,8 +189,10 @@ impl Client {
         let mut waited = 0;
         loop {
             match self.request(method, params.clone()).await {
-                Err(ClientError::Refused { code, .. }) if code == not_yet && waited < blocks_max => {
-                    heights.next().await?;
+                Err(error @ ClientError::Refused { code, .. }) if code == not_yet && waited < blocks_max => {
+                    // On a chain that stands, what is waited for may never come.
+                    let Ok(height) = timeout(NO_BLOCK_MAX, heights.next()).await else { return Err(error) };
+                    height?;
                     waited += 1;
                 }
                 answer => return answer,

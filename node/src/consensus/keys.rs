@@ -26,14 +26,22 @@ impl ValidatorKeys {
     /// Those that a machine keeps, if it does.
     ///
     /// # Errors
-    /// [`KeyError`] when a file is damaged, or others may read it.
+    /// [`KeyError`] when a file is damaged, others may read it, or only some are there.
     pub fn load(roles: &RoleKeys) -> Result<Option<Self>, KeyError> {
         let [consensus, vrf, encryption] = ROLES.map(|role| roles.load(&role));
-        Ok(consensus?.zip(vrf?).zip(encryption?).map(|((consensus, vrf), encryption)| Self {
-            consensus: consensus.ed25519(),
-            vrf: vrf.sr25519(),
-            encryption: encryption.sealing(),
-        }))
+        match (consensus?, vrf?, encryption?) {
+            (Some(consensus), Some(vrf), Some(encryption)) => Ok(Some(Self {
+                consensus: consensus.ed25519(),
+                vrf: vrf.sr25519(),
+                encryption: encryption.sealing(),
+            })),
+            (None, None, None) => Ok(None),
+            // Who follows although its stake is to decide would pay for its silence, and hear nothing of it.
+            _ => Err(KeyError::Damaged {
+                path: roles.dir().to_owned(),
+                cause: "only some of a validator's three keys are there".into(),
+            }),
+        }
     }
 
     /// Those that a machine keeps, made where there are none. Those that an attempt before has left are used.

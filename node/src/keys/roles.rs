@@ -134,6 +134,11 @@ impl RoleKeys {
         Self { dir }
     }
 
+    /// Where they lie.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The key of a role, if this machine has it.
     ///
     /// # Errors

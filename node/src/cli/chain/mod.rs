@@ -95,7 +95,8 @@ impl Whole {
         let checked = on_big_stack(|| check(kv, &spec.genesis)).and_then(|checked| checked);
         let Checked { base, height, head, state_keys, log_entries } = checked.map_err(|error| {
             Failure::new(Exit::Store, error).hint(
-                "the ledger is damaged; keep a copy of the data directory, and put a backup in its place",
+                "the ledger is damaged; keep a copy of the data directory, and put a backup in its place. A validator \
+                 must not go on with one: docs/OPERATING.md, Back up, says how it begins again",
             )
         })?;
         let head = Digest32::from_bytes(head.0);

@@ -98,7 +98,8 @@ const fn system(kind: io::ErrorKind) -> Option<(Exit, &'static str)> {
 
 const FREE_SPACE: &str = "free some space on the disk and start again; nothing that was acknowledged is lost";
 const PUT_BACK: &str = "put a copy of the whole data directory in its place, made while no node ran; or move the \
-                        directory away and begin anew";
+                        directory away and begin anew. A validator must not go on with a copy: \
+                        docs/OPERATING.md, Back up, says how it begins again";
 const ANOTHER_DIRECTORY: &str = "choose another directory with --base-path; nothing was changed in this one";
 
 impl From<SpecFileError> for Failure {

@@ -110,8 +110,8 @@ impl Child {
 
 /// Writes a node's log line by line.
 async fn pass_on(name: String, log: impl AsyncRead + Unpin) {
-    let mut lines = BufReader::new(log).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        eprintln!("{name:<12} {line}");
+    let mut lines = BufReader::new(log).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        eprintln!("{name:<12} {}", String::from_utf8_lossy(&line));
     }
 }

@@ -105,7 +105,7 @@ pub async fn keys(context: &Context, account: Option<&str>) -> Result<(), Failur
             ("encryption key", keys.encryption_key.to_string()),
             ("next", "where the account's key is: assay validator stake AMOUNT --keys FILE,".into()),
             ("", format!("with what `assay validator keys {} --json` prints here", keys.account)),
-            ("", "here: run the node with --consensus-peer; it decides once it is chosen".into()),
+            ("", "here: start the node again; it decides once it is chosen".into()),
         ])
     })?;
     Ok(())

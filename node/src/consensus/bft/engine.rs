@@ -17,8 +17,9 @@ use malachite_config::{
 };
 use malachite_engine::network::Multiaddr;
 use malachite_signing::Signer;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::app::App;
 use super::context::{Chain, ValidatorKey};
@@ -42,6 +43,11 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 const SYNC_BATCH: usize = 16;
 /// Requests that may wait for the engine.
 const REQUESTS_WAITING_MAX: usize = 64;
+
+/// From one look whether somebody else listens where this node is to, to the next.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often it is looked.
+const LOOKS: u32 = 20;
 
 /// What takes part in consensus: as a validator, or following it.
 pub struct Consensus<S, C> {
@@ -98,7 +104,7 @@ pub fn check_address(text: &str) -> Result<String, String> {
 
 /// Whether this node can listen there, asked for as the engine will ask. The engine itself says nothing where it cannot,
 /// and waits for ever.
-fn check_free(text: &str) -> Result<(), ConsensusError> {
+async fn check_free(text: &str) -> Result<(), ConsensusError> {
     let mut parts = text.split('/').skip(1);
     let (Some("ip4" | "ip6"), Some(ip), Some("tcp"), Some(port)) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -106,6 +112,11 @@ fn check_free(text: &str) -> Result<(), ConsensusError> {
         return Ok(());
     };
     let (Ok(ip), Ok(port)) = (ip.parse::<IpAddr>(), port.parse::<u16>()) else { return Ok(()) };
+    let taken = |cause: &str| ConsensusError::Listen { address: text.into(), cause: cause.into() };
+    // Sockets of one user may share a port, and connections would be split between them.
+    if port != 0 && !ip.is_unspecified() && answers_for_long(ip, port).await {
+        return Err(taken("another program listens there"));
+    }
     let bind = || {
         let socket = if ip.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
@@ -114,7 +125,19 @@ fn check_free(text: &str) -> Result<(), ConsensusError> {
         socket.set_reuseport(true)?;
         socket.bind((ip, port).into())
     };
-    bind().map_err(|error| ConsensusError::Listen { address: text.into(), cause: error.to_string() })
+    bind().map_err(|error| taken(&error.to_string()))
+}
+
+/// Whether somebody listens there, and goes on: a node that stopped a moment ago does not.
+async fn answers_for_long(ip: IpAddr, port: u16) -> bool {
+    let mut looks = tokio::time::interval(LOOK);
+    for _ in 0..LOOKS {
+        looks.tick().await;
+        if !matches!(timeout(LOOK, TcpStream::connect((ip, port))).await, Ok(Ok(_))) {
+            return false;
+        }
+    }
+    true
 }
 
 impl<S: TransactionSource, C: Candidates> Consensus<S, C> {
@@ -148,7 +171,7 @@ impl<S: TransactionSource, C: Candidates> Consensus<S, C> {
         signing: Option<Signing>,
     ) -> Result<(Channels<Chain>, EngineHandle), ConsensusError> {
         let failed = |error: &dyn std::fmt::Display| ConsensusError::Start(error.to_string());
-        check_free(&self.config.network.listen)?;
+        check_free(&self.config.network.listen).await?;
         let config = self.engine_config(&signatures.genesis)?;
         let keypair =
             Keypair::ed25519_from_bytes(*self.config.network.key).map_err(|error| failed(&error))?;
