@@ -81,7 +81,7 @@ impl Connection {
     pub fn send(&self, order: &Order) -> Result<(), WireError> {
         let _whole = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = send(&mut &self.stream, order);
-        if matches!(sent, Err(WireError::Write(_))) {
+        if matches!(sent, Err(WireError::Write(_) | WireError::Closed)) {
             self.cut();
         }
         sent

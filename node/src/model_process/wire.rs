@@ -54,8 +54,8 @@ pub enum WireError {
 /// Writes a message. Nothing of it stays in memory.
 ///
 /// # Errors
-/// [`WireError::TooLongToSend`] before anything is written; [`WireError::Write`], after which the connection is of no
-/// use any more.
+/// [`WireError::TooLongToSend`] before anything is written; [`WireError::Write`] and [`WireError::Closed`], after which the
+/// connection is of no use any more.
 pub fn send(to: &mut impl Write, message: &impl Encode) -> Result<(), WireError> {
     let len = message.encoded_size();
     let prefix = u32::try_from(len).ok().filter(|_| len <= FRAME_BYTES_MAX);
@@ -64,7 +64,11 @@ pub fn send(to: &mut impl Write, message: &impl Encode) -> Result<(), WireError>
     let mut frame = Zeroizing::new(Vec::with_capacity(size_of::<u32>() + len));
     frame.extend_from_slice(&prefix.to_le_bytes());
     message.encode_to(&mut *frame);
-    to.write_all(&frame).map_err(WireError::Write)
+    to.write_all(&frame).map_err(|error| match error.kind() {
+        // It has ended: how is what counts.
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => WireError::Closed,
+        _ => WireError::Write(error),
+    })
 }
 
 /// Reads the next message.
@@ -105,6 +109,13 @@ mod tests {
         assert_eq!(receive::<(u32, String)>(&mut wire).unwrap(), (7, "and".to_owned()));
         assert_eq!(receive::<Vec<u8>>(&mut wire).unwrap(), [1; 5]);
         assert!(matches!(receive::<u8>(&mut wire), Err(WireError::Closed)));
+    }
+
+    #[test]
+    fn an_end_that_is_gone_is_told_as_such_by_whoever_writes_first() {
+        let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(far);
+        assert!(matches!(send(&mut near, &7u8), Err(WireError::Closed)));
     }
 
     #[test]
