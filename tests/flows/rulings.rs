@@ -45,8 +45,15 @@ fn a_validator_confirms_or_annuls_what_its_chain_has_paused() {
         assert_eq!(code, 2, "{told}");
         assert!(told.contains(standing), "{told}");
 
-        // A machine that is no validator of this chain.
-        std::fs::remove_file(dir.path().join(CHAIN).join("keystore/roles/consensus.json")).unwrap();
+        // A machine that has lost one of its keys, and one that is no validator of this chain.
+        let roles = dir.path().join(CHAIN).join("keystore/roles");
+        std::fs::remove_file(roles.join("consensus.json")).unwrap();
+        let (code, told) = failure(&rule);
+        assert_eq!(code, 7, "{told}");
+        assert!(told.contains("only some of a validator's three keys"), "{told}");
+        for other in ["vrf.json", "encryption.json"] {
+            std::fs::remove_file(roles.join(other)).unwrap();
+        }
         let (code, told) = failure(&rule);
         assert_eq!(code, 2, "{told}");
         assert!(told.contains("the keys of its authority are not here"), "{told}");
