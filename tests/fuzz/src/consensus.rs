@@ -3,10 +3,13 @@
 
 use assay_node::consensus::reencoded;
 
-use crate::memory::in_proportion;
+use crate::memory::beside;
 
 /// Kinds of messages; an input's first byte chooses one.
 const KINDS: u8 = 10;
+
+/// What borsh takes at once for a list of bytes that says that it is long.
+const BORSH_BYTES: usize = 1 << 20;
 
 /// As many zeros for each kind, in several lengths: those of a fixed length accept one.
 pub fn seeds() -> Vec<Vec<u8>> {
@@ -22,7 +25,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
 pub fn check(data: &[u8]) {
     let Some((kind, bytes)) = data.split_first() else { return };
     let kind = kind % KINDS;
-    if let Some(again) = in_proportion(bytes.len(), || reencoded(kind, bytes)) {
+    if let Some(again) = beside(bytes.len(), BORSH_BYTES, || reencoded(kind, bytes)) {
         assert_eq!(
             reencoded(kind, &again).as_ref(),
             Some(&again),

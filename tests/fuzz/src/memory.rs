@@ -16,11 +16,19 @@ const BESIDES: usize = 256 * 1024;
 /// # Panics
 /// When it allocates out of proportion.
 pub fn in_proportion<T>(len: usize, work: impl FnOnce() -> T) -> T {
+    beside(len, 0, work)
+}
+
+/// The same for a parser that takes so many bytes before it has read any.
+///
+/// # Panics
+/// When it allocates more.
+pub fn beside<T>(len: usize, at_once: usize, work: impl FnOnce() -> T) -> T {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     let result = work();
     let taken = ALLOCATOR.peak_usage().saturating_sub(before);
-    let allowed = BESIDES + PER_BYTE * len;
+    let allowed = BESIDES + at_once + PER_BYTE * len;
     assert!(taken <= allowed, "{len} bytes of input took {taken} of memory, more than {allowed}");
     result
 }
