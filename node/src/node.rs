@@ -298,11 +298,11 @@ fn start_blobs<S: blobs::Swarm>(
     supervisor: &mut Supervisor,
     store: &Arc<Store>,
     network: blobs::Joined<S>,
+    serve: ServeConfig,
 ) -> Fetcher<S> {
     let blobs::Joined { swarm, incoming } = network;
     let uploads = Uploads::default();
-    let server =
-        blobs::Server::new(Arc::clone(&swarm), Arc::clone(store), ServeConfig::default(), uploads.clone());
+    let server = blobs::Server::new(Arc::clone(&swarm), Arc::clone(store), serve, uploads.clone());
     supervisor.spawn("blobs", infallible(server.run(incoming, supervisor.stopping())));
     Fetcher::new(swarm, Arc::clone(store), FetchConfig::default(), uploads)
 }
@@ -355,6 +355,8 @@ fn start_market(
     let Parts { ledger, pool, journal, models, heights, .. } = parts;
     let market = Market { ledger: ledger.reserved(), models: Arc::clone(models), heights: heights.clone() };
     let genesis = Digest32::from_bytes(ledger.genesis().0);
+    let bytes_per_second = config.limits.upload_bytes_per_second;
+    let serve = ServeConfig { bytes_per_second, ..ServeConfig::default() };
     let (swarm, network, incoming) = network::Network::start(config, &genesis)?;
     let Incoming { transactions, announcements, envelopes, book: questions } = incoming;
     let home = Home {
@@ -368,7 +370,7 @@ fn start_market(
     let (presence, book) = Presence::new(network.clone(), market.clone(), own, announcements, questions);
     let (courier, wish) = Courier::new(network.clone(), envelopes, (market, journal.clone()), book, home);
     let artifacts = Swarm::join(network.clone(), &genesis)?;
-    let fetcher = start_blobs(supervisor, &parts.store, artifacts);
+    let fetcher = start_blobs(supervisor, &parts.store, artifacts, serve);
     parts.peers = Arc::new(parts.peers.by(Arc::new(fetcher)));
     supervisor.spawn("network", infallible(swarm.run(supervisor.stopping())));
     supervisor.spawn("transactions", infallible(transactions.run(supervisor.stopping())));

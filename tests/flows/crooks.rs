@@ -154,22 +154,22 @@ impl Lair {
     }
 
     fn honest(self: Arc<Self>) -> Arc<dyn Compute> {
-        Arc::new(Slow { lair: self, left: AtomicUsize::new(usize::MAX) })
+        self.slow::<{ usize::MAX }>()
     }
 
     /// The model with this provider's own weights, sold as the one that the ledger names.
     pub fn with_other_weights(self: Arc<Self>) -> Arc<dyn Compute> {
-        Arc::new(OtherWeights(self))
+        Arc::new(Bent { lair: self, by: Bend::Weights })
     }
 
     /// The right model; of all verifications but the first, the trace is invented.
     pub fn with_invented_traces(self: Arc<Self>) -> Arc<dyn Compute> {
-        Arc::new(InventedTraces { lair: self, is_first: AtomicBool::new(true) })
+        Arc::new(Bent { lair: self, by: Bend::Traces { is_first: AtomicBool::new(true) } })
     }
 
     /// The right model, on a machine that gets done with so many executions and no more.
     pub fn slow<const EXECUTIONS: usize>(self: Arc<Self>) -> Arc<dyn Compute> {
-        Arc::new(Slow { lair: self, left: AtomicUsize::new(EXECUTIONS) })
+        Arc::new(Bent { lair: self, by: Bend::Speed { left: AtomicUsize::new(EXECUTIONS) } })
     }
 }
 
@@ -181,20 +181,49 @@ fn altered(file: &[u8]) -> Vec<u8> {
     altered
 }
 
-/// Runs the altered model under the name of the sold one.
-struct OtherWeights(Arc<Lair>);
+/// The crook's machine: the right model, but for one thing.
+struct Bent {
+    lair: Arc<Lair>,
+    by: Bend,
+}
 
-impl Compute for OtherWeights {
+/// What is not as it should be.
+enum Bend {
+    /// It runs the altered model under the name of the sold one.
+    Weights,
+    /// It says of every answer but the first that it is right, without having looked.
+    Traces { is_first: AtomicBool },
+    /// It executes so many times more, and then never gets done.
+    Speed { left: AtomicUsize },
+}
+
+impl Bent {
+    fn model(&self) -> &ModelId {
+        match self.by {
+            Bend::Weights => &self.lair.altered,
+            Bend::Traces { .. } | Bend::Speed { .. } => &self.lair.sold.model_id,
+        }
+    }
+}
+
+impl Compute for Bent {
     fn served(&self) -> Vec<Served> {
-        vec![self.0.sold]
+        vec![self.lair.sold]
     }
 
     fn fits(&self, _: &ModelId, request: &Request) -> Result<bool, ComputeError> {
-        self.0.models.fits(&self.0.altered, request)
+        self.lair.models.fits(self.model(), request)
     }
 
     fn execute(&self, _: &ModelId, request: &Request, seed: &Digest32) -> Result<Outcome, ComputeError> {
-        self.0.models.execute(&self.0.altered, request, seed)
+        let take_one = |left: usize| left.checked_sub(1);
+        if let Bend::Speed { left } = &self.by
+            && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_err()
+        {
+            self.lair.gate.wait();
+            return Err(ComputeError::Failed("it was given up".into()));
+        }
+        self.lair.models.execute(self.model(), request, seed)
     }
 
     fn verify(
@@ -204,75 +233,13 @@ impl Compute for OtherWeights {
         seed: &Digest32,
         claimed: &Answer,
     ) -> Result<Outcome, ComputeError> {
-        self.0.models.verify(&self.0.altered, request, seed, claimed)
-    }
-}
-
-/// Says of every answer but the first that it is right, without having looked.
-struct InventedTraces {
-    lair: Arc<Lair>,
-    is_first: AtomicBool,
-}
-
-impl Compute for InventedTraces {
-    fn served(&self) -> Vec<Served> {
-        vec![self.lair.sold]
-    }
-
-    fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {
-        self.lair.models.fits(model, request)
-    }
-
-    fn execute(&self, model: &ModelId, request: &Request, seed: &Digest32) -> Result<Outcome, ComputeError> {
-        self.lair.models.execute(model, request, seed)
-    }
-
-    fn verify(
-        &self,
-        model: &ModelId,
-        request: &Request,
-        seed: &Digest32,
-        claimed: &Answer,
-    ) -> Result<Outcome, ComputeError> {
-        if self.is_first.swap(false, Ordering::Relaxed) {
-            return self.lair.models.verify(model, request, seed, claimed);
+        match &self.by {
+            Bend::Traces { is_first } if !is_first.swap(false, Ordering::Relaxed) => {
+                let trace_root = Digest32::from_bytes([7; 32]);
+                Ok(Outcome::Answer { answer: claimed.clone(), trace_root })
+            }
+            _ => self.lair.models.verify(self.model(), request, seed, claimed),
         }
-        Ok(Outcome::Answer { answer: claimed.clone(), trace_root: Digest32::from_bytes([7; 32]) })
-    }
-}
-
-/// Executes `left` times, and then never gets done.
-struct Slow {
-    lair: Arc<Lair>,
-    left: AtomicUsize,
-}
-
-impl Compute for Slow {
-    fn served(&self) -> Vec<Served> {
-        vec![self.lair.sold]
-    }
-
-    fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {
-        self.lair.models.fits(model, request)
-    }
-
-    fn execute(&self, model: &ModelId, request: &Request, seed: &Digest32) -> Result<Outcome, ComputeError> {
-        let take_one = |left: usize| left.checked_sub(1);
-        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_err() {
-            self.lair.gate.wait();
-            return Err(ComputeError::Failed("it was given up".into()));
-        }
-        self.lair.models.execute(model, request, seed)
-    }
-
-    fn verify(
-        &self,
-        model: &ModelId,
-        request: &Request,
-        seed: &Digest32,
-        claimed: &Answer,
-    ) -> Result<Outcome, ComputeError> {
-        self.lair.models.verify(model, request, seed, claimed)
     }
 }
 

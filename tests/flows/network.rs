@@ -93,7 +93,13 @@ fn two_nodes_that_are_told_of_each_other_list_each_other_as_peers() {
     );
 
     // No address at all; and what is of no use to a node that takes no part.
-    for bad in [&["--peer", "10.0.0.1:1"][..], &["--relay"], &["--external", "/ip4/1.2.3.4/udp/1/quic-v1"]] {
+    let bad: [&[&str]; 4] = [
+        &["--peer", "10.0.0.1:1"],
+        &["--relay"],
+        &["--external", "/ip4/1.2.3.4/udp/1/quic-v1"],
+        &["--upload-limit", "100"],
+    ];
+    for bad in bad {
         let (code, message) = failure(&[&["node", "--dev"], bad].concat());
         assert_eq!(code, 2, "{message}");
     }

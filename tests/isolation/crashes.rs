@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use assay_engine::synthetic::Synthetic;
-use assay_node::model_process::{CallError, LoadError, Reply};
+use assay_node::model_process::{CallError, LoadError, ModelProcess, Reply};
 use assay_node::worker::Outcome;
 use assay_protocol::request::F32;
 use rustix::process::Signal;
@@ -14,21 +14,29 @@ use rustix::process::Signal;
 use crate::processes::{is_worker, signal, until};
 use crate::support::{Lab, config, execute, request};
 
+/// What a call comes to whose process is killed while it has it, with that process's number.
+fn killed_in<T: Send + 'static>(
+    process: &Arc<ModelProcess>,
+    run: impl FnOnce(&ModelProcess) -> T + Send + 'static,
+) -> (T, u32) {
+    let pid = process.pid().unwrap();
+    // Stopped, it cannot answer before it is killed.
+    signal(pid, Signal::STOP);
+    let own = Arc::clone(process);
+    let running = std::thread::spawn(move || run(&own));
+    until("the call is at hand", || process.calls_at_hand() == 1);
+    signal(pid, Signal::KILL);
+    (running.join().unwrap(), pid)
+}
+
 #[test]
 fn a_process_that_is_killed_in_a_run_is_an_error_and_the_next_run_works() {
     let lab = Lab::new();
     let (hosted, process) = (lab.hosted(), Arc::new(lab.process()));
     let request = request(&hosted, "the hand", 8);
-    let pid = process.pid().unwrap();
-    // Stopped, it cannot answer before it is killed.
-    signal(pid, Signal::STOP);
-    let running = {
-        let (process, call) = (Arc::clone(&process), execute(&request));
-        std::thread::spawn(move || process.call(call, None))
-    };
-    until("the call is at hand", || process.calls_at_hand() == 1);
-    signal(pid, Signal::KILL);
-    let died = running.join().unwrap().unwrap_err();
+    let call = execute(&request);
+    let (died, pid) = killed_in(&process, move |process| process.call(call, None));
+    let died = died.unwrap_err();
     assert!(matches!(&died, CallError::Died(how) if how.contains("SIGKILL")), "{died:?}");
     let again = process.call(execute(&request), None).unwrap();
     assert_eq!(again, hosted.answer(&execute(&request), &mut ()).unwrap());
@@ -41,15 +49,9 @@ fn a_run_whose_process_is_killed_is_done_again_by_the_next() {
     let lab = Lab::new();
     let (hosted, process) = (lab.hosted(), Arc::new(lab.process()));
     let request = request(&hosted, "the hand", 8);
-    let pid = process.pid().unwrap();
-    signal(pid, Signal::STOP);
-    let running = {
-        let (process, request) = (Arc::clone(&process), request.clone());
-        std::thread::spawn(move || process.call_again(&|| execute(&request), None))
-    };
-    until("the call is at hand", || process.calls_at_hand() == 1);
-    signal(pid, Signal::KILL);
-    assert_eq!(running.join().unwrap(), Ok(hosted.answer(&execute(&request), &mut ()).unwrap()));
+    let expected = hosted.answer(&execute(&request), &mut ()).unwrap();
+    let (done, _) = killed_in(&process, move |process| process.call_again(&|| execute(&request), None));
+    assert_eq!(done, Ok(expected));
 }
 
 #[test]

@@ -82,9 +82,11 @@ class Town:
         for line in self.parent.stdout:
             line = json.loads(line)
             if line["event"] == "ready":
-                break
+                return self
             self.nodes.append(Node(line, self.logs))
-        return self
+        said = (self.logs / "network.log").read_text()
+        self.__exit__()
+        raise RuntimeError(f"the network ended before it was ready:\n{said}")
 
     def __exit__(self, *_):
         for node in self.nodes:

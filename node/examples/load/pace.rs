@@ -1,8 +1,6 @@
 //! Hands transfers in at a steady pace, and sees when they are final.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use assay_node::client::Client;
@@ -38,8 +36,9 @@ pub struct Driven {
     pub passed: Duration,
     pub blocks: u32,
     pub transfers: usize,
+    /// Those that were taken.
     pub handed_in: usize,
-    pub refused: u64,
+    pub refused: usize,
     /// Transfers of the fullest block.
     pub largest: usize,
     /// From the submission to the news of the block, in ascending order.
@@ -74,9 +73,8 @@ impl Driven {
 /// Drives a network for a time.
 pub async fn drive(town: &Town, watcher: &Client, crowd: Crowd, load: Load) -> Result<Driven> {
     let start = Instant::now();
-    let refused = Arc::new(AtomicU64::new(0));
     let (tell, mut told) = mpsc::channel(1 << 16);
-    let handing = hand_in(town, crowd, load, tell, Arc::clone(&refused)).await?;
+    let handing = hand_in(town, crowd, load, tell).await?;
     let mut driven = Driven {
         passed: Duration::ZERO,
         blocks: 0,
@@ -94,9 +92,17 @@ pub async fn drive(town: &Town, watcher: &Client, crowd: Crowd, load: Load) -> R
     while start.elapsed() < end || !waiting.is_empty() {
         let Ok(height) = timeout(LAST_MAX, heights.next()).await else { break };
         let (height, now) = (height?, Instant::now());
-        while let Ok((transfer, at)) = told.try_recv() {
-            driven.handed_in += 1;
-            waiting.insert(transfer, at);
+        while let Ok(told) = told.try_recv() {
+            match told {
+                Told::HandedIn(transfer, at) => {
+                    driven.handed_in += 1;
+                    waiting.insert(transfer, at);
+                }
+                Told::Refused(transfer) => {
+                    driven.refused += 1;
+                    waiting.remove(&transfer);
+                }
+            }
         }
         let hash: String = watcher.request("chain_getBlockHash", rpc_params![height]).await?;
         let block: Value = watcher.request("chain_getBlock", rpc_params![hash]).await?;
@@ -119,9 +125,15 @@ pub async fn drive(town: &Town, watcher: &Client, crowd: Crowd, load: Load) -> R
         }
     }
     handing.abort();
-    driven.refused = refused.load(Ordering::Relaxed);
+    driven.handed_in -= driven.refused;
     driven.latencies.sort_unstable();
     Ok(driven)
+}
+
+/// What becomes of a transfer before it is in a block.
+enum Told {
+    HandedIn(String, Instant),
+    Refused(String),
 }
 
 /// Signs and hands in transfers on a task of its own, a few times a second, and tells of each.
@@ -129,8 +141,7 @@ async fn hand_in(
     town: &Town,
     crowd: Crowd,
     load: Load,
-    tell: mpsc::Sender<(String, Instant)>,
-    refused: Arc<AtomicU64>,
+    tell: mpsc::Sender<Told>,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let mut clients = Vec::new();
     for number in 0..town.len() {
@@ -154,13 +165,13 @@ async fn hand_in(
             let others = (clients.len() - 1).max(1);
             let submissions = encoded.iter().enumerate().map(|(number, transfer)| {
                 let client = &clients[clients.len() - 1 - number % others];
-                let (tell, refused) = (&tell, &refused);
+                let tell = &tell;
                 async move {
-                    let at = Instant::now();
+                    // Told before: its block may come sooner than the answer. Nobody listens once the time is over.
+                    let _ = tell.send(Told::HandedIn(transfer.clone(), Instant::now())).await;
                     let params = rpc_params![transfer];
-                    match client.request::<String>("author_submitExtrinsic", params).await {
-                        Ok(_) => drop(tell.send((transfer.clone(), at)).await),
-                        Err(_) => drop(refused.fetch_add(1, Ordering::Relaxed)),
+                    if client.request::<String>("author_submitExtrinsic", params).await.is_err() {
+                        let _ = tell.send(Told::Refused(transfer.clone())).await;
                     }
                 }
             });

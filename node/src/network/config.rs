@@ -1,5 +1,6 @@
 //! How a node takes part in the market's network.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -90,6 +91,8 @@ pub struct Limits {
     pub inbox_max: usize,
     /// Look-ups of who has an artifact at the same time; more are refused.
     pub lookups_max: usize,
+    /// Bytes of artifacts a second that this node gives to others in all; as fast as it goes where there is none.
+    pub upload_bytes_per_second: Option<NonZeroU64>,
     /// How long a look-up may take.
     pub lookup_timeout: Duration,
     /// How long a question may take.
@@ -120,6 +123,7 @@ impl Limits {
         gossip_kib_max: 32 * 1_024,
         inbox_max: 1_024,
         lookups_max: 64,
+        upload_bytes_per_second: None,
         lookup_timeout: Duration::from_secs(10),
         question_timeout: Duration::from_secs(20),
         idle_timeout: Duration::from_secs(600),

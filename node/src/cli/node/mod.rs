@@ -4,7 +4,7 @@ mod init;
 mod peers;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use assay_engine::Settings;
@@ -35,6 +35,9 @@ use crate::network::{self, Multiaddr, Switch};
 use crate::node::{Config, Node};
 use crate::rpc::{self, ChainKind, Methods};
 use crate::supervisor::TaskError;
+
+/// Bytes of a KiB.
+const KIB: NonZeroU64 = NonZeroU64::MIN.saturating_add(1_023);
 
 /// Run a node, set one up, or look at its network.
 #[derive(Debug, Args)]
@@ -134,6 +137,9 @@ struct Run {
     /// address.
     #[arg(long)]
     relay: bool,
+    /// KiB of artifacts a second that other nodes get in all; by default as fast as it goes.
+    #[arg(long, value_name = "KIB")]
+    upload_limit: Option<NonZeroU64>,
     /// Keep every state instead of the last 256.
     #[arg(long)]
     archive: bool,
@@ -303,20 +309,22 @@ impl Run {
     /// How the node takes part in the market's network, if it is told where.
     fn market(&self, data: &DataDir) -> Result<Option<network::Config>, Failure> {
         if self.listen.is_empty() && self.peer.is_empty() && !self.mdns {
-            if self.relay || !self.external.is_empty() {
-                let cause =
-                    "starting the node: --relay and --external are of no use without the market's network";
+            if self.relay || self.upload_limit.is_some() || !self.external.is_empty() {
+                let cause = "starting the node: --relay, --external and --upload-limit are of no use without the \
+                             market's network";
                 return Err(Failure::usage(cause).hint("say with --listen where others reach this node"));
             }
             return Ok(None);
         }
         let key = data.keystore().roles().load_or_create(&Role::Network)?.ed25519().to_bytes().into();
+        let upload_bytes_per_second = self.upload_limit.map(|kib| kib.saturating_mul(KIB));
         Ok(Some(network::Config {
             listen: self.listen.clone(),
             peers: self.peer.clone(),
             external: self.external.clone(),
             mdns: switch(self.mdns),
             relay: switch(self.relay),
+            limits: network::Limits { upload_bytes_per_second, ..network::Limits::DEFAULT },
             ..network::Config::new(key, data.peers())
         }))
     }

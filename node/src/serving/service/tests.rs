@@ -10,10 +10,24 @@ use crate::ledger;
 use assay_runtime::executor::MemoryKv;
 
 /// Holds nothing, and gets nothing.
-struct Empty;
+#[derive(Default)]
+struct Empty {
+    slow: Option<Slow>,
+}
+
+/// Makes a look at a model take as long as the test wants.
+struct Slow {
+    asked: std::sync::mpsc::SyncSender<()>,
+    go: StdMutex<std::sync::mpsc::Receiver<()>>,
+}
 
 impl Shelf for Empty {
     fn spec(&self, model: &ModelId) -> Result<SpecId, LoadError> {
+        if let Some(Slow { asked, go }) = &self.slow {
+            asked.send(()).unwrap();
+            // Until the test ends.
+            let _ = go.lock().unwrap().recv();
+        }
         Err(LoadError::NotHere(*model))
     }
 
@@ -40,17 +54,17 @@ impl Supply for Empty {
     fn share(&self, _: ArtifactId) {}
 }
 
-fn serving<S: Shelf>(shelf: Arc<S>) -> Serving<S> {
+fn serving(shelf: Arc<Empty>) -> Serving<Empty> {
     let spec = ChainSpec::development().unwrap();
     let ledger = ledger::open(MemoryKv::default(), &spec.genesis, ledger::Config::default()).unwrap().handle;
-    Serving::new(ledger, shelf, Arc::new(Empty), Vec::new(), wants().1, Judging::Nothing)
+    Serving::new(ledger, shelf, Arc::new(Empty::default()), Vec::new(), wants().1, Judging::Nothing)
 }
 
 const MODEL: ModelId = ModelId::from_bytes([3; 32]);
 
 #[tokio::test]
 async fn what_cannot_be_brought_or_turns_out_to_be_another_is_tried_again_later_and_not_at_once() {
-    let mut serving = serving(Arc::new(Empty));
+    let mut serving = serving(Arc::new(Empty::default()));
     serving.fetch(MODEL, 10).await;
     assert_eq!(serving.retry_at, Some(10 + RETRY_BLOCKS), "the ledger does not know it");
     assert!(serving.fetching.is_empty());
@@ -69,40 +83,11 @@ async fn what_cannot_be_brought_or_turns_out_to_be_another_is_tried_again_later_
     assert!(serving.fetching.is_empty() && serving.brought.is_empty());
 }
 
-/// A shelf whose model is looked at for as long as the test wants.
-struct Slow {
-    asked: std::sync::mpsc::SyncSender<()>,
-    go: StdMutex<std::sync::mpsc::Receiver<()>>,
-}
-
-impl Shelf for Slow {
-    fn spec(&self, model: &ModelId) -> Result<SpecId, LoadError> {
-        self.asked.send(()).unwrap();
-        // Until the test ends.
-        let _ = self.go.lock().unwrap().recv();
-        Err(LoadError::NotHere(*model))
-    }
-
-    fn load(&self, model: &ModelId, _: &SpecId, _: Vec<AccountId>) -> Result<(), LoadError> {
-        Err(LoadError::NotHere(*model))
-    }
-
-    fn artifact(&self, _: &ModelId) -> Option<ArtifactId> {
-        None
-    }
-
-    fn holds(&self, _: &ModelId) -> bool {
-        false
-    }
-
-    fn keep_only(&self, _: &[ModelId]) {}
-}
-
 #[tokio::test]
 async fn a_model_that_others_chose_keeps_neither_the_start_nor_the_loop_waiting() {
     let (asked, is_asked) = std::sync::mpsc::sync_channel(4);
     let (go, gate) = std::sync::mpsc::sync_channel(1);
-    let mut serving = serving(Arc::new(Slow { asked, go: StdMutex::new(gate) }));
+    let mut serving = serving(Arc::new(Empty { slow: Some(Slow { asked, go: StdMutex::new(gate) }) }));
     serving.asked.insert(MODEL, 100);
     serving.prepare().await;
     tokio::task::spawn_blocking(move || is_asked.recv().unwrap()).await.unwrap();
