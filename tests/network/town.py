@@ -52,9 +52,10 @@ class Node:
         if self.child:
             self.child.wait()
             return
-        # A child of another program: it is gone, or dead and not buried.
+        # A child of another program: it is gone, or dead and not buried, with no thread left that holds its files.
+        own = Path(f"/proc/{self.pid}")
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            while Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+            while (own / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z" or len(os.listdir(own / "task")) > 1:
                 time.sleep(0.01)
 
     def start(self):
