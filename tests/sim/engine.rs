@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use assay_node::consensus::bft::{Chain, Height, Signatures, Signing, ValidatorKey};
+use assay_node::consensus::bft::{Chain, Height, Signing, ValidatorKey};
 use futures::executor::block_on;
 use malachite_app::metrics::Metrics;
 use malachite_config::ConsensusConfig;
@@ -22,6 +22,7 @@ use malachite_core_types::{
 use malachite_signing::{Signer, Verifier, VerifierExt};
 
 use crate::host::{Call, Halt, Host};
+use crate::memo::Memo;
 use crate::packet::Packet;
 use crate::wal::Wal;
 
@@ -72,7 +73,7 @@ pub struct Engine {
 
 /// Everything of the engine but the core, which is borrowed while its effects are carried out.
 struct Shell {
-    signatures: Signatures,
+    verifier: Memo,
     signing: Option<Signing>,
     wal: Wal,
     timeouts: LinearTimeouts,
@@ -90,7 +91,7 @@ struct Shell {
 }
 
 impl Engine {
-    pub fn new(key: ValidatorKey, signing: Option<Signing>, signatures: Signatures, wal: Wal) -> Self {
+    pub fn new(key: ValidatorKey, signing: Option<Signing>, verifier: Memo, wal: Wal) -> Self {
         let params = Params {
             address: key,
             threshold_params: Default::default(),
@@ -98,7 +99,7 @@ impl Engine {
             enabled: signing.is_some(),
         };
         let shell = Shell {
-            signatures,
+            verifier,
             signing,
             wal,
             timeouts: LinearTimeouts::default(),
@@ -276,7 +277,7 @@ impl Shell {
     fn sign_or_verify(&self, effect: Effect<Chain>) -> Result<Resume<Chain>, Halt> {
         let broken = |cause: &dyn std::fmt::Display| Halt::Broken(format!("the engine cannot sign: {cause}"));
         let signing = || self.signing.as_ref().ok_or_else(|| broken(&"it has no key"));
-        let verifier = &self.signatures;
+        let verifier = &self.verifier;
         Ok(match effect {
             Effect::SignVote(vote, r) => {
                 r.resume_with(block_on(signing()?.sign_vote(vote)).map_err(|error| broken(&error))?)

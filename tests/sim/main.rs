@@ -25,6 +25,7 @@ mod network;
 mod power;
 mod wal;
 mod packet;
+mod memo;
 mod host;
 mod engine;
 mod sync;

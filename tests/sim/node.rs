@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use assay_manifest::{Digest32, JobId};
+use assay_manifest::JobId;
 use assay_node::adapters::{Board, CandidateFile, PoolSource, RedbKv};
-use assay_node::consensus::bft::{App, Consensus, Signatures, Signing, ValidatorKey};
+use assay_node::consensus::bft::{App, Consensus, Signing, ValidatorKey};
 use assay_node::consensus::{self, Clock, Network, Proposer, TransactionSource, ValidatorKeys};
 use assay_node::ledger::{self, FinalizedBlock, LedgerHandle};
 use assay_node::mempool::{self, Mempool, MempoolHandle, Transaction};
@@ -165,7 +165,7 @@ impl Node {
         let (service, pool) =
             Mempool::new(mempool::Config::default(), ledger.checking(), ledger.head().number);
         self.setting.tokio.spawn(service.run(stopped));
-        let signatures = Signatures { genesis: Digest32::from_bytes(ledger.genesis().0) };
+        let signatures = self.setting.signatures();
         let signing = Signing { signatures, key: self.keys.consensus.clone() };
         let source = PoolSource { pool: pool.clone(), ledger: ledger.reserved() };
         let consensus = Consensus {
@@ -190,7 +190,7 @@ impl Node {
             own: pool.own(),
             rival: Proposer::new(self.keys.clone(), ledger.reserved(), Nothing),
             host: Host::new(Rc::clone(&self.setting.tokio), power.clone(), app),
-            engine: Engine::new(key, Some(signing), signatures, wal),
+            engine: Engine::new(key, Some(signing), self.setting.memo.clone(), wal),
             sync: Sync::default(),
             office: Office::new(board, &self.setting.lab, &self.clerks),
             turn_is_due: false,

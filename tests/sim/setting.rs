@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use assay_manifest::Digest32;
 use assay_node::adapters::RedbKv;
+use assay_node::consensus::bft::Signatures;
 use assay_node::ledger;
 use assay_runtime::GenesisSpec;
 use assay_runtime::executor::Retention;
@@ -15,6 +16,7 @@ use malachite_core_consensus::PeerId;
 use tokio::runtime::Runtime;
 
 use crate::disk::Disk;
+use crate::memo::Memo;
 use crate::model::Lab;
 use crate::power::{Drive, Power};
 
@@ -31,6 +33,7 @@ pub struct Setting {
     pub first_disk: Vec<u8>,
     pub peers: Vec<PeerId>,
     pub lab: Arc<Lab>,
+    pub memo: Memo,
 }
 
 impl Setting {
@@ -54,7 +57,12 @@ impl Setting {
             first_disk: disk.contents(),
             peers,
             lab,
+            memo: Memo::new(Signatures { genesis: genesis_hash }),
         }
+    }
+
+    pub fn signatures(&self) -> Signatures {
+        Signatures { genesis: self.genesis_hash }
     }
 }
 
