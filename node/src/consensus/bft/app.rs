@@ -49,15 +49,17 @@ const ROUNDS_AHEAD_MAX: u32 = 4;
 /// proposer's wrong clock from becoming everyone's.
 const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
 
-/// How long a round waits for each of its steps. The propagation of a full block takes a good part of a second.
+/// How long a round waits for each of its steps. A full block takes a good part of a second to build, send and execute.
+/// Whoever comes back while no other can be missed has not heard what was proposed: it waits for that in vain once, and
+/// once more where the next to propose is away; both have to be over in five seconds.
 const TIMEOUTS: LinearTimeouts = LinearTimeouts {
     propose: Duration::from_millis(1_500),
-    propose_delta: Duration::from_millis(500),
-    prevote: Duration::from_millis(750),
+    propose_delta: Duration::from_millis(250),
+    prevote: Duration::from_millis(500),
     prevote_delta: Duration::from_millis(250),
-    precommit: Duration::from_millis(750),
+    precommit: Duration::from_millis(500),
     precommit_delta: Duration::from_millis(250),
-    rebroadcast: Duration::from_secs(2),
+    rebroadcast: Duration::from_millis(500),
     max_timeout: Duration::from_secs(10),
 };
 
