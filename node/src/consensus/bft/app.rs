@@ -50,7 +50,7 @@ const ROUNDS_AHEAD_MAX: u32 = 4;
 const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
 
 /// How long a round waits for each of its steps. The propagation of a full block takes a good part of a second.
-const TIMEOUTS: LinearTimeouts = LinearTimeouts {
+pub const TIMEOUTS: LinearTimeouts = LinearTimeouts {
     propose: Duration::from_millis(1_500),
     propose_delta: Duration::from_millis(500),
     prevote: Duration::from_millis(750),
