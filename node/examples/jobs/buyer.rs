@@ -19,6 +19,9 @@ const ANSWER_TOKENS_MAX: u32 = 16;
 /// No job may take longer: all windows of one without a dispute, three times over, at two blocks a second.
 const JOB_MAX: Duration = Duration::from_secs(120);
 
+/// How often an answer is asked for, each time for some blocks: together as many as its executor is given to hand it over.
+const ANSWER_TRIES: u32 = 2;
+
 /// What is bought, and for how much.
 pub struct Market {
     model: ModelId,
@@ -78,9 +81,10 @@ impl Buyer {
         Self { number, key, client }
     }
 
-    /// Buys until a moment; the last job is waited for.
-    pub async fn buy_until(&self, market: &Market, end: Instant) -> Vec<Outcome> {
+    /// Buys from one moment until another; the last job is waited for.
+    pub async fn buy_between(&self, market: &Market, begin: Instant, end: Instant) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
+        tokio::time::sleep_until(begin.into()).await;
         while Instant::now() < end {
             let start = Instant::now();
             let (left, right) = (10 + self.number % 80, 11 + outcomes.len() * 7 % 80);
@@ -131,7 +135,14 @@ impl Buyer {
         if verdict == Verdict::Inconclusive {
             return Err(described(&record).into());
         }
-        let answer = self.client.answer(order, &record).await?;
+        let mut tries = 1;
+        let answer = loop {
+            match self.client.answer(order, &record).await {
+                // It may be on its way to this buyer's node.
+                Err(_) if tries < ANSWER_TRIES => tries += 1,
+                answer => break answer?,
+            }
+        };
         Ok((record, answer.text))
     }
 }
