@@ -1,10 +1,11 @@
 //! Hands transfers in at a steady pace, and sees when they are final.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use assay_node::client::Client;
-use codec::Encode;
+use assay_node::client::{Client, Heights};
+use assay_runtime::{RuntimeCall, UncheckedExtrinsic};
+use codec::{DecodeAll, Encode};
 use futures::future::join_all;
 use jsonrpsee::rpc_params;
 use serde_json::Value;
@@ -13,6 +14,7 @@ use tokio::time::{interval, timeout};
 
 use crate::Result;
 use crate::crowd::Crowd;
+use crate::spread::Spread;
 use crate::town::Town;
 
 /// Times a second that transfers are handed in.
@@ -34,24 +36,29 @@ pub struct Load {
 pub struct Driven {
     /// From the first transfer to the last block that was counted.
     pub passed: Duration,
-    pub blocks: u32,
+    pub blocks: usize,
     pub transfers: usize,
     /// Those that were taken.
     pub handed_in: usize,
     pub refused: usize,
     /// Transfers of the fullest block.
     pub largest: usize,
-    /// From the submission to the news of the block, in ascending order.
-    latencies: Vec<Duration>,
+    /// Bytes of the transactions of an average block.
+    pub block_bytes: usize,
+    /// Processors that all validators kept busy.
+    pub processors: f64,
+    /// From the submission of each transfer to the news of its block.
+    pub finality: Spread,
+    /// From the moment when its proposer began with a block to the news of it.
+    pub decisions: Spread,
     /// The validators' memory, with the seconds since the start.
     memory: Vec<(f64, Vec<f64>)>,
 }
 
 impl Driven {
-    /// The latency that a share of all transfers did not exceed.
-    pub fn quantile(&self, share: f64) -> Duration {
-        let last = self.latencies.len().saturating_sub(1);
-        self.latencies.get((last as f64 * share) as usize).copied().unwrap_or_default()
+    /// Blocks a second.
+    pub fn rate(&self) -> f64 {
+        self.blocks as f64 / self.passed.as_secs_f64()
     }
 
     /// MiB an hour by which the memory of each validator grew, by least squares over the second half.
@@ -70,64 +77,136 @@ impl Driven {
     }
 }
 
+/// A block, as it is told of.
+pub struct Block {
+    /// In hexadecimal digits.
+    extrinsics: Vec<String>,
+    /// From the moment when its proposer began with it.
+    pub took: Duration,
+}
+
+impl Block {
+    /// Waits for the next one.
+    pub async fn next(client: &Client, heights: &mut Heights) -> Result<Self> {
+        let height = heights.next().await?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let hash: String = client.request("chain_getBlockHash", rpc_params![height]).await?;
+        let block: Value = client.request("chain_getBlock", rpc_params![hash]).await?;
+        let extrinsics: Vec<String> = serde_json::from_value(block["block"]["extrinsics"].clone())?;
+        let first = extrinsics.first().and_then(|first| hex::decode(first.strip_prefix("0x")?).ok());
+        let first = UncheckedExtrinsic::decode_all(&mut first.ok_or("a block is empty")?.as_slice())?;
+        let RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: stated_ms }) = first.function else {
+            return Err("a block states no time".into());
+        };
+        Ok(Self { extrinsics, took: now.saturating_sub(Duration::from_millis(stated_ms)) })
+    }
+
+    /// Bytes of its transactions.
+    fn size_bytes(&self) -> usize {
+        self.extrinsics.iter().map(|extrinsic| extrinsic.len() / 2 - 1).sum()
+    }
+}
+
 /// Drives a network for a time.
 pub async fn drive(town: &Town, watcher: &Client, crowd: Crowd, load: Load) -> Result<Driven> {
-    let start = Instant::now();
-    let (tell, mut told) = mpsc::channel(1 << 16);
-    let handing = hand_in(town, crowd, load, tell).await?;
-    let mut driven = Driven {
-        passed: Duration::ZERO,
-        blocks: 0,
-        transfers: 0,
-        handed_in: 0,
-        refused: 0,
-        largest: 0,
-        latencies: Vec::new(),
-        memory: Vec::new(),
-    };
-    let (mut waiting, mut heights) = (HashMap::new(), watcher.heights().await?);
+    let (tell, told) = mpsc::channel(1 << 16);
+    let mut heights = watcher.heights().await?;
+    // The first is the one that is there already.
     heights.next().await?;
+    let handing = hand_in(town, crowd, load, tell).await?;
+    let (start, busy) = (Instant::now(), town.busy()?);
+    let mut tally = Tally::new(start, told);
     let end = Duration::from_secs(load.seconds);
     let mut looked = Instant::now();
-    while start.elapsed() < end || !waiting.is_empty() {
-        let Ok(height) = timeout(LAST_MAX, heights.next()).await else { break };
-        let (height, now) = (height?, Instant::now());
-        while let Ok(told) = told.try_recv() {
-            match told {
-                Told::HandedIn(transfer, at) => {
-                    driven.handed_in += 1;
-                    waiting.insert(transfer, at);
-                }
-                Told::Refused(transfer) => {
-                    driven.refused += 1;
-                    waiting.remove(&transfer);
-                }
-            }
-        }
-        let hash: String = watcher.request("chain_getBlockHash", rpc_params![height]).await?;
-        let block: Value = watcher.request("chain_getBlock", rpc_params![hash]).await?;
-        let extrinsics = block["block"]["extrinsics"].as_array().ok_or("no block")?;
-        let done = extrinsics.iter().filter_map(|extrinsic| waiting.remove(extrinsic.as_str()?));
-        let latencies: Vec<_> = done.map(|at: Instant| now.saturating_duration_since(at)).collect();
-        driven.largest = driven.largest.max(latencies.len());
-        driven.transfers += latencies.len();
-        driven.latencies.extend(latencies);
-        driven.blocks += 1;
-        driven.passed = start.elapsed();
+    while start.elapsed() < end || !tally.waiting.is_empty() {
+        let Ok(block) = timeout(LAST_MAX, Block::next(watcher, &mut heights)).await else { break };
+        tally.count(&block?);
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
             let memory = town.memory_mib()?;
             println!("{:>6.0} s  {:.0?} MiB", start.elapsed().as_secs_f64(), memory);
-            driven.memory.push((start.elapsed().as_secs_f64(), memory));
+            tally.memory.push((start.elapsed().as_secs_f64(), memory));
         }
         if start.elapsed() > end + LAST_MAX {
             break;
         }
     }
     handing.abort();
-    driven.handed_in -= driven.refused;
-    driven.latencies.sort_unstable();
-    Ok(driven)
+    Ok(tally.driven(town.busy()? - busy))
+}
+
+/// What is counted.
+struct Tally {
+    start: Instant,
+    told: mpsc::Receiver<Told>,
+    /// Transfers that are in no block yet.
+    waiting: HashMap<String, Instant>,
+    passed: Duration,
+    handed_in: usize,
+    refused: usize,
+    largest: usize,
+    bytes: usize,
+    latencies: Vec<Duration>,
+    decisions: Vec<Duration>,
+    memory: Vec<(f64, Vec<f64>)>,
+}
+
+impl Tally {
+    fn new(start: Instant, told: mpsc::Receiver<Told>) -> Self {
+        Self {
+            start,
+            told,
+            waiting: HashMap::new(),
+            passed: Duration::ZERO,
+            handed_in: 0,
+            refused: 0,
+            largest: 0,
+            bytes: 0,
+            latencies: Vec::new(),
+            decisions: Vec::new(),
+            memory: Vec::new(),
+        }
+    }
+
+    fn count(&mut self, block: &Block) {
+        let now = Instant::now();
+        while let Ok(told) = self.told.try_recv() {
+            match told {
+                Told::HandedIn(transfer, at) => {
+                    self.handed_in += 1;
+                    self.waiting.insert(transfer, at);
+                }
+                Told::Refused(transfer) => {
+                    self.refused += 1;
+                    self.waiting.remove(&transfer);
+                }
+            }
+        }
+        let done = block.extrinsics.iter().filter_map(|extrinsic| self.waiting.remove(extrinsic));
+        let latencies: Vec<_> = done.map(|at| now.saturating_duration_since(at)).collect();
+        self.largest = self.largest.max(latencies.len());
+        self.latencies.extend(latencies);
+        self.decisions.push(block.took);
+        self.bytes += block.size_bytes();
+        self.passed = self.start.elapsed();
+    }
+
+    fn driven(self, busy: Duration) -> Driven {
+        let blocks = self.decisions.len();
+        Driven {
+            passed: self.passed,
+            blocks,
+            transfers: self.latencies.len(),
+            handed_in: self.handed_in - self.refused,
+            refused: self.refused,
+            largest: self.largest,
+            block_bytes: self.bytes / blocks.max(1),
+            processors: busy.as_secs_f64() / self.start.elapsed().as_secs_f64(),
+            finality: self.latencies.into_iter().collect(),
+            decisions: self.decisions.into_iter().collect(),
+            memory: self.memory,
+        }
+    }
 }
 
 /// What becomes of a transfer before it is in a block.

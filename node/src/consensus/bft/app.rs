@@ -52,7 +52,7 @@ const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
 /// How long a round waits for each of its steps. A full block takes a good part of a second to build, send and execute.
 /// Whoever comes back while no other can be missed has not heard what was proposed: it waits for that in vain once, and
 /// once more where the next to propose is away; both have to be over in five seconds.
-const TIMEOUTS: LinearTimeouts = LinearTimeouts {
+pub const TIMEOUTS: LinearTimeouts = LinearTimeouts {
     propose: Duration::from_millis(1_500),
     propose_delta: Duration::from_millis(250),
     prevote: Duration::from_millis(500),

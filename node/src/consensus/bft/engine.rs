@@ -27,7 +27,7 @@ use super::parts::BLOCK_BYTES_MAX;
 use super::signing::{Signatures, Signing};
 use super::wire::Wire;
 use crate::consensus::ports::{Candidates, TransactionSource};
-use crate::consensus::{Config, ConsensusError, Proposer};
+use crate::consensus::{Config, ConsensusError, Network, Proposer};
 use crate::ledger::LedgerHandle;
 use crate::supervisor::told_to_stop;
 
@@ -152,7 +152,7 @@ impl<S: TransactionSource, C: Candidates> Consensus<S, C> {
             .proposer
             .as_ref()
             .map(|proposer| Signing { signatures, key: proposer.keys().consensus.clone() });
-        let (channels, mut engine) = self.start(signatures, signing.clone()).await?;
+        let (channels, mut engine) = start(&self.config, signatures, signing.clone()).await?;
         let app = App::new(self, signatures, signing);
         let ended = tokio::select! {
             ended = app.run(channels) => ended,
@@ -164,85 +164,85 @@ impl<S: TransactionSource, C: Candidates> Consensus<S, C> {
         let _ = engine.handle.await;
         ended
     }
+}
 
-    async fn start(
-        &self,
-        signatures: Signatures,
-        signing: Option<Signing>,
-    ) -> Result<(Channels<Chain>, EngineHandle), ConsensusError> {
-        let failed = |error: &dyn std::fmt::Display| ConsensusError::Start(error.to_string());
-        check_free(&self.config.network.listen).await?;
-        let config = self.engine_config(&signatures.genesis)?;
-        let keypair =
-            Keypair::ed25519_from_bytes(*self.config.network.key).map_err(|error| failed(&error))?;
-        let moniker = config.moniker.clone();
-        let (identity, context) = match signing {
-            Some(signing) => {
-                let key = ValidatorKey(signing.key.verifying_key().to_bytes());
-                let peer = keypair.public().to_peer_id().to_bytes();
-                let proof = signing.sign_validator_proof(key.0.to_vec(), peer).await;
-                let proof = Wire.encode(&proof.map_err(|error| failed(&error))?);
-                let proof = proof.map_err(|error| failed(&error))?;
-                (
-                    NetworkIdentity::new_validator(moniker, keypair, key.to_string(), proof),
-                    ConsensusContext::new_validator(key, Box::new(signatures), Box::new(signing)),
-                )
-            }
-            None => (
-                NetworkIdentity::new(moniker, keypair, None),
-                // The key of nobody: who follows has no vote.
-                ConsensusContext::new_full_node(ValidatorKey([0; 32]), Box::new(signatures)),
-            ),
-        };
-        EngineBuilder::new(Chain, config)
-            .with_default_wal(WalContext::new(self.config.write_ahead_log.clone(), Wire))
-            .with_default_network(NetworkContext::new(identity, Wire))
-            .with_default_sync(SyncContext::new(Wire))
-            .with_default_consensus(context)
-            .with_default_request(RequestContext::new(REQUESTS_WAITING_MAX))
-            .build()
-            .await
-            .map_err(|error| failed(&error))
-    }
+/// Starts the engine of a node: what answers `channels` is what it decides for. Without a key it follows only.
+///
+/// # Errors
+/// [`ConsensusError`] when somebody else listens where this node is to, or the engine cannot be started.
+pub async fn start(
+    config: &Config,
+    signatures: Signatures,
+    signing: Option<Signing>,
+) -> Result<(Channels<Chain>, EngineHandle), ConsensusError> {
+    let failed = |error: &dyn std::fmt::Display| ConsensusError::Start(error.to_string());
+    check_free(&config.network.listen).await?;
+    let engine = engine_config(&config.network, &signatures.genesis)?;
+    let keypair = Keypair::ed25519_from_bytes(*config.network.key).map_err(|error| failed(&error))?;
+    let moniker = engine.moniker.clone();
+    let (identity, context) = match signing {
+        Some(signing) => {
+            let key = ValidatorKey(signing.key.verifying_key().to_bytes());
+            let peer = keypair.public().to_peer_id().to_bytes();
+            let proof = signing.sign_validator_proof(key.0.to_vec(), peer).await;
+            let proof = Wire.encode(&proof.map_err(|error| failed(&error))?);
+            let proof = proof.map_err(|error| failed(&error))?;
+            (
+                NetworkIdentity::new_validator(moniker, keypair, key.to_string(), proof),
+                ConsensusContext::new_validator(key, Box::new(signatures), Box::new(signing)),
+            )
+        }
+        None => (
+            NetworkIdentity::new(moniker, keypair, None),
+            // The key of nobody: who follows has no vote.
+            ConsensusContext::new_full_node(ValidatorKey([0; 32]), Box::new(signatures)),
+        ),
+    };
+    EngineBuilder::new(Chain, engine)
+        .with_default_wal(WalContext::new(config.write_ahead_log.clone(), Wire))
+        .with_default_network(NetworkContext::new(identity, Wire))
+        .with_default_sync(SyncContext::new(Wire))
+        .with_default_consensus(context)
+        .with_default_request(RequestContext::new(REQUESTS_WAITING_MAX))
+        .build()
+        .await
+        .map_err(|error| failed(&error))
+}
 
-    fn engine_config(&self, genesis: &Digest32) -> Result<EngineConfig, ConsensusError> {
-        let address = |text: &String| {
-            text.parse().map_err(|error| ConsensusError::Start(format!("the address {text}: {error}")))
-        };
-        let chain = hex::encode(&genesis.as_bytes()[..8]);
-        let protocol = |name: &str| format!("/assay/{chain}/{name}/1");
-        let p2p = P2pConfig {
-            listen_addr: address(&self.config.network.listen)?,
-            persistent_peers: self.config.network.peers.iter().map(address).collect::<Result<_, _>>()?,
-            discovery: DiscoveryConfig {
-                enabled: self.config.network.discovery,
-                max_connections_per_ip: CONNECTIONS_PER_IP_MAX,
-                ip_throttle_duration: Duration::ZERO,
-                ..DiscoveryConfig::default()
-            },
-            pubsub_max_size: ByteSize::b(MESSAGE_BYTES_MAX),
-            rpc_max_size: ByteSize::b(2 * SYNC_BYTES_MAX as u64),
-            // Nodes of different chains do not even speak.
-            protocol_names: ProtocolNames {
-                consensus: protocol("consensus"),
-                discovery_kad: protocol("discovery-kad"),
-                discovery_regres: protocol("discovery"),
-                sync: protocol("sync"),
-                validator_proof: protocol("validator-proof"),
-            },
-            ..P2pConfig::default()
-        };
-        let consensus = ConsensusConfig {
-            p2p,
-            value_payload: ValuePayload::ProposalAndParts,
-            ..ConsensusConfig::default()
-        };
-        let sync = ValueSyncConfig {
-            status_update_interval: STATUS_INTERVAL,
-            max_response_size: ByteSize::b(2 * SYNC_BYTES_MAX as u64),
-            batch_size: SYNC_BATCH,
-            ..ValueSyncConfig::default()
-        };
-        Ok(EngineConfig { moniker: format!("assay-{chain}"), consensus, sync })
-    }
+fn engine_config(network: &Network, genesis: &Digest32) -> Result<EngineConfig, ConsensusError> {
+    let address = |text: &String| {
+        text.parse().map_err(|error| ConsensusError::Start(format!("the address {text}: {error}")))
+    };
+    let chain = hex::encode(&genesis.as_bytes()[..8]);
+    let protocol = |name: &str| format!("/assay/{chain}/{name}/1");
+    let p2p = P2pConfig {
+        listen_addr: address(&network.listen)?,
+        persistent_peers: network.peers.iter().map(address).collect::<Result<_, _>>()?,
+        discovery: DiscoveryConfig {
+            enabled: network.discovery,
+            max_connections_per_ip: CONNECTIONS_PER_IP_MAX,
+            ip_throttle_duration: Duration::ZERO,
+            ..DiscoveryConfig::default()
+        },
+        pubsub_max_size: ByteSize::b(MESSAGE_BYTES_MAX),
+        rpc_max_size: ByteSize::b(2 * SYNC_BYTES_MAX as u64),
+        // Nodes of different chains do not even speak.
+        protocol_names: ProtocolNames {
+            consensus: protocol("consensus"),
+            discovery_kad: protocol("discovery-kad"),
+            discovery_regres: protocol("discovery"),
+            sync: protocol("sync"),
+            validator_proof: protocol("validator-proof"),
+        },
+        ..P2pConfig::default()
+    };
+    let consensus =
+        ConsensusConfig { p2p, value_payload: ValuePayload::ProposalAndParts, ..ConsensusConfig::default() };
+    let sync = ValueSyncConfig {
+        status_update_interval: STATUS_INTERVAL,
+        max_response_size: ByteSize::b(2 * SYNC_BYTES_MAX as u64),
+        batch_size: SYNC_BATCH,
+        ..ValueSyncConfig::default()
+    };
+    Ok(EngineConfig { moniker: format!("assay-{chain}"), consensus, sync })
 }
