@@ -46,7 +46,7 @@ impl<T: Config> Pallet<T> {
         let mut attendance = Attending::<T>::get();
         attendance.height = before;
         let validators = Validators::<T>::get();
-        if now % T::Params::get().session_length == 0 {
+        if now.is_multiple_of(T::Params::get().session_length) {
             // That block was decided by those of the session before, which has been judged.
             Self::call_roll(&validators, before);
             return Ok(());
