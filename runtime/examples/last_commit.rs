@@ -1,6 +1,6 @@
 //! What it costs to check the commit that a block carries of the one before it.
 //!
-//! `cargo run --release -p assay-runtime --example last_commit`
+//! `cargo run -p assay-runtime --example last_commit`
 
 use std::error::Error;
 use std::time::Instant;

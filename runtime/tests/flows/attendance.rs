@@ -307,8 +307,11 @@ fn a_session_with_less_commits_than_validators_judges_nobody() {
 /// What each block carries more: a byte for a place, and 64 for a signature.
 #[test]
 fn the_size_of_a_commit() {
-    for (validators, size_bytes) in [(1usize, 75), (4, 270), (100, 6_511)] {
-        let whole = LastCommit { round: 0, signatures: vec![Some(Signature([1; 64])); validators] };
-        assert_eq!(noted(whole).encode().len(), size_bytes, "{validators} validators");
+    for (validators, signed, size_bytes) in
+        [(1usize, 1usize, 75), (4, 3, 206), (4, 4, 270), (100, 67, 4_399), (100, 100, 6_511)]
+    {
+        let signatures = (0..validators).map(|place| (place < signed).then_some(Signature([1; 64])));
+        let commit = LastCommit { round: 0, signatures: signatures.collect() };
+        assert_eq!(noted(commit).encode().len(), size_bytes, "{signed} of {validators} validators");
     }
 }
