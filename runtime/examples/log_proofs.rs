@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let signed = (first..first + PER_BLOCK).map(|n| net.sign_at(&alice(), n, register(n))).collect();
         on_big_stack(|| {
             let proposal = net.propose(signed)?;
-            assert_eq!(proposal.block.extrinsics.len() as u32, PER_BLOCK + 1);
+            assert_eq!(support::transactions(&proposal.block).len() as u32, PER_BLOCK);
             net.commit(&proposal.block, proposal.executed)
         })??;
     }

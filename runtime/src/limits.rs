@@ -88,7 +88,10 @@ mod tests {
         let validators = <Measured as pallet_assay_validators::WeightInfo>::on_initialize(
             pallet_assay_validators::BONDS_MAX,
         );
-        let own = jobs.saturating_add(offers).saturating_add(validators).ref_time();
+        let all = pallet_assay_validators::VALIDATORS_MAX;
+        let signed = <Measured as pallet_assay_validators::WeightInfo>::note_commit(all)
+            .saturating_add(<Measured as pallet_assay_validators::WeightInfo>::end_session());
+        let own = jobs.saturating_add(offers).saturating_add(validators).saturating_add(signed).ref_time();
         let left = BLOCK_REF_TIME - PAID_SHARE * BLOCK_REF_TIME;
         assert!(own <= left, "hooks take up to {own} ps of the {left} that paid calls leave");
     }

@@ -12,6 +12,7 @@ use assay_protocol::record::PublicRecord;
 use pallet_assay_artifacts::{Prior, Registered, StatedEdge, StatedStatus};
 use pallet_assay_jobs::SpecState;
 use pallet_assay_providers::{Offer, PendingOffer, Provider};
+use pallet_assay_validators::Attended;
 
 use crate::{AccountId, BlockNumber};
 
@@ -88,6 +89,9 @@ sp_api::decl_runtime_apis! {
         fn log() -> (u64, Digest32);
         /// The validators of the next height.
         fn validators() -> ValidatorSet;
+        /// How many of the present session's commits the validators of the head have signed, and how many of the
+        /// session before those who decided then.
+        fn attendance() -> (Attended, Attended);
         /// R_h of a recent height.
         fn randomness(height: u32) -> Option<Digest32>;
         /// Checks every invariant; the answer is the first that does not hold.

@@ -1,5 +1,6 @@
 //! The primitive types that clients expect, under FRAME's names.
 
+use assay_protocol::last_commit::LastCommit;
 use sp_runtime::generic;
 use sp_runtime::traits::{AccountIdLookup, BlakeTwo256};
 
@@ -24,9 +25,30 @@ pub type Header = generic::Header<BlockNumber, BlakeTwo256>;
 /// A block.
 pub type Block = generic::Block<Header, UncheckedExtrinsic>;
 
+/// How many extrinsics of a block of this height are its proposer's own, before any transaction: the commit of the block
+/// before, which a chain's first blocks have none of, and the time.
+pub const fn own_extrinsics(height: BlockNumber) -> usize {
+    match height {
+        0 => 0,
+        1 => 1,
+        _ => 2,
+    }
+}
+
+/// The commit of the block before that a block carries; none where it carries none.
+pub fn last_commit(block: &Block) -> Option<LastCommit> {
+    block.extrinsics.first().and_then(|extrinsic| match &extrinsic.function {
+        crate::RuntimeCall::Validators(pallet_assay_validators::Call::note_commit { round, signatures }) => {
+            Some(LastCommit { round: *round, signatures: signatures.to_vec() })
+        }
+        _ => None,
+    })
+}
+
 /// The time that a block states, in milliseconds since 1970; none where it states none.
 pub fn stated_time_ms(block: &Block) -> Option<u64> {
-    block.extrinsics.first().and_then(|extrinsic| match &extrinsic.function {
+    let own = block.extrinsics.iter().take(own_extrinsics(block.header.number));
+    own.last().and_then(|extrinsic| match &extrinsic.function {
         crate::RuntimeCall::Timestamp(pallet_timestamp::Call::set { now }) => Some(*now),
         _ => None,
     })

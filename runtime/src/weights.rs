@@ -62,6 +62,12 @@ impl pallet_assay_validators::WeightInfo for Measured {
     fn authorize_conviction() -> Weight {
         us(90)
     }
+    fn note_commit(places: u32) -> Weight {
+        us(300).saturating_add(us(40).saturating_mul(places.into()))
+    }
+    fn end_session() -> Weight {
+        us(1_200)
+    }
     fn on_initialize(bonds: u32) -> Weight {
         us(980).saturating_add(us(19).saturating_mul(bonds.into()))
     }

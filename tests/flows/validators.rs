@@ -24,7 +24,7 @@ use assay_runtime::executor::{ChainError, StoreFault};
 use assay_runtime::{Hash, Runtime, UNIT, general};
 use codec::Encode;
 use ed25519_dalek::Signer;
-use pallet_assay_validators::Call;
+use pallet_assay_validators::{Attended, Call};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -270,6 +270,45 @@ async fn two_of_four_stop_and_a_third_brings_blocks_back() {
     let expected = third.hashes(height + 3).await;
     for node in &nodes {
         assert_eq!(node.hashes(height + 3).await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_away_for_a_session_is_seen_to_be_and_stays_where_few_decide() {
+    let town = Town::new(None);
+    let mut nodes = town.start_all().await;
+    nodes.remove(3).stop().await;
+    let session = town.spec.genesis.params.session_length;
+    // What was on its way when it stopped, a whole session without it, and the first block of the next.
+    let begins = (nodes[0].ledger.head().number + 2).next_multiple_of(session);
+    nodes[0].reaches(begins + session).await;
+    let status = ["validator", "status", "//Validator//4", "--rpc", &nodes[0].rpc];
+    let status: serde_json::Value = serde_json::from_slice(&assay(town.dirs[3].path(), &status)).unwrap();
+    let key = |number| serde_json::json!(development_validator(number).public());
+    let validators = status["validators"].as_array().unwrap();
+    let missed = |number| {
+        let seat = validators.iter().find(|seat| seat["key"] == key(number)).unwrap();
+        let count = |field: &str| seat["lastSession"][field].as_u64().unwrap();
+        (count("missed"), count("commits"))
+    };
+    let commits = u64::from(session) - 1;
+    assert_eq!(missed(4), (commits, commits), "{status}");
+    for present in 1..4 {
+        assert!(missed(present).0 < commits, "{status}");
+    }
+    assert_eq!(status["account"]["absent"], true);
+    assert_eq!(status["account"]["chosen"], true, "a quarter of the votes is not done without");
+    let back = town.start(3).await;
+    back.reaches(begins + session + 5).await;
+    nodes.push(back);
+    // Its votes are seen again, of which the session's end takes note.
+    let end = (nodes[0].ledger.head().number + 1).next_multiple_of(session) + session;
+    nodes[0].reaches(end).await;
+    let (_, before): (Attended, Attended) =
+        nodes[0].ledger.query(None, "LedgerApi_attendance", ()).await.unwrap();
+    assert!(before.of(&development_validator(4).public()).unwrap() > 0);
+    for node in nodes {
+        node.stop().await;
     }
 }
 

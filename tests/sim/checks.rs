@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use assay_node::consensus::bft::{BlockHash, Proposal, ValidatorKey, Vote};
-use assay_node::ledger::{FinalizedBlock, LedgerHandle};
+use assay_node::ledger::{FinalizedBlock, LedgerError, LedgerHandle};
 use assay_protocol::job::Job;
 use assay_protocol::party::AccountBytes;
+use assay_runtime::executor::check_commit;
 use assay_runtime::{AccountId, Balance, Hash, Header, Runtime, RuntimeEvent, RuntimeHoldReason};
 use codec::Decode;
 use malachite_core_types::{NilOrVal, Round, VoteType};
@@ -128,6 +129,7 @@ impl Checks {
     ) -> Holds {
         self.followed = block.header.number;
         invariants(block.hash, ledger, tokio)?;
+        carries_the_commit_before(block, ledger, tokio)?;
         self.convictions(block)?;
         let settled = self.jobs.follow(block, open, ledger, tokio)?;
         self.money((block, settled), ledger, tokio)
@@ -171,6 +173,22 @@ impl Checks {
         }
         Ok(())
     }
+}
+
+/// Every block but the first carries the commit of the one before it, by those who decided that.
+fn carries_the_commit_before(block: &FinalizedBlock, ledger: &LedgerHandle, tokio: &Tokio) -> Holds {
+    let height = block.header.number;
+    let read = async {
+        let before = match height {
+            1 => None,
+            _ => Some(ledger.validators_of(height - 1).await?),
+        };
+        Ok::<_, LedgerError>((ledger.block(block.hash).await?, before))
+    };
+    let (found, before) = tokio.block_on(read).map_err(|error| format!("the ledger answers: {error}"))?;
+    let found = found.ok_or_else(|| format!("no decided block is lost: {height} is"))?;
+    check_commit(&found, &ledger.genesis(), before.as_ref())
+        .map_err(|error| format!("a block carries the commit of the one before it: {height}: {error}"))
 }
 
 /// What the runtime says must hold after a block.

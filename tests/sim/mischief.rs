@@ -9,14 +9,19 @@ use assay_node::consensus::bft::{
     BlockHash, Chain, Contents, Height, Opening, Proposal, Signing, ValidatorKey, Vote, VoteSignature,
     extended, split,
 };
-use assay_runtime::Block;
+use assay_protocol::last_commit::LastCommit;
+use assay_protocol::signature::Signature;
+use assay_runtime::executor::extrinsics_root;
+use assay_runtime::{Block, RuntimeCall, UncheckedExtrinsic, last_commit};
 use codec::Encode;
+use frame_support::BoundedVec;
 use malachite_core_consensus::SignedConsensusMsg;
 use malachite_core_types::{
     CommitCertificate, CommitSignature, NilOrVal, Round, SignedProposal, SignedVote, VoteType,
 };
 use malachite_signing::Signer;
 use malachite_sync::RawDecidedValue;
+use pallet_assay_validators::Call;
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -34,6 +39,8 @@ pub struct Departures {
     pub votes: u64,
     pub blocks: u64,
     pub invalid: u64,
+    /// Of the invalid blocks, those with a bad commit of the one before.
+    pub commits: u64,
     pub silences: u64,
     pub forgeries: u64,
 }
@@ -43,6 +50,7 @@ impl Departures {
         self.votes += other.votes;
         self.blocks += other.blocks;
         self.invalid += other.invalid;
+        self.commits += other.commits;
         self.silences += other.silences;
         self.forgeries += other.forgeries;
     }
@@ -50,11 +58,11 @@ impl Departures {
 
 impl fmt::Display for Departures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { votes, blocks, invalid, silences, forgeries } = self;
+        let Self { votes, blocks, invalid, commits, silences, forgeries } = self;
         write!(
             f,
-            "{votes} double votes, {blocks} second and {invalid} invalid blocks, {silences} silences, {forgeries} forged \
-             answers"
+            "{votes} double votes, {blocks} second and {invalid} invalid blocks, {commits} of them with a bad commit, \
+             {silences} silences, {forgeries} forged answers"
         )
     }
 }
@@ -145,11 +153,32 @@ impl Mischief {
     }
 
     fn spoil(&mut self, block: &mut Block) {
-        match self.dice.gen_range(0..3) {
-            0 => block.header.state_root = self.dice.r#gen::<[u8; 32]>().into(),
-            1 => block.header.extrinsics_root = self.dice.r#gen::<[u8; 32]>().into(),
+        match (self.dice.gen_range(0..6), last_commit(block)) {
+            (3.., Some(commit)) => self.spoil_commit(block, commit),
+            (0 | 3, _) => block.header.state_root = self.dice.r#gen::<[u8; 32]>().into(),
+            (1 | 4, _) => block.header.extrinsics_root = self.dice.r#gen::<[u8; 32]>().into(),
             _ => block.extrinsics.extend(block.extrinsics.first().cloned()),
         }
+    }
+
+    /// Puts a forged signature into the commit of the block before, or too few, or one in everybody's place, or
+    /// somebody's twice; everything else about the block is as it should be.
+    fn spoil_commit(&mut self, block: &mut Block, LastCommit { round, mut signatures }: LastCommit) {
+        self.done.commits += 1;
+        let one = signatures.iter().flatten().next().copied();
+        match self.dice.gen_range(0..4) {
+            0 => {
+                let place = self.dice.gen_range(0..signatures.len());
+                signatures[place] = Some(Signature([7; 64]));
+            }
+            1 => signatures.iter_mut().skip(1).for_each(|place| *place = None),
+            2 => signatures.fill(one),
+            _ => signatures.push(one),
+        }
+        let signatures = BoundedVec::truncate_from(signatures);
+        let call = RuntimeCall::Validators(Call::note_commit { round, signatures });
+        block.extrinsics[0] = UncheckedExtrinsic::new_bare(call);
+        block.header.extrinsics_root = extrinsics_root(block);
     }
 
     fn parts(&self, height: Height, round: Round, block: &Block) -> Vec<Packet> {

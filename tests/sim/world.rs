@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use assay_node::consensus::bft::{Signing, ValidatorKey};
 use assay_node::ledger::{FinalizedBlock, LedgerError, LedgerHandle};
 use assay_protocol::job::Job;
-use assay_runtime::AccountId;
+use assay_runtime::{AccountId, own_extrinsics};
 use malachite_core_consensus::{LivenessMsg, SignedConsensusMsg};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -307,7 +307,8 @@ impl World {
 
     fn committed(&mut self, node: usize, block: &FinalizedBlock) -> Result<(), String> {
         let name = self.log.name(block.hash.0);
-        let (height, count) = (block.header.number, block.extrinsics.len() - 1);
+        let height = block.header.number;
+        let count = block.extrinsics.len() - own_extrinsics(height);
         let line = format_args!("{node} commits {height}: {name} with {count} transactions");
         self.log.note(self.queue.now_ms(), line);
         let Some(ledger) = self.nodes[node].ledger().cloned() else { return Ok(()) };
@@ -323,7 +324,8 @@ impl World {
             let block = before.as_ref().unwrap_or(block);
             let jobs = read(block.hash)?;
             self.checks.follow(block, &jobs, &ledger, &tokio)?;
-            self.transactions += block.extrinsics.len() as u64 - 1;
+            let own = own_extrinsics(block.header.number);
+            self.transactions += (block.extrinsics.len() - own) as u64;
             for note in std::mem::take(&mut self.checks.jobs.notes) {
                 self.log.note(self.queue.now_ms(), format_args!("{note}"));
             }

@@ -11,7 +11,7 @@ use assay_runtime::{AccountId, Endowment, GenesisSpec, UNIT, UncheckedExtrinsic}
 use sp_core::sr25519;
 
 use crate::batches::{Kind, Recorded, Writer};
-use crate::support::{Network, genesis, provider, transfer};
+use crate::support::{Network, genesis, provider, transactions, transfer};
 
 pub const TYPICAL_BLOCKS: u32 = 300;
 pub const TYPICAL_TRANSFERS: u32 = 10;
@@ -77,7 +77,7 @@ impl Town {
         });
         let signed = signed.collect();
         let proposal = on_big_stack(|| self.net.propose(signed))??;
-        let taken = proposal.block.extrinsics.len() - 1;
+        let taken = transactions(&proposal.block).len();
         self.sent += taken as u32;
         self.net.commit(&proposal.block, proposal.executed)?;
         Ok(taken)

@@ -7,7 +7,7 @@ use assay_node::adapters::RedbKv;
 use assay_node::chain_spec::{ChainSpec, development_authority};
 use assay_node::consensus::certify;
 use assay_runtime::executor::{Chain, ChainError, Proposal, Retention, on_big_stack};
-use assay_runtime::{Block, GenesisSpec, UncheckedExtrinsic};
+use assay_runtime::{Block, GenesisSpec, UncheckedExtrinsic, own_extrinsics};
 use codec::{Decode, Encode};
 use pallet_assay_validators::{vrf_input, vrf_sign};
 
@@ -43,7 +43,7 @@ pub fn measure(crowd: &Crowd, dir: &Path, blocks: usize) -> Result<Blocks, Box<d
         let (proposal, cost) = Cost::of(|| on_big_stack(|| propose(&maker, offered)));
         let block = proposal??.block;
         built += cost;
-        let count = block.extrinsics.len() - 1;
+        let count = block.extrinsics.len() - own_extrinsics(block.header.number);
         (transfers, per_block) = (transfers + count, per_block.min(count));
         let [ran, wrote] = import(&mut maker, &block)?;
         executed += ran;

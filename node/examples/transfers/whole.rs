@@ -9,6 +9,7 @@ use assay_node::chain_spec::{ChainSpec, development_authority};
 use assay_node::consensus::{self, Clock, Consensus, Network, Proposer};
 use assay_node::ledger::{self, LedgerHandle};
 use assay_node::mempool::{self, Mempool, MempoolHandle};
+use assay_runtime::own_extrinsics;
 use codec::Encode;
 use tokio::sync::{Semaphore, watch};
 
@@ -63,7 +64,7 @@ async fn run(
     let (mut done, mut filled) = (0, 0);
     while done < count {
         let block = blocks.recv().await?;
-        let transactions = block.extrinsics.len() - 1;
+        let transactions = block.extrinsics.len() - own_extrinsics(block.header.number);
         pool.finalized(block.header.number, block.hash, block.extrinsics.clone()).await?;
         in_flight.add_permits(transactions);
         done += transactions;

@@ -31,6 +31,8 @@ pub enum Outcome {
     },
     /// What was on its way has arrived.
     Withdrawn {},
+    /// A validator that was absent may be chosen again, with all that it has staked.
+    Resumed {},
 }
 
 #[derive(Serialize)]
@@ -67,6 +69,7 @@ pub fn changed(
                 )
             }
             Outcome::Withdrawn {} => format!("{amount} returned"),
+            Outcome::Resumed {} => format!("{amount} may decide blocks again from the next session on"),
         };
         table::fields(&[("account", account.to_string()), ("stake", said), ("block", format!("{block:?}"))])
     })?;

@@ -83,6 +83,10 @@ pub(super) enum Command {
         certificate: CommitCertificate,
         reply: Reply<()>,
     },
+    AddVotes {
+        certificate: CommitCertificate,
+        reply: Reply<()>,
+    },
 }
 
 /// The ledger, as other services hold it.
@@ -169,6 +173,14 @@ impl LedgerHandle {
     /// [`LedgerError`] when the block or its certificate is invalid, or the store fails.
     pub async fn import(&self, block: Block, certificate: CommitCertificate) -> Result<(), LedgerError> {
         self.command(|reply| Command::Import { block: Box::new(block), certificate, reply }).await
+    }
+
+    /// Remembers votes for the head that came after it was decided: a block that is built on it carries them.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the certificate is not the head's, or not right, or the store fails.
+    pub async fn add_votes(&self, certificate: CommitCertificate) -> Result<(), LedgerError> {
+        self.command(|reply| Command::AddVotes { certificate, reply }).await
     }
 
     async fn command<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, LedgerError> {

@@ -5,9 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use assay_manifest::Digest32;
 use assay_protocol::certificate::CommitCertificate;
-use assay_protocol::units::Height;
 use assay_runtime::executor::{Chain, ChainError, Executed, Kv, Reader, Retention, STACK_BYTES};
 use assay_runtime::{Block, GenesisSpec, Hash};
 use sp_runtime::traits::{BlakeTwo256, Hash as _};
@@ -133,6 +131,10 @@ impl Writer {
                     let imported = self.import(&block, certificate);
                     answer(reply, imported)
                 }
+                Command::AddVotes { certificate, reply } => {
+                    let added = self.chain.add_votes(certificate);
+                    answer(reply, added)
+                }
             };
             if let Some(failure) = failure {
                 return Err(failure);
@@ -154,7 +156,7 @@ impl Writer {
     }
 
     fn import(&mut self, block: &Block, certificate: CommitCertificate) -> Result<(), ChainError> {
-        self.check_certificate(block, &certificate)?;
+        self.chain.check_certificate(&block.header, &certificate)?;
         self.verify(block)?;
         let hash = block.header.hash();
         let candidates = std::mem::take(&mut self.verified);
@@ -172,15 +174,6 @@ impl Writer {
         // Without subscribers there is nobody to tell.
         drop(self.blocks.send(Arc::new(finalized)));
         Ok(())
-    }
-
-    fn check_certificate(&self, block: &Block, certificate: &CommitCertificate) -> Result<(), ChainError> {
-        let set = self.chain.reader().validators_of(block.header.number)?;
-        let value = Digest32::from_bytes(block.header.hash().0);
-        let genesis = Digest32::from_bytes(self.chain.genesis().0);
-        certificate
-            .verify(&genesis, &set, (Height::new(block.header.number), &value))
-            .map_err(|error| ChainError::BadCertificate(error.to_string()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use pallet_assay_validators::BONDS_MAX;
+use pallet_assay_validators::{BONDS_MAX, JUDGED_MAX};
 
 use crate::samples::Samples;
 use crate::town::{ACCOUNTS, PROVIDERS};
@@ -14,6 +14,14 @@ const PACKAGE_KIB: f64 = 256.0;
 /// one: their keys and votes are read, each key is looked for in both, and 6.4 KB of votes are written. Two reads, a write
 /// and 30 000 comparisons of keys are under 200.
 const VOTES_US: f64 = 300.0;
+
+/// Microseconds for reading who decided the block before, who decides this one and what each has signed, for writing
+/// that, and for writing the deciders in the block after they changed: three reads, two writes, and 18 KB of keys decoded.
+const COMMIT_US: f64 = 300.0;
+
+/// Microseconds for judging validators when a session ends: as many bonds are written as may change, with an event each,
+/// and what became of the session.
+const END_OF_SESSION_US: f64 = 70.0 * (JUDGED_MAX + 1) as f64;
 
 /// Microseconds for the event of a vote, and to look for its key.
 const VOTE_US: f64 = 4.0;
@@ -100,6 +108,13 @@ fn validators(samples: &Samples) -> String {
         constant("withdraw", each("withdraw_bond")),
         constant("convict", two_digits(check.max(samples.each("convict") - check))),
         constant("authorize_conviction", two_digits(check)),
+        linear(
+            "note_commit",
+            "places",
+            two_digits(COMMIT_US),
+            two_digits(samples.direct("signature") + VOTE_US),
+        ),
+        constant("end_session", two_digits(END_OF_SESSION_US)),
         linear("on_initialize", "bonds", two_digits(280.0 + crowd), each("choose")),
     ]
     .concat()

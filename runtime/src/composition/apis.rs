@@ -11,6 +11,7 @@ use assay_protocol::params::Params;
 use assay_protocol::record::PublicRecord;
 use pallet_assay_artifacts::Prior;
 use pallet_assay_jobs::SpecState;
+use pallet_assay_validators::Attended;
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 use sp_core::OpaqueMetadata;
 use sp_runtime::traits::Block as BlockT;
@@ -175,6 +176,9 @@ sp_api::impl_runtime_apis! {
         }
         fn validators() -> ValidatorSet {
             Validators::set()
+        }
+        fn attendance() -> (Attended, Attended) {
+            (Validators::attendance(), pallet_assay_validators::LastSession::<Runtime>::get())
         }
         fn randomness(height: u32) -> Option<Digest32> {
             Validators::randomness_at(height)

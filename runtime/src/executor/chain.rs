@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, RwLock};
 
+use assay_manifest::Digest32;
 use assay_protocol::certificate::CommitCertificate;
+use assay_protocol::units::Height;
 use codec::Encode;
 use pallet_assay_validators::set_of;
 use sp_core::H256;
@@ -12,11 +14,12 @@ use sp_runtime::{Digest, DigestItem};
 use sp_state_machine::{Backend, StorageChanges, TrieBackendBuilder};
 use sp_trie::cache::{CacheSize, SharedTrieCache};
 
-use crate::{Block, BlockNumber, Executive, GenesisSpec, Hash, Header, RuntimeCall, UncheckedExtrinsic};
+use crate::{Block, BlockNumber, Executive, GenesisSpec, Hash, Header, UncheckedExtrinsic};
 
 use super::error::ChainError;
 use super::kv::{Batch, Kv};
 use super::log;
+use super::own;
 use super::prune::Garbage;
 use super::query::{Leases, Reader, Shared};
 use super::run::{Overlay, STATE_VERSION, State, in_runtime};
@@ -58,6 +61,8 @@ pub struct Chain<K> {
     genesis: Hash,
     retention: Retention,
     garbage: Garbage,
+    /// The head's certificate with all votes that were seen; none until one was seen by this process.
+    seen: Option<CommitCertificate>,
 }
 
 impl<K: Kv> Chain<K> {
@@ -88,7 +93,7 @@ impl<K: Kv> Chain<K> {
             leases: Leases::default(),
             retention,
         };
-        Ok(Self { shared: Arc::new(shared), genesis: expected, retention, garbage })
+        Ok(Self { shared: Arc::new(shared), genesis: expected, retention, garbage, seen: None })
     }
 
     /// The finalized head.
@@ -124,10 +129,9 @@ impl<K: Kv> Chain<K> {
         let header = Header::new(number, H256::zero(), H256::zero(), head.hash(), digest);
         let signatures = &self.shared.signatures;
         in_runtime(&state, &mut overlay, signatures, || Executive::initialize_block(&header))?;
-        let timestamp = RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: now_ms });
-        let inherent = UncheckedExtrinsic::new_bare(timestamp);
         let (mut body, mut rejected, mut patience) = (Vec::new(), Vec::new(), Patience::default());
-        for extrinsic in std::iter::once(inherent).chain(extrinsics) {
+        let own = self.commit_of(&head)?.into_iter().chain([own::time(now_ms)]);
+        for extrinsic in own.chain(extrinsics) {
             if patience.is_over(&extrinsic) {
                 continue;
             }
@@ -140,6 +144,60 @@ impl<K: Kv> Chain<K> {
         let header = in_runtime(&state, &mut overlay, signatures, Executive::finalize_block)?;
         let executed = self.drain(header.clone(), &state, overlay)?;
         Ok(Proposal { block: Block { header, extrinsics: body }, executed, rejected })
+    }
+
+    /// The commit of the head, but for that of block 0.
+    fn commit_of(&self, head: &Header) -> Result<Option<UncheckedExtrinsic>, ChainError> {
+        if head.number == 0 {
+            return Ok(None);
+        }
+        let (certificate, store) = (self.certificate(head)?, &self.shared.store);
+        own::commit_of(head, &certificate, &succession::at(store, head.number)?).map(Some)
+    }
+
+    /// The head's certificate, with as many votes as were seen.
+    fn certificate(&self, head: &Header) -> Result<CommitCertificate, ChainError> {
+        let hash = head.hash();
+        match &self.seen {
+            Some(seen) if seen.value.as_bytes() == hash.as_fixed_bytes() => Ok(seen.clone()),
+            _ => {
+                let stored = self.shared.store.get_decoded(Column::Certificate, hash.as_bytes())?;
+                stored.ok_or_else(|| ChainError::Corrupt("the head has no certificate".into()))
+            }
+        }
+    }
+
+    /// Remembers votes for the head that came after it was decided, so that a block that is built on it carries them.
+    /// The store keeps the certificate by which it was decided.
+    ///
+    /// # Errors
+    /// [`ChainError::BadCertificate`] when it is of another block, or not right; store failures.
+    pub fn add_votes(&mut self, certificate: CommitCertificate) -> Result<(), ChainError> {
+        let head = self.head();
+        if head.number == 0 || certificate.value.as_bytes() != head.hash().as_fixed_bytes() {
+            return Err(ChainError::BadCertificate("it is not the head's".into()));
+        }
+        if certificate.signatures.len() > self.certificate(&head)?.signatures.len() {
+            self.check_certificate(&head, &certificate)?;
+            self.seen = Some(certificate);
+        }
+        Ok(())
+    }
+
+    /// Checks that the validators of a block's height have decided it.
+    ///
+    /// # Errors
+    /// [`ChainError::BadCertificate`] when they have not; store failures.
+    pub fn check_certificate(
+        &self,
+        header: &Header,
+        certificate: &CommitCertificate,
+    ) -> Result<(), ChainError> {
+        let set = succession::at(&self.shared.store, header.number)?;
+        let [genesis, value] = [self.genesis, header.hash()].map(|hash| Digest32::from_bytes(hash.0));
+        certificate
+            .verify(&genesis, &set, (Height::new(header.number), &value))
+            .map_err(|error| ChainError::BadCertificate(error.to_string()))
     }
 
     /// Executes a block that must follow the head, and checks that it leads to what it says.
@@ -212,6 +270,7 @@ impl<K: Kv> Chain<K> {
         batch.extend(block_entries(block));
         self.shared.store.commit(batch)?;
         self.shared.set_head(header);
+        self.seen = Some(certificate.clone());
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ use super::chain::{Chain, Retention};
 use super::error::ChainError;
 use super::kv::Kv;
 use super::log;
+use super::own::check_commit;
 use super::query::{Lease, Reader};
 use super::store::{Column, GENESIS, Nodes, Store};
 
@@ -117,6 +118,12 @@ fn check_block<K: Kv>(
     }
     reader.events(hash)?.ok_or_else(|| lacks("has no events"))?;
     let certificate = reader.certificate(hash)?.ok_or_else(|| lacks("has no certificate"))?;
+    let decided_before = match height {
+        1 => None,
+        _ => Some(reader.validators_of(height.saturating_sub(1))?),
+    };
+    check_commit(&block, genesis, decided_before.as_ref())
+        .map_err(|error| lacks(&format!("is not as it was decided: {error}")))?;
     let (genesis, value) = (Digest32::from_bytes(genesis.0), Digest32::from_bytes(hash.0));
     let validators = reader.validators_of(height)?;
     if validators.hash() != before.next {

@@ -312,7 +312,7 @@ impl<K: Kv> Market<K> {
         let lease = self.net.chain.reader().at(None).unwrap();
         let invalid = lease.validate(&extrinsic.encode()).unwrap().is_err();
         let proposal = self.net.propose(vec![extrinsic.clone()]).unwrap();
-        invalid && proposal.block.extrinsics.len() == 1
+        invalid && crate::support::transactions(&proposal.block).is_empty()
     }
 
     /// Whether the pool refuses the transaction for now: on another state it may be right.

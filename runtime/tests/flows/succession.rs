@@ -16,6 +16,7 @@ use crate::validators::{height, join, keys, open, open_in, spec, trust};
 fn certificates_are_held_against_the_validators_of_their_height() {
     let kv = Arc::<MemoryKv>::default();
     let mut net = open_in(Arc::clone(&kv));
+    net.absent.extend((0..3).map(|n| keys(n).key));
     join(&mut net, 0, 2 * UNIT);
     net.blocks(5);
     join(&mut net, 1, 2 * UNIT);
@@ -42,6 +43,7 @@ fn certificates_are_held_against_the_validators_of_their_height() {
 #[test]
 fn a_succession_has_no_gaps_and_no_strangers() {
     let mut net = open();
+    net.absent.extend((0..2).map(|n| keys(n).key));
     join(&mut net, 0, 2 * UNIT);
     join(&mut net, 1, 2 * UNIT);
     net.blocks(1);

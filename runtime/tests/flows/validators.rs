@@ -23,7 +23,7 @@ use sp_core::sr25519;
 use sp_runtime::DispatchError;
 
 use crate::market::error;
-use crate::support::{Network, authority, founder, genesis, provider};
+use crate::support::{Network, authority, founder, genesis, newcomer_seed, provider, transactions};
 
 pub type Net = Network<Arc<MemoryKv>>;
 
@@ -48,15 +48,8 @@ pub fn open_in(kv: Arc<MemoryKv>) -> Net {
 
 const PARAMS: Params = Params::DEVELOPMENT;
 
-/// Of a newcomer's keys; none of them is the authority's.
-fn seed(n: u8) -> [u8; 32] {
-    let mut seed = [n; 32];
-    seed[0] = 1;
-    seed
-}
-
-fn key(n: u8) -> SigningKey {
-    SigningKey::from_bytes(&seed(n))
+pub fn key(n: u8) -> SigningKey {
+    SigningKey::from_bytes(&newcomer_seed(n))
 }
 
 fn public(key: &SigningKey) -> Digest32 {
@@ -64,8 +57,8 @@ fn public(key: &SigningKey) -> Digest32 {
 }
 
 pub fn keys(n: u8) -> ValidatorKeys {
-    let vrf_key = Digest32::from_bytes(sr25519::Pair::from_seed(&seed(n)).public().0);
-    let encryption_key = SealingSecret::from_bytes(seed(n)).public();
+    let vrf_key = Digest32::from_bytes(sr25519::Pair::from_seed(&newcomer_seed(n)).public().0);
+    let encryption_key = SealingSecret::from_bytes(newcomer_seed(n)).public();
     ValidatorKeys { key: public(&key(n)), vrf_key, encryption_key }
 }
 
@@ -76,7 +69,7 @@ fn bond(net: &Net, n: u8, amount: u128) -> Call<Runtime> {
     Call::bond { amount, keys: keys(n), proof }
 }
 
-fn send(net: &mut Net, who: &sr25519::Pair, call: Call<Runtime>) -> Result<Vec<RuntimeEvent>, String> {
+pub fn send(net: &mut Net, who: &sr25519::Pair, call: Call<Runtime>) -> Result<Vec<RuntimeEvent>, String> {
     let signed = net.sign(who, RuntimeCall::Validators(call));
     let events = net.block(vec![signed]);
     match error(&events) {
@@ -94,7 +87,7 @@ fn stake(net: &mut Net, n: u8, amount: u128) -> Result<Vec<RuntimeEvent>, String
     send(net, &provider(n), call)
 }
 
-fn refused(error: Error<Runtime>) -> Result<Vec<RuntimeEvent>, String> {
+pub fn refused(error: Error<Runtime>) -> Result<Vec<RuntimeEvent>, String> {
     Err(format!("{:?}", RuntimeError::Validators(error)))
 }
 
@@ -107,7 +100,7 @@ pub fn height(net: &Net) -> u32 {
 }
 
 /// Blocks up to and with the last of a session.
-fn end_session(net: &mut Net) {
+pub fn end_session(net: &mut Net) {
     loop {
         net.blocks(1);
         if (height(net) + 1).is_multiple_of(PARAMS.session_length) {
@@ -124,7 +117,7 @@ pub fn join(net: &mut Net, n: u8, amount: u128) {
     }
 }
 
-fn equivocation(net: &Net, by: &SigningKey, of: u32) -> Equivocation {
+pub fn equivocation(net: &Net, by: &SigningKey, of: u32) -> Equivocation {
     let (kind, height, round) = (VoteKind::Precommit, Height::new(of), 3);
     let votes = [Some(Digest32::from_bytes([1; 32])), None].map(|value| {
         let message = Vote { kind, height, round, value }.sign_bytes(&net.genesis_digest());
@@ -133,7 +126,7 @@ fn equivocation(net: &Net, by: &SigningKey, of: u32) -> Equivocation {
     Equivocation { validator: public(by), kind, height, round, votes }
 }
 
-fn conviction(proof: Equivocation) -> UncheckedExtrinsic {
+pub fn conviction(proof: Equivocation) -> UncheckedExtrinsic {
     general(RuntimeCall::Validators(Call::convict { proof }))
 }
 
@@ -142,7 +135,7 @@ fn refuses(net: &Net, extrinsic: &UncheckedExtrinsic) -> bool {
     let lease = net.chain.reader().at(None).unwrap();
     let invalid = lease.validate(&extrinsic.encode()).unwrap().is_err();
     let proposal = net.propose(vec![extrinsic.clone()]).unwrap();
-    invalid && proposal.block.extrinsics.len() == 1
+    invalid && transactions(&proposal.block).is_empty()
 }
 
 pub fn trust(net: &Net) -> Trust {

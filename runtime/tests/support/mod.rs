@@ -2,6 +2,9 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
 use assay_manifest::{ArtifactId, Digest32};
 use assay_protocol::certificate::{CommitCertificate, ValidatorSet, ValidatorSignature};
 use assay_protocol::params::Params;
@@ -9,6 +12,7 @@ use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::Signature;
 use assay_protocol::units::Height;
 use assay_runtime::executor::{Chain, ChainError, Executed, Kv, MemoryKv, Proposal, Retention};
+use assay_runtime::own_extrinsics;
 use assay_runtime::{
     AccountId, Address, Balance, Block, Endowment, GenesisSpec, Hash, RuntimeCall, RuntimeEvent,
     SignedPayload, UNIT, UncheckedExtrinsic, signed_extension, signed_implicit,
@@ -32,6 +36,8 @@ pub struct Network<K: Kv = MemoryKv> {
     pub chain: Chain<K>,
     authority: SigningKey,
     vrf: sr25519::Pair,
+    /// Validators whose votes nobody sees.
+    pub absent: BTreeSet<Digest32>,
 }
 
 pub fn authority() -> SigningKey {
@@ -130,7 +136,7 @@ impl<K: Kv> Network<K> {
 
     pub fn with(kv: K, genesis: &GenesisSpec, retention: Retention) -> Result<Self, ChainError> {
         let chain = Chain::open(kv, genesis, retention)?;
-        Ok(Self { chain, authority: authority(), vrf: vrf_key() })
+        Ok(Self { chain, authority: authority(), vrf: vrf_key(), absent: BTreeSet::new() })
     }
 
     pub fn genesis_digest(&self) -> Digest32 {
@@ -175,7 +181,14 @@ impl<K: Kv> Network<K> {
         let height = Height::new(block.header.number);
         let value = Digest32::from_bytes(block.header.hash().0);
         let message = CommitCertificate::sign_bytes(&self.genesis_digest(), height, 0, &value);
-        let signatures = self.sitting().into_iter().map(|n| signed_by(n, &message)).collect();
+        let set: ValidatorSet = self.call("LedgerApi_validators", ());
+        let keys = set.validators().iter().map(|validator| validator.key);
+        let sign = |validator| {
+            let key = known_keys().get(&validator)?;
+            let signature = Signature(key.sign(message.as_bytes()).to_bytes());
+            Some(ValidatorSignature { validator, signature })
+        };
+        let signatures = keys.filter(|key| !self.absent.contains(key)).filter_map(sign).collect();
         CommitCertificate { height, round: 0, value, signatures }
     }
 
@@ -188,7 +201,7 @@ impl<K: Kv> Network<K> {
     pub fn block(&mut self, extrinsics: Vec<UncheckedExtrinsic>) -> Vec<RuntimeEvent> {
         let count = extrinsics.len();
         let proposal = self.propose(extrinsics).unwrap();
-        assert_eq!(proposal.block.extrinsics.len(), count + 1, "every transaction is taken");
+        assert_eq!(transactions(&proposal.block).len(), count, "every transaction is taken");
         let executed = self.chain.verify(&proposal.block).unwrap();
         self.commit(&proposal.block, executed).unwrap();
         let holds: Result<(), Vec<u8>> = self.call("LedgerApi_check_invariants", ());
@@ -237,6 +250,28 @@ impl<K: Kv> Network<K> {
         let lease = self.chain.reader().at(None).unwrap();
         Decode::decode(&mut lease.storage(&key).unwrap().unwrap().as_slice()).unwrap()
     }
+}
+
+/// The transactions of a block, behind what its proposer puts into it itself.
+pub fn transactions(block: &Block) -> &[UncheckedExtrinsic] {
+    &block.extrinsics[own_extrinsics(block.header.number)..]
+}
+
+/// Seed of the keys of whoever becomes a validator of some test; none of them is the authority's.
+pub fn newcomer_seed(n: u8) -> [u8; 32] {
+    let mut seed = [n; 32];
+    seed[0] = 1;
+    seed
+}
+
+/// The consensus keys of all validators of the tests.
+fn known_keys() -> &'static BTreeMap<Digest32, SigningKey> {
+    static KEYS: OnceLock<BTreeMap<Digest32, SigningKey>> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let newcomers = (0..=u8::MAX).map(|n| SigningKey::from_bytes(&newcomer_seed(n)));
+        let keys = (0..VALIDATORS).map(validator).chain(newcomers);
+        keys.map(|key| (Digest32::from_bytes(key.verifying_key().to_bytes()), key)).collect()
+    })
 }
 
 /// A validator's signature.

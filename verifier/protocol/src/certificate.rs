@@ -176,6 +176,16 @@ pub enum CertificateError {
     /// A signature is wrong.
     #[error("checking the certificate: the signature of {0} is wrong")]
     BadSignature(Digest32),
+    /// It has another number of places than there are validators.
+    #[error(
+        "checking the certificate: it has places for {places} validators, of whom there are {validators}"
+    )]
+    OtherPlaces {
+        /// Places in it.
+        places: usize,
+        /// Validators of the height.
+        validators: usize,
+    },
     /// The signers hold too little power.
     #[error("checking the certificate: {power} of {total} votes are not more than two thirds")]
     TooFewVotes {

@@ -23,6 +23,7 @@ pub mod draw;
 pub mod fees;
 pub mod job;
 pub mod certificate;
+pub mod last_commit;
 pub mod vote;
 pub mod announcement;
 pub mod header;

@@ -144,6 +144,9 @@ const fn refused_validator(error: &ValidatorsError) -> &'static str {
         ValidatorsError::TooManyUnbonding => {
             "take out what is released first, with `assay validator withdraw`"
         }
+        ValidatorsError::NotAbsent => {
+            "nothing is to be done; see how it stands with `assay validator status`"
+        }
         ValidatorsError::NothingToWithdraw => "see when stake is released with `assay validator status`",
         _ => NOTHING_TAKEN,
     }

@@ -1,6 +1,7 @@
 //! `assay validator`: take part in deciding blocks.
 
 mod keys;
+mod status;
 
 use std::path::PathBuf;
 
@@ -8,16 +9,15 @@ use assay_protocol::signature::Signature;
 use assay_protocol::units::{Amount, Height};
 use assay_runtime::{AccountId, Balance, Runtime, RuntimeEvent};
 use clap::Subcommand;
-use pallet_assay_validators::{Bond, Bonds, Call, Event, ValidatorInfo, Validators};
-use serde::Serialize;
+use pallet_assay_validators::{Bond, Bonds, Call, Event};
 
 use self::keys::{MachineKeys, keys};
+use self::status::status;
 use super::context::Context;
 use super::failure::Failure;
 use super::output::{parse_tokens, tokens};
 use super::staking::{Outcome, changed, find};
-use super::table;
-use crate::client::{Client, Unbonding};
+use crate::client::Client;
 
 /// What is to be done as a validator, or seen of validators.
 #[derive(Debug, Subcommand)]
@@ -45,7 +45,9 @@ pub enum ValidatorCommand {
     },
     /// Take back stake that has been released.
     Withdraw,
-    /// Show who decides the next block, and how an account stands.
+    /// Say that your validator is back, after a whole session in which nobody saw its votes.
+    Resume,
+    /// Show who decides the next block, how many of the last commits each has missed, and how an account stands.
     Status {
         /// Address, name of a key, or development URI; the account of --key if absent.
         account: Option<String>,
@@ -63,6 +65,7 @@ impl ValidatorCommand {
             Self::Stake { amount, keys } => stake(context, amount, keys).await,
             Self::Unstake { amount } => unstake(context, amount).await,
             Self::Withdraw => withdraw(context).await,
+            Self::Resume => resume(context).await,
             Self::Status { account } => status(context, account.as_deref()).await,
         }
     }
@@ -116,104 +119,16 @@ async fn withdraw(context: &Context) -> Result<(), Failure> {
     changed(context, "validator", key.account(), (included.block, amount, Outcome::Withdrawn {}))
 }
 
-/// Who decides, and how one account stands.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    /// The height that is decided next.
-    height: Height,
-    validators: Vec<ValidatorInfo>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<Standing>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Standing {
-    account: AccountId,
-    stake: Amount,
-    /// Whether it decides the next block.
-    chosen: bool,
-    /// The first height at which it could be chosen.
-    eligible_from: Height,
-    /// Whether it voted for two things in one round, and is never chosen again.
-    convicted: bool,
-    unbonding: Vec<Unbonding>,
-}
-
-impl Standing {
-    fn of(account: AccountId, bond: &Bond<u32>, validators: &[ValidatorInfo]) -> Self {
-        let portion = |part: &pallet_assay_validators::Unbonding<u32>| Unbonding {
-            amount: Amount::new(part.amount),
-            release_at: Height::new(part.release_at),
-        };
-        Self {
-            stake: Amount::new(bond.stake),
-            chosen: validators.iter().any(|validator| validator.account == account),
-            eligible_from: Height::new(bond.from),
-            convicted: bond.convicted,
-            unbonding: bond.unbonding.iter().map(portion).collect(),
-            account,
-        }
-    }
-
-    fn rows(&self) -> Vec<(&'static str, String)> {
-        let state = match self {
-            Self { convicted: true, .. } => "voted for two things in one round; never chosen again".into(),
-            Self { chosen: true, .. } => "decides blocks".into(),
-            Self { eligible_from, .. } => format!("not chosen; may be from height {eligible_from} on"),
-        };
-        let mut rows = vec![
-            ("account", self.account.to_string()),
-            ("stake", tokens(self.stake.get())),
-            ("state", state),
-        ];
-        for Unbonding { amount, release_at } in &self.unbonding {
-            rows.push(("unbonding", format!("{}, released at height {release_at}", tokens(amount.get()))));
-        }
-        rows
-    }
-}
-
-async fn status(context: &Context, account: Option<&str>) -> Result<(), Failure> {
-    let account = match account {
-        Some(text) => Some(context.account_of(text)?),
-        None if context.names_key() => Some(context.account()?),
-        None => None,
-    };
+async fn resume(context: &Context) -> Result<(), Failure> {
+    let key = context.key()?;
     let client = context.client().await?;
-    let head = client.height().await?;
-    let status = read_status(&client, head, account.clone()).await?;
-    if let (Some(account), None) = (&account, &status.account) {
-        return Err(Failure::usage(format!("looking up the validator {account}: it has never staked"))
-            .hint("stake first, with `assay validator stake AMOUNT`"));
-    }
-    context.output().result(&status, |status| {
-        let row =
-            |info: &ValidatorInfo| [info.account.to_string(), table::short(info.key), info.power.to_string()];
-        let rows: Vec<_> = status.validators.iter().map(row).collect();
-        let mut text = format!("who decides height {}\n", status.height);
-        text += &table::table(["ACCOUNT", "KEY", "VOTES"], &rows);
-        if let Some(standing) = &status.account {
-            text += "\n\n";
-            text += &table::fields(&standing.rows());
-        }
-        text
+    let included = client.submit(&key, "resuming", Call::<Runtime>::resume {}.into()).await?;
+    let stake = bond_of(&client, &key.account()).await?.map_or(0, |bond| bond.stake);
+    find(&included, |event| match event {
+        RuntimeEvent::Validators(Event::Returned { .. }) => Some(()),
+        _ => None,
     })?;
-    Ok(())
-}
-
-async fn read_status(client: &Client, head: u32, account: Option<AccountId>) -> Result<Status, Failure> {
-    let set = Validators::<Runtime>::hashed_key();
-    let validators: Vec<ValidatorInfo> = client.storage(&set, None).await?.unwrap_or_default();
-    let standing = match account {
-        None => None,
-        Some(account) => {
-            let bond = bond_of(client, &account).await?;
-            bond.map(|bond| Standing::of(account, &bond, &validators))
-        }
-    };
-    Ok(Status { height: Height::new(head.saturating_add(1)), validators, account: standing })
+    changed(context, "validator", key.account(), (included.block, stake, Outcome::Resumed {}))
 }
 
 async fn bond_of(client: &Client, account: &AccountId) -> Result<Option<Bond<u32>>, Failure> {

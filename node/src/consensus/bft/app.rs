@@ -178,7 +178,8 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
                 self.commit(certificate).await?;
                 let _ = reply.send(());
             }
-            AppMsg::Finalized { evidence, reply, .. } => {
+            AppMsg::Finalized { certificate, evidence, reply, .. } => {
+                self.add_votes(&certificate).await?;
                 self.report(&evidence).await;
                 let (height, params) = self.next_height().await?;
                 let _ = reply.send(Next::Start(height, params));
@@ -448,7 +449,8 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         let missing = || ConsensusError::Incomplete("a decided block is not here");
         let candidate = self.find(height, certificate.value_id).await?.ok_or_else(missing)?;
         let block = self.decode(candidate.block).await?;
-        let (hash, count) = (block.header.hash(), block.extrinsics.len().saturating_sub(1));
+        let own = assay_runtime::own_extrinsics(block.header.number);
+        let (hash, count) = (block.header.hash(), block.extrinsics.len().saturating_sub(own));
         let round = certificate.round;
         self.ledger.import(block, protocol_certificate(&certificate)).await?;
         info!(%height, %round, transactions = count, %hash, "finalized");
@@ -461,6 +463,19 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
             self.proposal(opening, block).await?;
         }
         Ok(())
+    }
+
+    /// Votes that came after a block was decided, until the next height's time, are carried by the next block as well:
+    /// whoever is slower than two thirds is not absent.
+    async fn add_votes(&self, certificate: &CommitCertificate<Chain>) -> Result<(), ConsensusError> {
+        match self.ledger.add_votes(protocol_certificate(certificate)).await {
+            Err(LedgerError::Chain(error)) if !error.is_fatal() => {
+                // The block was decided before a crash, and its height is begun again by the log of messages.
+                debug!(height = %certificate.height, %error, "later votes are not taken");
+                Ok(())
+            }
+            added => Ok(added?),
+        }
     }
 
     /// Says what validators did that nobody does who follows the protocol, and has the ledger told what it punishes.

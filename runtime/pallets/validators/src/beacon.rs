@@ -106,6 +106,6 @@ fn genesis<T: Config>() -> Digest32 {
 
 /// FRAME has no other way to say that a block must not be executed; the executor catches it.
 #[allow(clippy::panic)]
-fn invalid_block(cause: &str) -> ! {
+pub(crate) fn invalid_block(cause: &str) -> ! {
     panic!("invalid block: {cause}")
 }

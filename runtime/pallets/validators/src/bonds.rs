@@ -59,7 +59,8 @@ impl<T: Config> Pallet<T> {
         }
         KeyOwners::<T>::insert(keys.key, &who);
         Self::deposit_event(Event::Bonded { validator: who.clone(), amount, stake, from: bond.from });
-        Bonds::<T>::insert(who, Bond { stake, ..bond });
+        // Whoever adds stake means to take part.
+        Bonds::<T>::insert(who, Bond { stake, absent: false, ..bond });
         Ok(())
     }
 
@@ -76,7 +77,7 @@ impl<T: Config> Pallet<T> {
         let length: BlockNumberFor<T> = T::Params::get().session_length.into();
         let session = frame_system::Pallet::<T>::block_number() / length;
         let from = session.saturating_add((SESSIONS_AHEAD + 1).into()).saturating_mul(length);
-        Ok(Bond { stake: 0, keys, from, convicted: false, unbonding: BoundedVec::default() })
+        Ok(Bond { stake: 0, keys, from, convicted: false, absent: false, unbonding: BoundedVec::default() })
     }
 
     /// A place among those of whom validators are chosen. When all are taken, that of the least stake which is not
@@ -199,6 +200,7 @@ impl<T: Config> Pallet<T> {
             burned = burned.saturating_add(lost);
         }
         bond.convicted = true;
+        bond.absent = false;
         Bonds::<T>::insert(&who, bond);
         Slots::<T>::remove(&who);
         ConvictedKeys::<T>::insert(proof.validator, ());
@@ -225,7 +227,8 @@ impl<T: Config> Pallet<T> {
         let (from, unbonding) = (Zero::zero(), BoundedVec::default());
         KeyOwners::<T>::insert(key, &account);
         Slots::<T>::insert(&account, ());
-        Bonds::<T>::insert(account, Bond { stake, keys, from, convicted: false, unbonding });
+        let bond = Bond { stake, keys, from, convicted: false, absent: false, unbonding };
+        Bonds::<T>::insert(account, bond);
     }
 
     /// Whether validators are chosen at the end of this block: a session begins with the next.
@@ -234,16 +237,20 @@ impl<T: Config> Pallet<T> {
         (now.saturating_add(1u32.into()) % length).is_zero()
     }
 
-    /// Chooses the validators of the next height: those of most stake.
+    /// Ends a session, and chooses the validators of the next height: those of most stake.
     pub(crate) fn choose(now: BlockNumberFor<T>) {
         let next = now.saturating_add(1u32.into());
-        let mut chosen: Vec<ValidatorInfo> = Self::bonded()
+        let mut bonded: Vec<_> = Self::bonded().collect();
+        Self::end_session(&mut bonded);
+        let mut candidates: Vec<(bool, ValidatorInfo)> = bonded
+            .into_iter()
             .filter(|(_, bond)| bond.from <= next)
-            .map(|(account, bond)| Self::info(account, &bond))
-            .filter(|info| info.power > 0)
+            .map(|(account, bond)| (bond.absent, Self::info(account, &bond)))
+            .filter(|(_, info)| info.power > 0)
             .collect();
         // Of equal stake, the lower key: every node chooses the same.
-        chosen.sort_by_key(|info| (core::cmp::Reverse(info.power), info.key));
+        candidates.sort_by_key(|(_, info)| (core::cmp::Reverse(info.power), info.key));
+        let mut chosen = Self::without_absent(candidates);
         chosen.truncate(VALIDATORS_MAX as usize);
         chosen.sort_by_key(|info| info.key);
         // Nobody who leaves last leaves a chain without a validator.

@@ -4,6 +4,9 @@
 //! two whole sessions after it was made, so that its beacon key is not made for randomness that is known. Whoever
 //! votes for two things in one round loses half of its stake and its place, for good.
 //!
+//! Every block but the first carries the commit of the one before it, by which the ledger knows who signed. Whoever
+//! signed none of a session's waits until its owner says that it is back; it loses nothing.
+//!
 //! Clause J17: the proposer evaluates its sr25519 VRF over chain, height and the previous randomness, and
 //! nothing else; `R_h = H(R_{h-1} ‖ output)`. A block without a valid evaluation is invalid.
 
@@ -13,29 +16,34 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod attendance;
 mod beacon;
 mod bonds;
 mod set;
 mod types;
 pub mod weights;
 
+pub use attendance::{ABSENT_VOTES_PERCENT_MAX, JUDGED_MAX, VALIDATORS_LEAST};
 pub use beacon::{VrfClaim, evaluator, vrf_input, vrf_sign};
 pub use bonds::{BONDS_MAX, EQUIVOCATION_BURNED_PERCENT};
 pub use pallet::*;
 pub use set::{VOTES_MAX, ValidatorInfo, set_of};
-pub use types::{Bond, UNBONDING_MAX, Unbonding, ValidatorKeys};
+pub use types::{Attendance, Attended, Bond, UNBONDING_MAX, Unbonding, ValidatorKeys};
 pub use weights::WeightInfo;
 
 /// Calls, storage and events.
 #[frame_support::pallet]
 #[allow(clippy::expect_used, missing_docs)] // inside the macro's own code
 pub mod pallet {
-    use super::{Bond, ValidatorInfo, ValidatorKeys, WeightInfo};
+    use super::{Attendance, Attended, Bond, ValidatorInfo, ValidatorKeys, WeightInfo};
     use assay_manifest::Digest32;
+    use assay_protocol::certificate::Validator;
+    use assay_protocol::last_commit::LastCommit;
     use assay_protocol::params::Params;
     use assay_protocol::signature::Signature;
     use assay_protocol::units::Height;
     use assay_protocol::vote::Equivocation;
+    use frame_support::inherent::{InherentData, InherentIdentifier, MakeFatalError, ProvideInherent};
     use frame_support::pallet_prelude::*;
     use frame_support::traits::fungible::{InspectHold, Mutate, MutateHold};
     use frame_system::pallet_prelude::*;
@@ -83,6 +91,19 @@ pub mod pallet {
     pub type Validators<T: Config> =
         StorageValue<_, BoundedVec<ValidatorInfo, ConstU32<VALIDATORS_MAX>>, ValueQuery>;
 
+    /// Who decides the height of the present block, whose commit the next one carries. Written when they change.
+    #[pallet::storage]
+    pub type Deciders<T: Config> =
+        StorageValue<_, BoundedVec<Validator, ConstU32<VALIDATORS_MAX>>, ValueQuery>;
+
+    /// Who of them has signed what since the session began.
+    #[pallet::storage]
+    pub type Attending<T: Config> = StorageValue<_, Attendance, ValueQuery>;
+
+    /// Who had signed what in the session before.
+    #[pallet::storage]
+    pub type LastSession<T: Config> = StorageValue<_, Attended, ValueQuery>;
+
     /// Every bond. Keyed by accounts, which their owners cannot choose freely: hashed with the key kept.
     #[pallet::storage]
     pub type Bonds<T: Config> =
@@ -117,6 +138,10 @@ pub mod pallet {
         Chosen { from: BlockNumberFor<T> },
         /// A validator voted for two things in one round of this height.
         Convicted { validator: T::AccountId, height: Height, burned: u128 },
+        /// A validator's signature is in none of a session's so many commits.
+        Absent { validator: T::AccountId, commits: u32 },
+        /// A validator is back, or its owner says that it is.
+        Returned { validator: T::AccountId },
     }
 
     #[pallet::error]
@@ -147,6 +172,10 @@ pub mod pallet {
         TooOld,
         /// An amount left its range.
         OutOfRange,
+        /// The commit of the block before is the first thing in a block, and nowhere else.
+        Misplaced,
+        /// The validator was not absent.
+        NotAbsent,
     }
 
     #[pallet::genesis_config]
@@ -169,6 +198,7 @@ pub mod pallet {
             for validator in &validators {
                 Pallet::<T>::found(validator);
             }
+            Pallet::<T>::call_roll(&validators, 0);
             Validators::<T>::put(BoundedVec::truncate_from(validators));
             Randomness::<T>::insert(0, self.randomness);
         }
@@ -178,10 +208,15 @@ pub mod pallet {
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(now: BlockNumberFor<T>) -> Weight {
             Self::advance_beacon(now);
-            T::WeightInfo::on_initialize(if Self::chooses(now) { Slots::<T>::count() } else { 0 })
+            if !Self::chooses(now) {
+                return T::WeightInfo::on_initialize(0);
+            }
+            let judged = T::WeightInfo::end_session();
+            T::WeightInfo::on_initialize(Slots::<T>::count()).saturating_add(judged)
         }
 
         fn on_finalize(now: BlockNumberFor<T>) {
+            Self::require_commit(now);
             if Self::chooses(now) {
                 Self::choose(now);
             }
@@ -228,6 +263,42 @@ pub mod pallet {
         pub fn convict(origin: OriginFor<T>, proof: Equivocation) -> DispatchResult {
             ensure_authorized(origin)?;
             Self::do_convict(&proof)
+        }
+
+        /// The commit of the block before: the round, and at each of its validators' places that one's signature, or
+        /// none. The first thing in every block but the first; whoever proposes puts it there.
+        #[pallet::call_index(4)]
+        #[pallet::weight((T::WeightInfo::note_commit(signatures.len() as u32), DispatchClass::Mandatory))]
+        pub fn note_commit(
+            origin: OriginFor<T>,
+            round: u32,
+            signatures: BoundedVec<Option<Signature>, ConstU32<VALIDATORS_MAX>>,
+        ) -> DispatchResult {
+            ensure_none(origin)?;
+            Self::do_note_commit(&LastCommit { round, signatures: signatures.into_inner() })
+        }
+
+        /// Say that one's validator is back, after none of a session's commits had its signature.
+        #[pallet::call_index(5)]
+        #[pallet::weight(T::WeightInfo::unbond())]
+        pub fn resume(origin: OriginFor<T>) -> DispatchResult {
+            Self::do_resume(ensure_signed(origin)?)
+        }
+    }
+
+    #[pallet::inherent]
+    impl<T: Config> ProvideInherent for Pallet<T> {
+        type Call = Call<T>;
+        type Error = MakeFatalError<()>;
+        const INHERENT_IDENTIFIER: InherentIdentifier = *b"asycommt";
+
+        /// Whoever builds the block has the certificate, and makes the call of it.
+        fn create_inherent(_data: &InherentData) -> Option<Self::Call> {
+            None
+        }
+
+        fn is_inherent(call: &Self::Call) -> bool {
+            matches!(call, Call::note_commit { .. })
         }
     }
 }

@@ -4,10 +4,13 @@ use assay_manifest::Digest32;
 use assay_protocol::certificate::{Validator, ValidatorSet};
 use assay_protocol::header::NEXT_VALIDATORS_ENGINE;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::BoundedVec;
+use frame_support::traits::ConstU32;
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 use sp_runtime::{AccountId32, DigestItem};
 
+use crate::pallet::VALIDATORS_MAX;
 use crate::{Config, Pallet, Validators};
 
 /// A validator with its keys.
@@ -47,6 +50,11 @@ pub fn set_of(validators: &[ValidatorInfo]) -> ValidatorSet {
     ValidatorSet::new(validators.iter().map(voter).collect())
 }
 
+/// The same, as the ledger keeps it.
+pub(crate) fn voters(validators: &[ValidatorInfo]) -> BoundedVec<Validator, ConstU32<VALIDATORS_MAX>> {
+    BoundedVec::truncate_from(set_of(validators).validators().to_vec())
+}
+
 impl<T: Config> Pallet<T> {
     /// The validators of the next height.
     pub fn set() -> ValidatorSet {
@@ -80,6 +88,7 @@ impl<T: Config> Pallet<T> {
         if powers().any(|power| power == 0) || sum.is_none_or(|sum| sum > VOTES_MAX) {
             return Err("a validator has no votes, or all have too many");
         }
+        Self::attendance_is_whole()?;
         Self::bonds_are_held()
     }
 }

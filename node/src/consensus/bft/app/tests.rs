@@ -1,4 +1,4 @@
-//! Two validators, whose messages the tests carry.
+//! Two validators or more, whose messages the tests carry.
 
 use std::sync::Mutex;
 
@@ -41,12 +41,16 @@ struct Town {
 
 impl Town {
     fn new() -> Self {
-        let spec = ChainSpec::local(2).unwrap();
+        Self::of(2)
+    }
+
+    fn of(validators: u32) -> Self {
+        let spec = ChainSpec::local(validators).unwrap();
         let ledger =
             |_| ledger::open(MemoryKv::default(), &spec.genesis, ledger::Config::default()).unwrap().handle;
         Self {
             dir: tempfile::tempdir().unwrap(),
-            ledgers: (0..2).map(ledger).collect(),
+            ledgers: (0..validators).map(ledger).collect(),
             proofs: Proofs::default(),
         }
     }
@@ -106,8 +110,8 @@ async fn validity(app: &mut TestApp, candidate: &Candidate) -> Option<Validity> 
     value.map(|value| value.validity)
 }
 
-/// What both validators precommit to.
-fn certificate(app: &TestApp, candidate: &Candidate) -> CommitCertificate<Chain> {
+/// What these validators precommit to.
+fn certificate(app: &TestApp, candidate: &Candidate, by: &[u32]) -> CommitCertificate<Chain> {
     let signature = |number: u32| {
         let vote = Vote {
             kind: VoteType::Precommit,
@@ -125,7 +129,7 @@ fn certificate(app: &TestApp, candidate: &Candidate) -> CommitCertificate<Chain>
         height: Height::from(candidate.height),
         round: Round::new(candidate.round),
         value_id: BlockHash(*candidate.value.as_bytes()),
-        commit_signatures: (0..2).map(signature).collect(),
+        commit_signatures: by.iter().copied().map(signature).collect(),
     }
 }
 
@@ -165,7 +169,7 @@ async fn a_block_travels_is_judged_decided_and_passed_on() {
         std::slice::from_ref(&candidate),
         "it is on disk before a vote"
     );
-    let certificate = certificate(&to, &candidate);
+    let certificate = certificate(&to, &candidate, &[0, 1]);
     for app in [&mut from, &mut to] {
         app.commit(certificate.clone()).await.unwrap();
         // As the log of messages says it again after a crash.
@@ -177,6 +181,29 @@ async fn a_block_travels_is_judged_decided_and_passed_on() {
     assert_eq!(passed_on.len(), 1);
     assert_eq!(passed_on[0].value_bytes, candidate.block);
     assert_eq!(passed_on[0].certificate.trim_vote_extensions(), certificate);
+}
+
+#[tokio::test]
+async fn votes_that_come_after_the_decision_are_in_the_next_block() {
+    let town = Town::of(4);
+    let mut app = town.app(0).await;
+    let first = app.propose(app.height, round_of(&app, 0, 0)).await.unwrap().unwrap();
+    app.commit(certificate(&app, &first, &[3, 0, 1])).await.unwrap();
+    let (height, _) = app.next_height().await.unwrap();
+    let mut round = round_of(&app, 0, 0);
+    let mut signed = async |app: &TestApp| {
+        let next = app.propose(height, round).await.unwrap().unwrap();
+        round = round_of(app, 0, round.as_u32().unwrap() + 1);
+        let commit = assay_runtime::last_commit(&decode_block(&next.block).unwrap()).unwrap();
+        commit.signatures.iter().flatten().count()
+    };
+    assert_eq!(signed(&app).await, 3);
+    let mut forged = certificate(&app, &first, &[0, 1, 2, 3]);
+    forged.commit_signatures[2].signature = VoteSignature([7; 64]);
+    app.add_votes(&forged).await.unwrap();
+    assert_eq!(signed(&app).await, 3);
+    app.add_votes(&certificate(&app, &first, &[2, 3, 0, 1])).await.unwrap();
+    assert_eq!(signed(&app).await, 4);
 }
 
 #[tokio::test]
