@@ -47,11 +47,11 @@ pub fn last_commit(block: &Block) -> Option<LastCommit> {
 
 /// The time that a block states, in milliseconds since 1970; none where it states none.
 pub fn stated_time_ms(block: &Block) -> Option<u64> {
-    let own = block.extrinsics.iter().take(own_extrinsics(block.header.number));
-    own.last().and_then(|extrinsic| match &extrinsic.function {
+    let place = own_extrinsics(block.header.number).checked_sub(1)?;
+    match &block.extrinsics.get(place)?.function {
         crate::RuntimeCall::Timestamp(pallet_timestamp::Call::set { now }) => Some(*now),
         _ => None,
-    })
+    }
 }
 
 /// One token: 10¹² base units.

@@ -99,7 +99,8 @@ fn a_block_carries_the_commit_of_the_one_before_first_whole_and_once() {
     ] {
         assert!(cause.contains("mandatory"), "{cause}");
     }
-    let changes: [(&str, fn(&mut LastCommit)); 7] = [
+    type Change = fn(&mut LastCommit);
+    let changes: [(&str, Change); 7] = [
         ("votes are not", |commit| commit.signatures[..2].fill(None)),
         ("is wrong", |commit| commit.round += 1),
         ("is wrong", |commit| commit.signatures[1] = Some(Signature([7; 64]))),
