@@ -8,7 +8,7 @@
 //! rates stand the validators' memory every minute, and its slope over the second half.
 //!
 //! Then as many processes with nothing but the engine of consensus decide blocks of the same size at the same pace
-//! ([`bare`]), for a minute at the most. What a block takes is counted from when its proposer began with it: until one
+//! (`bare`), for a minute at the most. What a block takes is counted from when its proposer began with it: until one
 //! node tells of it over JSON-RPC, or until one engine has decided.
 
 mod bare;
