@@ -108,14 +108,15 @@ impl<L: JobLedger, P: PostOffice> Carrier<L, P> {
         Ok(handed)
     }
 
-    /// Asks a peer for what is lacked, and keeps it.
-    pub async fn fetch(&self, want: Want, place: Place) {
-        if let Err(error) = self.try_fetch(want, place).await {
+    /// Asks a peer for what is lacked, and keeps it; whether it was there.
+    pub async fn fetch(&self, want: Want, place: Place) -> bool {
+        self.try_fetch(want, place).await.unwrap_or_else(|error| {
             debug!(?want, %error, "asking for an envelope");
-        }
+            false
+        })
     }
 
-    async fn try_fetch(&self, want: Want, place: Place) -> Result<(), CarryError> {
+    async fn try_fetch(&self, want: Want, place: Place) -> Result<bool, CarryError> {
         let Want { job, purpose, recipient } = want;
         let request = EnvelopeRequest::Get { job, purpose, recipient };
         let peer = place.peer;
@@ -127,8 +128,7 @@ impl<L: JobLedger, P: PostOffice> Carrier<L, P> {
         {
             return self.misfit(peer).await;
         }
-        self.take(peer, envelopes, Some(want)).await?;
-        Ok(())
+        Ok(self.take(peer, envelopes, Some(want)).await?.contains(&Receipt::Kept))
     }
 
     async fn misfit<T>(&self, peer: PeerId) -> Result<T, CarryError> {

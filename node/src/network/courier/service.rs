@@ -342,9 +342,11 @@ impl<L: JobLedger, P: PostOffice> Courier<L, P> {
             self.begin(Begun::Fetch(want), async move {
                 let known = carrier.network.peers().await.unwrap_or_default();
                 let connected = known.into_iter().filter(|info| info.connected).map(|info| info.peer);
-                if let Some(place) = in_turn(&want, places, connected.collect(), attempts) {
+                for place in in_turn(&want, &places, connected.collect(), attempts) {
                     debug!(?want, peer = %place.peer, "asking for an envelope");
-                    carrier.fetch(want, place).await;
+                    if carrier.fetch(want, place).await {
+                        break;
+                    }
                 }
                 Done::Fetched
             });
