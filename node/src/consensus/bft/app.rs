@@ -51,13 +51,14 @@ const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
 
 /// How long a round waits for each of its steps. A full block takes a good part of a second to build, send and execute.
 /// Whoever comes back while no other can be missed has not heard what was proposed: it waits for that in vain once, and
-/// once more where the next to propose is away; both have to be over in five seconds.
+/// once more where the next to propose is away. Both have to be over in five seconds, with the time for late precommits,
+/// which passes in a round that came to nothing as well.
 pub const TIMEOUTS: LinearTimeouts = LinearTimeouts {
     propose: Duration::from_millis(1_500),
     propose_delta: Duration::from_millis(250),
     prevote: Duration::from_millis(500),
     prevote_delta: Duration::from_millis(250),
-    precommit: Duration::from_millis(500),
+    precommit: Duration::from_millis(250),
     precommit_delta: Duration::from_millis(250),
     rebroadcast: Duration::from_millis(500),
     max_timeout: Duration::from_secs(10),
