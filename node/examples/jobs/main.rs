@@ -11,6 +11,10 @@
 mod buyer;
 mod network;
 mod report;
+#[path = "../load/spread.rs"]
+mod spread;
+#[path = "../load/usage.rs"]
+mod usage;
 
 use std::error::Error;
 use std::time::{Duration, Instant};

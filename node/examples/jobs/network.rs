@@ -8,10 +8,7 @@ use std::time::Duration;
 use assay_manifest::ModelId;
 use serde::Deserialize;
 
-use crate::Result;
-
-/// In which Linux counts the time of processes.
-const TICKS_PER_SECOND: u32 = 100;
+use crate::{Result, usage};
 
 /// A network; it ends with its owner.
 pub struct Network {
@@ -66,27 +63,30 @@ impl Network {
         Err("the network ended before it was ready".into())
     }
 
-    /// For how long its nodes and their models have had a processor together; only Linux tells.
+    /// For how long its nodes and their models have had a processor together.
     pub fn busy(&self) -> Result<Duration> {
-        let ticks: u32 =
-            processes()?.iter().filter(|process| self.has(process)).map(|process| process.ticks).sum();
-        Ok(Duration::from_secs(ticks.into()) / TICKS_PER_SECOND)
+        let parents = parents()?;
+        let pids = self.nodes.iter().flat_map(|node| node.processes(&parents));
+        // One that ends meanwhile is not counted.
+        Ok(pids.filter_map(|pid| usage::busy(pid).ok()).sum())
     }
 
-    /// What they hold in memory; only Linux tells.
+    /// What they hold in memory.
     pub fn memory(&self) -> Result<Memory> {
-        let processes = processes()?;
+        let parents = parents()?;
         let of = |node: &Node| -> f64 {
-            let own = processes.iter().filter(|process| [process.pid, process.parent].contains(&node.pid));
-            own.map(|process| process.memory_mib).sum()
+            node.processes(&parents).filter_map(|pid| usage::memory_mib(pid).ok()).sum()
         };
         let largest =
             |role: &str| self.nodes.iter().filter(|node| node.role == role).map(of).fold(0.0, f64::max);
         Ok(Memory { validator_mib: largest("validator"), provider_mib: largest("provider") })
     }
+}
 
-    fn has(&self, process: &Process) -> bool {
-        self.nodes.iter().any(|node| [process.pid, process.parent].contains(&node.pid))
+impl Node {
+    /// Its own process, and those of its models.
+    fn processes(&self, parents: &[(u32, u32)]) -> impl Iterator<Item = u32> {
+        parents.iter().filter(|(pid, parent)| [*pid, *parent].contains(&self.pid)).map(|(pid, _)| *pid)
     }
 }
 
@@ -98,39 +98,16 @@ impl Drop for Network {
     }
 }
 
-struct Process {
-    pid: u32,
-    parent: u32,
-    ticks: u32,
-    memory_mib: f64,
-}
-
-/// All processes of this machine.
-fn processes() -> Result<Vec<Process>> {
+/// All processes of this machine, each with the one that started it; only Linux tells.
+fn parents() -> Result<Vec<(u32, u32)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        // One that ends meanwhile is not counted.
-        found.extend(Process::read(pid));
+        // One that ends meanwhile has none.
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+        found.extend(parent.map(|parent| (pid, parent)));
     }
     Ok(found)
-}
-
-impl Process {
-    fn read(pid: u32) -> Option<Self> {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let number = |name: &str| -> Option<u32> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse().ok()
-        };
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // Its name, in parentheses, may hold anything; user and system time follow eleven fields behind it.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let ticks =
-            fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
-        // The kernel's own processes hold none.
-        let memory_mib = f64::from(number("VmRSS:").unwrap_or(0)) / 1024.0;
-        Some(Self { pid, parent: number("PPid:")?, ticks, memory_mib })
-    }
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use crate::buyer::{End, Outcome};
 use crate::network::Memory;
+use crate::spread::Spread;
 
 pub struct Report {
     at_once: usize,
     passed: Duration,
-    /// How long each took that ended right, in ascending order.
-    times: Vec<Duration>,
+    right: usize,
+    /// How long each took that ended right.
+    times: Spread,
     declined: usize,
     silent: usize,
     refused: BTreeMap<String, usize>,
@@ -26,16 +28,18 @@ impl Report {
         let mut report = Self {
             at_once,
             passed,
-            times: Vec::new(),
+            right: 0,
+            times: Spread::default(),
             declined: 0,
             silent: 0,
             refused: BTreeMap::new(),
             failed: BTreeMap::new(),
         };
+        let mut times = Vec::new();
         for Outcome { took, end } in outcomes {
             match end {
                 End::Right { declined, silent } => {
-                    report.times.push(took);
+                    times.push(took);
                     report.declined += declined;
                     report.silent += silent;
                 }
@@ -43,22 +47,23 @@ impl Report {
                 End::Failed(why) => *report.failed.entry(kind(&why)).or_default() += 1,
             }
         }
-        report.times.sort_unstable();
+        report.right = times.len();
+        report.times = times.into_iter().collect();
         report
     }
 
     pub fn row(&self, processors: f64, memory: &Memory) -> String {
-        let time = |time: Option<&Duration>| time.copied().unwrap_or_default().as_secs_f64();
+        let time = |share| self.times.quantile(share).as_secs_f64();
         let sum = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
         format!(
             "{:>7} | {:>5} {:>7} {:>6} | {:>8.1} | {:>6.1} {:>11.1} | {:>14} {:>6} | {:>10.2} | {:>9.0} {:>8.0}",
             self.at_once,
-            self.times.len(),
+            self.right,
             sum(&self.refused),
             sum(&self.failed),
-            self.times.len() as f64 * 60.0 / self.passed.as_secs_f64(),
-            time(self.times.get(self.times.len() / 2)),
-            time(self.times.last()),
+            self.right as f64 * 60.0 / self.passed.as_secs_f64(),
+            time(0.5),
+            time(1.0),
             self.declined,
             self.silent,
             processors,

@@ -19,6 +19,7 @@ mod pace;
 mod process;
 mod spread;
 mod town;
+mod usage;
 
 use std::error::Error;
 use std::path::Path;

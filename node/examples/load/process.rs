@@ -4,32 +4,20 @@ use std::net::TcpListener;
 use std::process::Child;
 use std::time::Duration;
 
-use crate::Result;
-
-/// In which Linux counts the time of processes, on every architecture that it tells of.
-const TICKS_PER_SECOND: u32 = 100;
+use crate::{Result, usage};
 
 /// Ends with its owner.
 pub struct Process(pub Child);
 
 impl Process {
-    /// What it holds in memory, in MiB; only Linux tells.
+    /// What it holds in memory, in MiB.
     pub fn memory_mib(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib / 1024.0)
+        usage::memory_mib(self.0.id())
     }
 
-    /// For how long it has had a processor, over all threads; only Linux tells.
+    /// For how long it has had a processor.
     pub fn busy(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // Its name, in parentheses, may hold anything.
-        let (_, fields) = stat.rsplit_once(')').ok_or("no name")?;
-        let mut times = fields.split_whitespace().skip(11);
-        let mut ticks = || -> Result<u32> { Ok(times.next().ok_or("no times")?.parse()?) };
-        let (user, system) = (ticks()?, ticks()?);
-        Ok(Duration::from_secs((user + system).into()) / TICKS_PER_SECOND)
+        usage::busy(self.0.id())
     }
 }
 

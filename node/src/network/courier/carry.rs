@@ -110,6 +110,7 @@ impl<L: JobLedger, P: PostOffice> Carrier<L, P> {
 
     /// Asks a peer for what is lacked, and keeps it; whether it was there.
     pub async fn fetch(&self, want: Want, place: Place) -> bool {
+        debug!(?want, peer = %place.peer, "asking for an envelope");
         self.try_fetch(want, place).await.unwrap_or_else(|error| {
             debug!(?want, %error, "asking for an envelope");
             false

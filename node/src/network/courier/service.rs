@@ -1,14 +1,17 @@
 //! The courier's loop.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use assay_manifest::JobId;
 use assay_protocol::party::AccountBytes;
 use assay_protocol::seal::Purpose;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 use super::carry::{Carrier, Handed};
 use super::origins::Origins;
@@ -26,7 +29,7 @@ use crate::supervisor::told_to_stop;
 const ANSWERS_MAX: usize = 16;
 /// Peers that envelopes are handed to at the same time.
 const LOADS_MAX: usize = 16;
-/// Envelopes that are asked for at the same time.
+/// Envelopes that are asked for at the same time, and peers that are asked for them.
 const FETCHES_MAX: usize = 16;
 /// Jobs bought elsewhere whose answer somebody asked for here. More are not heard until some are here or closed:
 /// whoever asked asks again.
@@ -94,6 +97,8 @@ pub struct Courier<L, P> {
     wishes: mpsc::Receiver<JobId>,
     outbox: Outbox,
     wants: Wants,
+    /// A permit for each peer that may be asked for an envelope.
+    permits: Arc<Semaphore>,
     origins: Origins,
     /// Jobs whose requesters come here for the answer.
     bought: BTreeSet<JobId>,
@@ -127,6 +132,7 @@ impl<L: JobLedger, P: PostOffice> Courier<L, P> {
             wishes,
             outbox: Outbox::default(),
             wants: Wants::default(),
+            permits: Arc::new(Semaphore::new(FETCHES_MAX)),
             origins: Origins::default(),
             bought: BTreeSet::new(),
             wished: BTreeSet::new(),
@@ -338,16 +344,18 @@ impl<L: JobLedger, P: PostOffice> Courier<L, P> {
             let local = self.carrier.network.local_peer();
             let places = holders.iter().filter_map(|party| self.book.find(party));
             let places: Vec<_> = places.filter(|place| place.peer != local).collect();
-            let carrier = self.carrier.clone();
+            let (carrier, free) = (self.carrier.clone(), Arc::clone(&self.permits));
             self.begin(Begun::Fetch(want), async move {
                 let known = carrier.network.peers().await.unwrap_or_default();
                 let connected = known.into_iter().filter(|info| info.connected).map(|info| info.peer);
-                for place in in_turn(&want, &places, connected.collect(), attempts) {
-                    debug!(?want, peer = %place.peer, "asking for an envelope");
-                    if carrier.fetch(want, place).await {
-                        break;
-                    }
-                }
+                // At the same time, so that one that does not answer holds nobody up; the first that has it is enough.
+                let ask = async |place| {
+                    let _permit = free.acquire().await;
+                    carrier.fetch(want, place).await
+                };
+                let asked = in_turn(&want, &places, connected.collect(), attempts).into_iter();
+                let mut asked: FuturesUnordered<_> = asked.map(ask).collect();
+                while asked.next().await.is_some_and(|is_here| !is_here) {}
                 Done::Fetched
             });
         }

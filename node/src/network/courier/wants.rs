@@ -121,8 +121,8 @@ impl Wants {
     }
 }
 
-/// Whom to ask this time, one after the other until somebody has it: one of those who should have it, and every other
-/// time, or always where none of them is known, a few of everybody who is connected, for each want in an order of its own.
+/// Whom to ask this time: one of those who should have it, and every other time, or always where none of them is known, a
+/// few of everybody who is connected, for each want in an order of its own.
 pub fn in_turn(want: &Want, places: &[Place], connected: Vec<PeerId>, attempts: u32) -> Vec<Place> {
     let is_stranger = |peer: &PeerId| places.iter().all(|place| place.peer != *peer);
     let mut strangers: Vec<_> = connected.into_iter().filter(is_stranger).collect();
