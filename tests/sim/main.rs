@@ -49,6 +49,9 @@ mod campaign;
 use campaign::{Plan, campaign, play};
 use world::{Case, Until};
 
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[test]
 fn no_rule_is_broken_whatever_goes_wrong() {
     let done = campaign(&Plan::from_environment());

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 use assay_runtime::executor::{Batch, Entry, Kv, StoreError, StoreFault};
-use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
+use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, StorageBackend, TableDefinition};
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("ledger");
 
@@ -14,7 +15,11 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// A store in a redb file. One process at a time.
 pub struct RedbKv {
     db: Database,
+    /// What the last batch left. Opening it for every read costs more than the read.
+    table: RwLock<Table>,
 }
+
+type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 impl RedbKv {
     /// Opens or creates the file at `path`.
@@ -34,29 +39,28 @@ impl RedbKv {
     }
 
     fn with(open: impl FnOnce(&Builder) -> Result<Database, redb::Error>) -> Result<Self, StoreError> {
-        let attempt = || -> Result<Database, redb::Error> {
+        let attempt = || -> Result<Self, redb::Error> {
             let db = open(Builder::new().set_cache_size(CACHE_BYTES))?;
             let write = db.begin_write()?;
             write.open_table(TABLE)?;
             write.commit()?;
-            Ok(db)
+            Ok(Self { table: RwLock::new(opened(&db)?), db })
         };
-        attempt().map(|db| Self { db }).map_err(failed("opening"))
+        attempt().map_err(failed("opening"))
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Table) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        read(&self.table.read().unwrap_or_else(PoisonError::into_inner)).map_err(failed("reading"))
     }
 }
 
 impl Kv for RedbKv {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let attempt = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let found = self.db.begin_read()?.open_table(TABLE)?.get(key)?;
-            Ok(found.map(|value| value.value().to_vec()))
-        };
-        attempt().map_err(failed("reading"))
+        self.read(|table| Ok(table.get(key)?.map(|value| value.value().to_vec())))
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let attempt = || -> Result<Vec<Entry>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(TABLE)?;
+        self.read(|table| {
             let mut found = Vec::new();
             for entry in table.range::<&[u8]>(from.max(prefix)..)?.take(limit) {
                 let (key, value) = entry?;
@@ -66,8 +70,7 @@ impl Kv for RedbKv {
                 found.push((key.value().to_vec(), value.value().to_vec()));
             }
             Ok(found)
-        };
-        attempt().map_err(failed("reading"))
+        })
     }
 
     fn commit(&self, mut batch: Batch) -> Result<(), StoreError> {
@@ -85,10 +88,16 @@ impl Kv for RedbKv {
                 }
             }
             write.commit()?;
+            *self.table.write().unwrap_or_else(PoisonError::into_inner) = opened(&self.db)?;
             Ok(())
         };
         attempt().map_err(failed("writing to"))
     }
+}
+
+/// The table as it is now.
+fn opened(db: &Database) -> Result<Table, redb::Error> {
+    Ok(db.begin_read()?.open_table(TABLE)?)
 }
 
 /// Opens the database at `path`, or creates it. It gets its name when it is complete: redb refuses a file whose

@@ -4,8 +4,9 @@ use assay_manifest::JobId;
 use assay_protocol::job::{Job, Phase, Verdict};
 use assay_protocol::params::Params;
 use assay_protocol::signature::SeatStep;
-use assay_runtime::{RuntimeCall, RuntimeEvent};
-use pallet_assay_jobs::{Call as JobsCall, DUE_PER_BLOCK_MAX, Event};
+use assay_runtime::{Runtime, RuntimeCall, RuntimeEvent};
+use codec::DecodeAll;
+use pallet_assay_jobs::{Call as JobsCall, DUE_PER_BLOCK_MAX, Due, Event};
 
 use crate::market::*;
 use crate::support::alice;
@@ -93,6 +94,28 @@ fn a_full_queue_refuses_new_requests_but_no_step_and_a_poke_does_what_it_put_off
     want.of(executor).stake -= fine;
     assert_eq!(market.books().of(executor).held, want.of(executor).held);
     assert_eq!(market.books().of(executor).stake, want.of(executor).stake);
+}
+
+/// The jobs in the queue of a height.
+fn queue(market: &Market, height: u32) -> Vec<JobId> {
+    let lease = market.net.chain.reader().at(None).unwrap();
+    let queue = lease.storage(&Due::<Runtime>::hashed_key_for(height)).unwrap();
+    queue.map_or_else(Vec::new, |ids| Vec::decode_all(&mut ids.as_slice()).unwrap())
+}
+
+#[test]
+fn a_job_that_moves_on_leaves_its_place_in_the_queue() {
+    let mut market = Market::new();
+    let id = market.request(two());
+    let due = |market: &Market| market.job(id).due().expect("it is open").get();
+    assert_eq!(queue(&market, due(&market)), [id], "for the draw");
+    market.executor(id);
+    let accept_by = due(&market);
+    assert_eq!(queue(&market, accept_by), [id]);
+    market.take(market.step(id, 0, SeatStep::Accept));
+    assert_eq!(queue(&market, due(&market)), [id], "for the answer");
+    assert!(market.height() < accept_by && due(&market) > accept_by);
+    assert_eq!(queue(&market, accept_by), []);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use frame_support::traits::Get;
 use frame_support::traits::fungible::{Inspect, InspectHold};
 use std::collections::BTreeMap;
 
-use crate::{AtHand, Config, Contested, HoldReason, Jobs, Packages, Pallet, Reserved};
+use crate::{AtHand, Config, Contested, Due, DueAt, HoldReason, Jobs, Packages, Pallet, Reserved, Waiting};
 
 impl<T: Config> Pallet<T> {
     /// Escrow holds equal the escrow of open jobs, and locked bonds equal the bonded seats.
@@ -33,7 +33,8 @@ impl<T: Config> Pallet<T> {
         }
         Self::deposits_are_held()?;
         Self::votes_belong_to_questions()?;
-        Self::indexes_match_jobs()
+        Self::indexes_match_jobs()?;
+        Self::queues_hold_open_jobs()
     }
 
     fn deposits_are_held() -> Result<(), &'static str> {
@@ -83,6 +84,33 @@ impl<T: Config> Pallet<T> {
         } else {
             Err("a package that nobody needs is kept")
         }
+    }
+
+    /// Every job that the ledger will act on stands in one queue, not before its time, or waits for a poke.
+    fn queues_hold_open_jobs() -> Result<(), &'static str> {
+        let mut queued = 0usize;
+        for (height, ids) in Due::<T>::iter() {
+            queued = queued.saturating_add(ids.len());
+            if ids.iter().any(|id| DueAt::<T>::get(id) != Some(height)) {
+                return Err("a job stands in a queue that it has left");
+            }
+        }
+        if queued != DueAt::<T>::iter_keys().count() {
+            return Err("a job stands in no queue, or twice in one");
+        }
+        for job in Jobs::<T>::iter_values() {
+            let Some(due) = job.due() else { continue };
+            match DueAt::<T>::get(job.id) {
+                Some(height) if height < due.get().into() => {
+                    return Err("a job's deadline comes too early");
+                }
+                None if !Waiting::<T>::contains_key(job.id) => {
+                    return Err("a job's deadline never comes");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Deposits of open jobs.

@@ -101,7 +101,7 @@ pub mod pallet {
     #[pallet::storage]
     pub type Jobs<T: Config> = StorageMap<_, Identity, JobId, Job, OptionQuery>;
 
-    /// Jobs on which the ledger acts at a height. An entry whose job moved on is skipped.
+    /// Jobs on which the ledger acts at a height.
     #[pallet::storage]
     pub type Due<T: Config> = StorageMap<
         _,
@@ -110,6 +110,10 @@ pub mod pallet {
         BoundedVec<JobId, ConstU32<DUE_PER_BLOCK_MAX>>,
         ValueQuery,
     >;
+
+    /// In which queue a job stands. Keyed by ids that are hashes.
+    #[pallet::storage]
+    pub type DueAt<T: Config> = StorageMap<_, Identity, JobId, BlockNumberFor<T>, OptionQuery>;
 
     /// Packages that parties asked for on the ledger. Keyed by ids that are hashes.
     #[pallet::storage]

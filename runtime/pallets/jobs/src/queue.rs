@@ -6,36 +6,50 @@ use frame_support::storage::with_storage_layer;
 use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::DispatchError;
 
-use crate::{AtHand, Beacon, Config, Contested, Due, Error, Event, Jobs, Pallet, ProviderBook, Waiting};
+use crate::{
+    AtHand, Beacon, Config, Contested, Due, DueAt, Error, Event, Jobs, Pallet, ProviderBook, Waiting,
+};
 
 /// Heights after a full one that are tried before `poke` must do it.
 const QUEUE_TRIES: u32 = 8;
 
 impl<T: Config> Pallet<T> {
-    /// Puts the job into the queue of its next deadline, or of the first height after it that has room.
+    /// Puts the job into the queue of its next deadline, or of the first height after it that has room, and takes it
+    /// out of the one in which it stood.
     ///
     /// # Errors
     /// [`Error::QueueFull`] when all that are tried are full.
     pub(crate) fn schedule(job: &Job) -> Result<(), Error<T>> {
+        Self::unschedule(job.id);
         let Some(due) = job.due() else { return Ok(()) };
         let first = due.max(Self::now().plus(assay_protocol::units::Height::new(1)).unwrap_or(due));
         for offset in 0..QUEUE_TRIES {
             let height: BlockNumberFor<T> = first.get().saturating_add(offset).into();
             if Due::<T>::try_mutate(height, |queue| queue.try_push(job.id)).is_ok() {
+                DueAt::<T>::insert(job.id, height);
                 return Ok(());
             }
         }
         Err(Error::<T>::QueueFull)
     }
 
-    /// Advances every job that is due; answers how many entries there were.
+    /// What has moved on must not take the place of what has not.
+    fn unschedule(id: JobId) {
+        let Some(height) = DueAt::<T>::take(id) else { return };
+        Due::<T>::mutate_exists(height, |queue| {
+            *queue = queue.take().filter(|ids| ids.as_slice() != [id]);
+            if let Some(ids) = queue {
+                ids.retain(|other| *other != id);
+            }
+        });
+    }
+
+    /// Advances every job that is due; answers how many there were.
     pub(crate) fn advance_due(now: BlockNumberFor<T>) -> u32 {
         let mut count = 0u32;
         for id in Due::<T>::take(now) {
             count = count.saturating_add(1);
-            if Jobs::<T>::get(id).and_then(|job| job.due()).is_none_or(|due| due > Self::now()) {
-                continue;
-            }
+            DueAt::<T>::remove(id);
             // Each job in a layer of its own: one that fails must not hold up the others.
             if with_storage_layer(|| Self::advance(id)).is_err() {
                 Waiting::<T>::insert(id, ());
