@@ -32,7 +32,7 @@ fn crowded() -> Params {
     }
 }
 
-/// Requests and acceptances, as many a block as fit, until a deadline is put off; answers its job.
+/// Requests and acceptances, as many a block as fit, until the deadline of an accepted job is put off; answers that job.
 fn crowd(market: &mut Market) -> JobId {
     for _ in 0..40 {
         let nonce: u64 = market.net.call("JobsApi_next_nonce", requester());
@@ -47,8 +47,9 @@ fn crowd(market: &mut Market) -> JobId {
         let proposal = market.net.propose(accepts.chain(requests).collect()).unwrap();
         let executed = market.net.chain.verify(&proposal.block).unwrap();
         market.net.commit(&proposal.block, executed).unwrap();
+        let is_accepted = |id: &JobId| matches!(market.job(*id).phase, Phase::Accepted { .. });
         let put_off = market.net.events().into_iter().find_map(|event| match event {
-            RuntimeEvent::Jobs(Event::PutOff { job }) => Some(job),
+            RuntimeEvent::Jobs(Event::PutOff { job }) => Some(job).filter(is_accepted),
             _ => None,
         });
         if let Some(job) = put_off {
