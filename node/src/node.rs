@@ -368,6 +368,7 @@ fn start_market(
     let own = identities.iter().map(provider).chain(judge).collect();
     let transactions = Transactions::new(network.clone(), transactions, pool.clone());
     let (presence, book) = Presence::new(network.clone(), market.clone(), own, announcements, questions);
+    let meeting = network::meet_validators(network.clone(), market.clone(), supervisor.stopping());
     let (courier, wish) = Courier::new(network.clone(), envelopes, (market, journal.clone()), book, home);
     let artifacts = Swarm::join(network.clone(), &genesis)?;
     let fetcher = start_blobs(supervisor, &parts.store, artifacts, serve);
@@ -375,6 +376,7 @@ fn start_market(
     supervisor.spawn("network", infallible(swarm.run(supervisor.stopping())));
     supervisor.spawn("transactions", infallible(transactions.run(supervisor.stopping())));
     supervisor.spawn("presence", infallible(presence.run(supervisor.stopping())));
+    supervisor.spawn("bootstrap", infallible(meeting));
     supervisor.spawn("courier", infallible(courier.run(supervisor.stopping())));
     Ok((network, wish))
 }

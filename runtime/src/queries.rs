@@ -92,6 +92,8 @@ sp_api::decl_runtime_apis! {
         /// How many of the present session's commits the validators of the head have signed, and how many of the
         /// session before those who decided then.
         fn attendance() -> (Attended, Attended);
+        /// Where they can be reached, as they say: multiaddrs in their binary form, with peers' ids.
+        fn validator_addresses() -> Vec<Vec<u8>>;
         /// R_h of a recent height.
         fn randomness(height: u32) -> Option<Digest32>;
         /// Checks every invariant; the answer is the first that does not hold.

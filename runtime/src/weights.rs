@@ -53,6 +53,9 @@ impl pallet_assay_validators::WeightInfo for Measured {
     fn unbond() -> Weight {
         us(270)
     }
+    fn announce() -> Weight {
+        us(270)
+    }
     fn withdraw() -> Weight {
         us(910)
     }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::Models;
 use crate::ledger::LedgerHandle;
-use crate::network::{JobLedger, LedgerFailure, Registry};
+use crate::network::{Directory, JobLedger, LedgerFailure, Multiaddr, Registry};
 use crate::rpc::Models as _;
 
 /// Reads jobs, providers and validators.
@@ -77,6 +77,15 @@ impl Registry for Market {
         let serving = self.models.serving();
         let own = serving.iter().filter(|served| served.identities.contains(&account)).count();
         Ok(Capacity { free_slots, models: u32::try_from(own).unwrap_or(u32::MAX) })
+    }
+}
+
+impl Directory for Market {
+    async fn validator_addresses(&self) -> Result<Vec<Multiaddr>, LedgerFailure> {
+        let announced: Vec<Vec<u8>> =
+            self.ask("reading where validators are", "LedgerApi_validator_addresses", ()).await?;
+        // The ledger takes whatever bytes a validator announces.
+        Ok(announced.into_iter().filter_map(|bytes| Multiaddr::try_from(bytes).ok()).collect())
     }
 }
 

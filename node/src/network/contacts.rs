@@ -65,6 +65,19 @@ impl Contacts {
         contacts
     }
 
+    /// Somebody may be at an address that ends with its peer, as it says itself. It is kept while there is room, until
+    /// it was tried for a while, if it reaches as far as `near`: an address of a machine or a private network leads who
+    /// is not on it to somebody else's.
+    pub fn suggest(&mut self, address: Multiaddr, near: Reach, now: Instant) {
+        let Some(peer) = peer_of(&address).filter(|peer| *peer != self.local) else { return };
+        let is_far = ip_of(&address).is_none_or(|ip| !is_nobodys(ip) && reach(ip) >= near);
+        if is_far && address.len() <= ADDRESS_BYTES_MAX && self.met() < CONTACTS_MAX {
+            let contact =
+                Contact { source: Source::Met, peer: Some(peer), attempts: 0, next: now, reached: 0 };
+            self.by_address.entry(address).or_insert(contact);
+        }
+    }
+
     /// Addresses to dial now, of peers that are not connected; each is not due again for a while. Those that the operator
     /// gave are always among them, however many others are connected; of the rest there are up to `wanted`.
     pub fn due(&mut self, connected: &HashSet<PeerId>, wanted: usize, now: Instant) -> Vec<Multiaddr> {
@@ -137,12 +150,15 @@ impl Contacts {
         Some(kept)
     }
 
+    fn met(&self) -> usize {
+        self.by_address.values().filter(|contact| contact.source == Source::Met).count()
+    }
+
     fn make_room(&mut self) {
-        let met = |contact: &Contact| contact.source == Source::Met;
-        if self.by_address.values().filter(|contact| met(contact)).count() <= CONTACTS_MAX {
+        if self.met() <= CONTACTS_MAX {
             return;
         }
-        let oldest = self.by_address.iter().filter(|(_, contact)| met(contact));
+        let oldest = self.by_address.iter().filter(|(_, contact)| contact.source == Source::Met);
         let oldest = oldest.min_by_key(|(_, contact)| contact.reached).map(|(address, _)| address.clone());
         if let Some(address) = oldest {
             self.by_address.remove(&address);
@@ -156,6 +172,11 @@ pub fn peer_of(address: &Multiaddr) -> Option<PeerId> {
         Some(Protocol::P2p(peer)) => Some(peer),
         _ => None,
     }
+}
+
+/// Whether an address says who is there.
+pub fn names_peer(address: &Multiaddr) -> bool {
+    peer_of(address).is_some()
 }
 
 /// The address with the peer behind it.
@@ -178,7 +199,7 @@ pub fn is_plausible(address: &Multiaddr, seen: &Multiaddr) -> bool {
         return false;
     }
     match (ip_of(address), ip_of(seen)) {
-        (Some(named), _) if named.is_unspecified() || named.is_multicast() => false,
+        (Some(named), _) if is_nobodys(named) => false,
         (Some(named), Some(seen)) => reach(named) >= reach(seen),
         // A name, or a connection through a relay: dialling will tell.
         (Some(named), None) => reach(named) == Reach::World,
@@ -191,12 +212,22 @@ pub fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
+const fn is_nobodys(ip: IpAddr) -> bool {
+    ip.is_unspecified() || ip.is_multicast()
+}
+
 /// How far an address reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Reach {
+pub enum Reach {
     Machine,
     Site,
     World,
+}
+
+/// How far a node reaches that listens at these addresses: whoever listens nowhere, or everywhere, means the world.
+pub fn reach_of(listen: &[Multiaddr]) -> Reach {
+    let far = |ip: IpAddr| if ip.is_unspecified() { Reach::World } else { reach(ip) };
+    listen.iter().map(|address| ip_of(address).map_or(Reach::World, far)).max().unwrap_or(Reach::World)
 }
 
 fn reach(ip: IpAddr) -> Reach {
@@ -229,6 +260,59 @@ mod tests {
 
     fn port(port: u16) -> Multiaddr {
         address(&format!("/ip4/10.0.0.1/udp/{port}/quic-v1"))
+    }
+
+    fn of_peer(text: &str) -> Multiaddr {
+        with_peer(&address(text), PeerId::random())
+    }
+
+    #[test]
+    fn what_is_suggested_is_tried_while_peers_are_lacking_and_forgotten_when_nobody_answers() {
+        let (local, mut now) = (PeerId::random(), Instant::now());
+        let mut contacts = Contacts::new(local, &[], &[], now);
+        let there = of_peer("/ip4/192.0.2.1/udp/1/quic-v1");
+        contacts.suggest(there.clone(), Reach::World, now);
+        contacts.suggest(with_peer(&port(1), local), Reach::Machine, now);
+        contacts.suggest(address("/ip4/192.0.2.2/udp/1/quic-v1"), Reach::World, now);
+        assert_eq!(contacts.due(&HashSet::new(), 0, now), [] as [Multiaddr; 0]);
+        let mut attempts = 0;
+        for _ in 0..100 {
+            let due = contacts.due(&HashSet::new(), 9, now);
+            assert!(due.iter().all(|address| *address == there), "neither itself nor who names nobody");
+            attempts += due.len();
+            now += Duration::from_secs(60);
+        }
+        assert_eq!(attempts, ATTEMPTS_MAX as usize + 1);
+        assert_eq!(contacts.take_changed(), None, "it was never met");
+        contacts.suggest(there.clone(), Reach::World, now);
+        assert_eq!(contacts.due(&HashSet::new(), 9, now), [there], "until it is suggested anew");
+    }
+
+    #[test]
+    fn what_is_suggested_leads_no_further_in_than_where_the_node_itself_is() {
+        let (local, now) = (PeerId::random(), Instant::now());
+        let of = ["127.0.0.1", "192.168.1.1", "8.8.8.8", "0.0.0.0", "224.0.0.1"];
+        let suggested = of.map(|ip| of_peer(&format!("/ip4/{ip}/udp/1/quic-v1")));
+        let taken = |listen: &str| {
+            let mut contacts = Contacts::new(local, &[], &[], now);
+            let near = reach_of(&[address(listen)]);
+            suggested.iter().for_each(|address| contacts.suggest(address.clone(), near, now));
+            contacts.by_address.len()
+        };
+        assert_eq!(taken("/ip4/127.0.0.1/udp/0/quic-v1"), 3);
+        assert_eq!(taken("/ip4/192.168.1.7/udp/0/quic-v1"), 2);
+        assert_eq!(taken("/ip4/0.0.0.0/udp/0/quic-v1"), 1);
+        assert_eq!(reach_of(&[]), Reach::World);
+    }
+
+    #[test]
+    fn of_many_suggestions_only_as_many_are_taken_as_are_kept_anyway() {
+        let now = Instant::now();
+        let mut contacts = Contacts::new(PeerId::random(), &[port(1)], &[], now);
+        for n in 0..2 * CONTACTS_MAX {
+            contacts.suggest(of_peer(&format!("/ip4/8.8.8.8/udp/{}/quic-v1", n + 1)), Reach::World, now);
+        }
+        assert_eq!(contacts.by_address.len(), CONTACTS_MAX + 1);
     }
 
     #[test]

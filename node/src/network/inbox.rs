@@ -194,6 +194,9 @@ pub(super) enum Message {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
     },
+    Suggest {
+        addresses: Vec<Multiaddr>,
+    },
     Report {
         peer: PeerId,
         fault: Fault,
@@ -264,6 +267,14 @@ impl NetworkHandle {
     /// [`NetworkError::Stopped`].
     pub async fn dial(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), NetworkError> {
         self.send(Message::Dial { peer, addresses }).await
+    }
+
+    /// Addresses at which others may be, to try while this node lacks peers. Nothing vouches for them.
+    ///
+    /// # Errors
+    /// [`NetworkError::Stopped`].
+    pub async fn suggest(&self, addresses: Vec<Multiaddr>) -> Result<(), NetworkError> {
+        self.send(Message::Suggest { addresses }).await
     }
 
     /// Counts a fault of a peer.

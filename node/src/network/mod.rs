@@ -11,6 +11,7 @@ mod fault;
 mod score;
 mod rate;
 mod backoff;
+mod bootstrap;
 mod contacts;
 mod names;
 mod wire;
@@ -32,14 +33,16 @@ mod courier;
 #[cfg(test)]
 mod tests;
 
+pub use bootstrap::meet_validators;
 pub use codec::read_message;
 pub use config::{Config, Limits, Switch};
+pub use contacts::names_peer;
 pub use courier::{Courier, Home, Wish};
 pub use fault::{Action, Fault, Rule};
 pub use inbox::{Asked, Gossip, Incoming, Joined, Judgement, NetworkError, NetworkHandle, PeerInfo};
 pub use libp2p::{Multiaddr, PeerId};
 pub use names::{Names, Topic};
-pub use ports::{JobLedger, LedgerFailure, PostOffice, Registry, Slip, TransactionPool};
+pub use ports::{Directory, JobLedger, LedgerFailure, PostOffice, Registry, Slip, TransactionPool};
 pub use presence::{Announcing, Place, Presence, SharedBook};
 pub use rate::Allowance;
 pub use score::{DECAY_PER_S, LINE, REFUSED_FOR};

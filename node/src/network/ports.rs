@@ -9,6 +9,7 @@ use assay_protocol::party::AccountBytes;
 use assay_protocol::seal::{Envelope, Purpose};
 use assay_protocol::signature::WorkKey;
 use assay_runtime::Hash;
+use libp2p::Multiaddr;
 use tokio::sync::{broadcast, watch};
 
 use crate::mempool::{PoolError, Refused, Transaction};
@@ -66,6 +67,15 @@ pub trait Registry: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`LedgerFailure`].
     fn capacity(&self, announcer: Announcer) -> impl Future<Output = Result<Capacity, LedgerFailure>> + Send;
+}
+
+/// Who can be reached where, as the ledger has it.
+pub trait Directory: Clone + Send + Sync + 'static {
+    /// The addresses that validators announced, with their peers' ids.
+    ///
+    /// # Errors
+    /// [`LedgerFailure`].
+    fn validator_addresses(&self) -> impl Future<Output = Result<Vec<Multiaddr>, LedgerFailure>> + Send;
 }
 
 /// The jobs of the ledger.

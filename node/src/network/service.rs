@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::behaviour::{self, BAD_GOSSIP, Behaviour, POINT_WEIGHT};
 use super::claims::Claims;
 use super::config::{Config, Limits};
-use super::contacts::{ADDRESS_BYTES_MAX, CONTACTS_MAX, Contacts, peer_of};
+use super::contacts::{ADDRESS_BYTES_MAX, CONTACTS_MAX, Contacts, peer_of, reach_of};
 use super::fault::Fault;
 use super::inbox::{
     Incoming, Joined, Judgement, Message, NetworkError, NetworkHandle, PeerInfo, Reply, millis,
@@ -200,6 +200,10 @@ impl Network {
             Message::Peers(reply) => answer(reply, Ok(self.peer_infos(Instant::now()))),
             Message::Listening(reply) => answer(reply, Ok(self.own_addresses())),
             Message::Dial { peer, addresses } => self.dial(peer, addresses),
+            Message::Suggest { addresses } => {
+                let (near, now) = (reach_of(&self.config.listen), Instant::now());
+                addresses.into_iter().for_each(|address| self.contacts.suggest(address, near, now));
+            }
             Message::Report { peer, fault } => self.blame(peer, fault),
         }
     }

@@ -105,6 +105,7 @@ fn validators(samples: &Samples) -> String {
         "}\n\nimpl pallet_assay_validators::WeightInfo for Measured {\n".into(),
         constant("bond", two_digits(bond)),
         constant("unbond", each("unbond")),
+        constant("announce", each("announce")),
         constant("withdraw", each("withdraw_bond")),
         constant("convict", two_digits(check.max(samples.each("convict") - check))),
         constant("authorize_conviction", two_digits(check)),

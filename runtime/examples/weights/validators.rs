@@ -10,7 +10,9 @@ use assay_protocol::units::Height;
 use assay_protocol::vote::{Equivocation, Vote, VoteKind, key_claim};
 use assay_runtime::{RuntimeCall, UNIT, UncheckedExtrinsic, general};
 use ed25519_dalek::{Signer, SigningKey};
-use pallet_assay_validators::{Call, VALIDATORS_MAX, ValidatorKeys};
+use pallet_assay_validators::{
+    ADDRESS_BYTES_MAX, ADDRESSES_MAX, Announced, Call, VALIDATORS_MAX, ValidatorKeys,
+};
 use sp_core::Pair;
 
 use crate::jobs::authorize;
@@ -30,6 +32,8 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
         start_of_session(town, samples, bonded);
         take(town, samples, "bond", batch.clone().map(|n| (n, bond(town, n))).collect());
         take(town, samples, "bond_more", batch.clone().map(|n| (n, bond(town, n))).collect());
+        let announce = |n| (n, RuntimeCall::Validators(Call::announce { addresses: longest() }));
+        take(town, samples, "announce", batch.clone().map(announce).collect());
         let unbond = |amount| move |n| (n, RuntimeCall::Validators(Call::unbond { amount }));
         take(town, samples, "unbond", batch.clone().map(unbond(UNIT)).collect());
         take(town, samples, "unbond", batch.clone().map(unbond(UNIT)).collect());
@@ -47,6 +51,12 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
         let withdraw = |n| (n, RuntimeCall::Validators(Call::withdraw {}));
         take(town, samples, "withdraw_bond", batch.map(withdraw).collect());
     }
+}
+
+/// As many addresses as there may be, of the greatest length.
+fn longest() -> Announced {
+    let address = || vec![0xa5; ADDRESS_BYTES_MAX as usize].try_into().expect("no longer than it may be");
+    (0..ADDRESSES_MAX).map(|_| address()).collect::<Vec<_>>().try_into().expect("no more than there may be")
 }
 
 /// Bonds for all places among the validators, and blocks until they decide.

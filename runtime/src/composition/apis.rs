@@ -180,6 +180,9 @@ sp_api::impl_runtime_apis! {
         fn attendance() -> (Attended, Attended) {
             (Validators::attendance(), pallet_assay_validators::LastSession::<Runtime>::get())
         }
+        fn validator_addresses() -> Vec<Vec<u8>> {
+            Validators::addresses()
+        }
         fn randomness(height: u32) -> Option<Digest32> {
             Validators::randomness_at(height)
         }

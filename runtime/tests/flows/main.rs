@@ -18,6 +18,7 @@ mod disputes;
 mod votes;
 mod equivocation;
 mod validators;
+mod addresses;
 mod attendance;
 mod steps;
 mod delivery;

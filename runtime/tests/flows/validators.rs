@@ -63,7 +63,7 @@ pub fn keys(n: u8) -> ValidatorKeys {
 }
 
 /// What the account of provider `n` signs to stake on the keys of the same number.
-fn bond(net: &Net, n: u8, amount: u128) -> Call<Runtime> {
+pub fn bond(net: &Net, n: u8, amount: u128) -> Call<Runtime> {
     let claim = key_claim(&net.genesis_digest(), &provider(n).public().0);
     let proof = Signature(key(n).sign(claim.as_bytes()).to_bytes());
     Call::bond { amount, keys: keys(n), proof }

@@ -399,7 +399,11 @@ const fn switch(flag: bool) -> Switch {
     if flag { Switch::On } else { Switch::Off }
 }
 
-fn multiaddr(text: &str) -> Result<Multiaddr, String> {
+/// An address, as the command line takes it.
+///
+/// # Errors
+/// What is wrong with it, and how one looks.
+pub fn multiaddr(text: &str) -> Result<Multiaddr, String> {
     text.parse::<Multiaddr>()
         .map_err(|error| format!("{error}; write one like /ip4/127.0.0.1/udp/30334/quic-v1"))
 }

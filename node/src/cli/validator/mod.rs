@@ -1,5 +1,6 @@
 //! `assay validator`: take part in deciding blocks.
 
+mod announce;
 mod keys;
 mod status;
 
@@ -11,13 +12,16 @@ use assay_runtime::{AccountId, Balance, Runtime, RuntimeEvent};
 use clap::Subcommand;
 use pallet_assay_validators::{Bond, Bonds, Call, Event};
 
+use self::announce::announce;
 use self::keys::{MachineKeys, keys};
 use self::status::status;
 use super::context::Context;
 use super::failure::Failure;
+use super::node::multiaddr;
 use super::output::{parse_tokens, tokens};
 use super::staking::{Outcome, changed, find};
 use crate::client::Client;
+use crate::network::Multiaddr;
 
 /// What is to be done as a validator, or seen of validators.
 #[derive(Debug, Subcommand)]
@@ -47,6 +51,13 @@ pub enum ValidatorCommand {
     Withdraw,
     /// Say that your validator is back, after a whole session in which nobody saw its votes.
     Resume,
+    /// Say where your node is reached on the market's network, so that a node that knows nobody else finds the way in
+    /// through you; without an address, nowhere. A node reads it from the ledger while you decide blocks.
+    Announce {
+        /// A multiaddress with the node's name, such as `/ip4/HOST/udp/30334/quic-v1/p2p/NAME`; two at most.
+        #[arg(value_name = "MULTIADDR", value_parser = multiaddr)]
+        addresses: Vec<Multiaddr>,
+    },
     /// Show who decides the next block, how many of the last commits each has missed, and how an account stands.
     Status {
         /// Address, name of a key, or development URI; the account of --key if absent.
@@ -66,6 +77,7 @@ impl ValidatorCommand {
             Self::Unstake { amount } => unstake(context, amount).await,
             Self::Withdraw => withdraw(context).await,
             Self::Resume => resume(context).await,
+            Self::Announce { addresses } => announce(context, addresses).await,
             Self::Status { account } => status(context, account.as_deref()).await,
         }
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_manifest::Digest32;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::town::{GENESIS, Node, QUIC, TCP};
-use crate::network::{Config, Multiaddr, Switch};
+use crate::network::{Config, Directory, LedgerFailure, Multiaddr, Switch, meet_validators};
 
 async fn line_of_three(listen: &str) -> [Node; 3] {
     let first = Node::start(listen, &[]).await;
@@ -135,6 +136,31 @@ async fn a_node_that_starts_again_finds_its_peers_without_being_told() {
     again.meets(first.peer()).await;
     first.stop().await;
     again.stop().await;
+}
+
+/// A ledger on which validators announced these addresses.
+#[derive(Clone)]
+struct Announced(Vec<Multiaddr>);
+
+impl Directory for Announced {
+    async fn validator_addresses(&self) -> Result<Vec<Multiaddr>, LedgerFailure> {
+        Ok(self.0.clone())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_knows_nobody_meets_the_validators_of_its_ledger() {
+    let (gone, validator) = (Node::start(QUIC, &[]).await, Node::start(QUIC, &[]).await);
+    let ledger = Announced(vec![gone.address.clone(), validator.address.clone()]);
+    gone.stop().await;
+    let lost = Node::start(QUIC, &[]).await;
+    let (stop, stopped) = watch::channel(false);
+    let meeting = tokio::spawn(meet_validators(lost.handle.clone(), ledger, stopped));
+    lost.meets(validator.peer()).await;
+    stop.send_replace(true);
+    meeting.await.unwrap();
+    lost.stop().await;
+    validator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

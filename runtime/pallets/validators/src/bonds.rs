@@ -106,7 +106,7 @@ impl<T: Config> Pallet<T> {
         {
             *last = Unbonding { amount: last.amount.saturating_add(amount), release_at };
         }
-        Slots::<T>::remove(&who);
+        Self::leave_slot(&who);
         Bonds::<T>::insert(&who, bond);
         Self::deposit_event(Event::Unbonded { validator: who, amount, release_at });
     }
@@ -122,7 +122,7 @@ impl<T: Config> Pallet<T> {
         bond.unbonding.try_push(part).map_err(|_| Error::<T>::TooManyUnbonding)?;
         bond.stake = left;
         if left == 0 {
-            Slots::<T>::remove(&who);
+            Self::leave_slot(&who);
         }
         Bonds::<T>::insert(&who, bond);
         Self::deposit_event(Event::Unbonded { validator: who, amount, release_at });
@@ -202,7 +202,7 @@ impl<T: Config> Pallet<T> {
         bond.convicted = true;
         bond.absent = false;
         Bonds::<T>::insert(&who, bond);
-        Slots::<T>::remove(&who);
+        Self::leave_slot(&who);
         ConvictedKeys::<T>::insert(proof.validator, ());
         let reason = HoldReason::Validator.into();
         T::Currency::burn_held(&reason, &who, burned, Precision::Exact, Fortitude::Force)?;

@@ -16,6 +16,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod addresses;
 mod attendance;
 mod beacon;
 mod bonds;
@@ -23,19 +24,20 @@ mod set;
 mod types;
 pub mod weights;
 
+pub use addresses::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 pub use attendance::{ABSENT_VOTES_PERCENT_MAX, JUDGED_MAX, VALIDATORS_LEAST};
 pub use beacon::{VrfClaim, evaluator, vrf_input, vrf_sign};
 pub use bonds::{BONDS_MAX, EQUIVOCATION_BURNED_PERCENT};
 pub use pallet::*;
 pub use set::{VOTES_MAX, ValidatorInfo, set_of};
-pub use types::{Attendance, Attended, Bond, UNBONDING_MAX, Unbonding, ValidatorKeys};
+pub use types::{Announced, Attendance, Attended, Bond, UNBONDING_MAX, Unbonding, ValidatorKeys};
 pub use weights::WeightInfo;
 
 /// Calls, storage and events.
 #[frame_support::pallet]
 #[allow(clippy::expect_used, missing_docs)] // inside the macro's own code
 pub mod pallet {
-    use super::{Attendance, Attended, Bond, ValidatorInfo, ValidatorKeys, WeightInfo};
+    use super::{Announced, Attendance, Attended, Bond, ValidatorInfo, ValidatorKeys, WeightInfo};
     use assay_manifest::Digest32;
     use assay_protocol::certificate::Validator;
     use assay_protocol::last_commit::LastCommit;
@@ -113,6 +115,10 @@ pub mod pallet {
     #[pallet::storage]
     pub type Slots<T: Config> = CountedStorageMap<_, Blake2_128Concat, T::AccountId, (), OptionQuery>;
 
+    /// Where validators can be reached. Hashed as bonds are.
+    #[pallet::storage]
+    pub type Addresses<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, Announced, ValueQuery>;
+
     /// Keys that voted for two things in one round, for good. Each has cost stake. Hashed: anybody can choose a key.
     #[pallet::storage]
     pub type ConvictedKeys<T: Config> = StorageMap<_, Blake2_128Concat, Digest32, (), OptionQuery>;
@@ -142,6 +148,8 @@ pub mod pallet {
         Absent { validator: T::AccountId, commits: u32 },
         /// A validator is back, or its owner says that it is.
         Returned { validator: T::AccountId },
+        /// A validator can be reached at these addresses from now on, and nowhere else.
+        Announced { validator: T::AccountId, addresses: Announced },
     }
 
     #[pallet::error]
@@ -283,6 +291,14 @@ pub mod pallet {
         #[pallet::weight(T::WeightInfo::unbond())]
         pub fn resume(origin: OriginFor<T>) -> DispatchResult {
             Self::do_resume(ensure_signed(origin)?)
+        }
+
+        /// Say where one's node can be reached in the network: addresses in the binary form of a multiaddr, with its
+        /// peer's id. They take the place of those before; none withdraws them.
+        #[pallet::call_index(6)]
+        #[pallet::weight(T::WeightInfo::announce())]
+        pub fn announce(origin: OriginFor<T>, addresses: Announced) -> DispatchResult {
+            Self::do_announce(ensure_signed(origin)?, addresses)
         }
     }
 

@@ -89,6 +89,7 @@ impl<T: Config> Pallet<T> {
             return Err("a validator has no votes, or all have too many");
         }
         Self::attendance_is_whole()?;
+        Self::addresses_have_places()?;
         Self::bonds_are_held()
     }
 }

@@ -6,10 +6,14 @@ use frame_support::BoundedVec;
 use frame_support::traits::ConstU32;
 use scale_info::TypeInfo;
 
+use crate::addresses::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 use crate::pallet::VALIDATORS_MAX;
 
 /// Portions of stake that one validator may have unbonding at the same time.
 pub const UNBONDING_MAX: u32 = 8;
+
+/// The addresses of a validator, each in the binary form of a multiaddr.
+pub type Announced = BoundedVec<BoundedVec<u8, ConstU32<ADDRESS_BYTES_MAX>>, ConstU32<ADDRESSES_MAX>>;
 
 /// The public keys of a validator.
 #[derive(

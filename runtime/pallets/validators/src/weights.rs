@@ -8,6 +8,8 @@ pub trait WeightInfo {
     fn bond() -> Weight;
     /// Beginning to unbond it.
     fn unbond() -> Weight;
+    /// Saying where a node can be reached.
+    fn announce() -> Weight;
     /// Returning it.
     fn withdraw() -> Weight;
     /// Taking it.
