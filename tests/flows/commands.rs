@@ -45,6 +45,28 @@ fn ones_own_node_answers_for_nothing_and_its_receipt_says_so() {
 }
 
 #[test]
+fn an_account_with_stake_says_where_its_node_is_and_withdraws_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeProcess::start(dir.path());
+    let common =
+        ["--rpc", &node.rpc, "--base-path", dir.path().to_str().unwrap(), "--key", "//Bob", "--json"];
+    let announce = |addresses: &[&str]| [&["validator", "announce"][..], addresses, &common].concat();
+    let status = || json(&[&["validator", "status"][..], &common].concat())["account"]["addresses"].clone();
+    let here = "/ip4/192.0.2.1/udp/30334/quic-v1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    let (code, told) = failure(&announce(&[here]));
+    assert!(code != 0 && told.contains("NotBonded"), "{code}: {told}");
+    json(&[&["validator", "stake", "1000"][..], &common].concat());
+    let said = json(&announce(&[here]));
+    assert_eq!(said["addresses"], serde_json::json!([here]));
+    assert_eq!(status(), said["addresses"]);
+    let (code, told) = failure(&announce(&["/ip4/192.0.2.1/udp/30334/quic-v1"]));
+    assert!(code == 2 && told.contains("/p2p/NAME"), "{code}: {told}");
+    assert_eq!(status(), said["addresses"]);
+    json(&announce(&[]));
+    assert_eq!(status(), serde_json::json!([]));
+}
+
+#[test]
 fn watching_a_job_ends_with_its_verdict_and_the_receipt_of_its_buyer() {
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path().to_str().unwrap();

@@ -2,8 +2,9 @@
 
 use assay_runtime::{RuntimeEvent, UNIT};
 use pallet_assay_validators::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, Announced, Call, Error, Event};
+use sp_core::Pair;
 
-use crate::support::{authority, provider};
+use crate::support::{founder, provider};
 use crate::validators::{
     Net, bond, conviction, end_session, equivocation, height, join, key, open, refused, send,
 };
@@ -35,7 +36,7 @@ fn a_validator_says_where_it_can_be_reached_and_may_change_its_mind() {
     assert_eq!(addresses(&net), [b"near".to_vec(), b"far".to_vec()]);
     send(&mut net, &provider(0), Call::announce { addresses: announced(&[b"moved"]) }).unwrap();
     assert_eq!(addresses(&net), [b"moved".to_vec()]);
-    send(&mut net, &authority(), Call::announce { addresses: announced(&[b"first"]) }).unwrap();
+    send(&mut net, &founder(), Call::announce { addresses: announced(&[b"first"]) }).unwrap();
     assert_eq!(addresses(&net).len(), 2);
     send(&mut net, &provider(0), Call::announce { addresses: announced(&[]) }).unwrap();
     assert_eq!(addresses(&net), [b"first".to_vec()]);

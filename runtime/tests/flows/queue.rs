@@ -20,12 +20,13 @@ fn a_poke_before_its_time_is_refused() {
     assert!(market.refuses(&market.poke(id)));
 }
 
-/// Windows that make all deadlines fall on the same few heights.
+/// Windows that let requests fill the heights on which the deadlines of accepted jobs fall, long before those of jobs
+/// that wait to be accepted.
 fn crowded() -> Params {
     Params {
         executor_draw_delay: 10,
-        accept_window: 10,
-        compute_grace: 8,
+        accept_window: 2,
+        compute_grace: 5,
         prefill_tokens_per_block: 1_000,
         decode_tokens_per_block: 1_000,
         ..params()
@@ -75,8 +76,7 @@ fn a_full_queue_refuses_new_requests_but_no_step_and_a_poke_does_what_it_put_off
     let mut market = Market::with(PROVIDERS, crowded());
     let id = crowd(&mut market);
     assert!(matches!(market.job(id).phase, Phase::Accepted { .. }), "the seat's step counted");
-    let asking = market.asking(two());
-    assert!(error(&market.take(asking)).is_some(), "there is no room for another request");
+    assert!(error(&market.net.events()).is_some(), "there is no room for all requests");
 
     let due = market.job(id).due().expect("it is open").get();
     // By chance the executor is silent in other jobs too: none of them may end in the block of the poke.

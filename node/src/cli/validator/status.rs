@@ -3,7 +3,7 @@
 use assay_manifest::Digest32;
 use assay_protocol::units::{Amount, Height};
 use assay_runtime::{AccountId, Runtime};
-use pallet_assay_validators::{Attended, Bond, ValidatorInfo, Validators};
+use pallet_assay_validators::{Addresses, Announced, Attended, Bond, ValidatorInfo, Validators};
 use serde::Serialize;
 
 use super::bond_of;
@@ -12,6 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::tokens;
 use crate::cli::table;
 use crate::client::{Client, Unbonding};
+use crate::network::Multiaddr;
 
 /// Who decides, and how one account stands.
 #[derive(Serialize)]
@@ -78,11 +79,13 @@ struct Standing {
     /// Whether it has signed none of the commits of the last session in which it decided. It may have to wait until its
     /// owner says that it is back.
     absent: bool,
+    /// Where it says that its node is reached on the market's network.
+    addresses: Vec<Multiaddr>,
     unbonding: Vec<Unbonding>,
 }
 
 impl Standing {
-    fn of(account: AccountId, bond: &Bond<u32>, seats: &[Seat]) -> Self {
+    fn of(account: AccountId, bond: &Bond<u32>, addresses: Vec<Multiaddr>, seats: &[Seat]) -> Self {
         let portion = |part: &pallet_assay_validators::Unbonding<u32>| Unbonding {
             amount: Amount::new(part.amount),
             release_at: Height::new(part.release_at),
@@ -93,6 +96,7 @@ impl Standing {
             eligible_from: Height::new(bond.from),
             convicted: bond.convicted,
             absent: bond.absent,
+            addresses,
             unbonding: bond.unbonding.iter().map(portion).collect(),
             account,
         }
@@ -114,6 +118,7 @@ impl Standing {
             ("stake", tokens(self.stake.get())),
             ("state", state),
         ];
+        rows.extend(self.addresses.iter().map(|address| ("address", address.to_string())));
         for Unbonding { amount, release_at } in &self.unbonding {
             rows.push(("unbonding", format!("{}, released at height {release_at}", tokens(amount.get()))));
         }
@@ -164,8 +169,17 @@ async fn read_status(client: &Client, head: u32, account: Option<AccountId>) -> 
         None => None,
         Some(account) => {
             let bond = bond_of(client, &account).await?;
-            bond.map(|bond| Standing::of(account, &bond, &validators))
+            let addresses = addresses_of(client, &account).await?;
+            bond.map(|bond| Standing::of(account, &bond, addresses, &validators))
         }
     };
     Ok(Status { height: Height::new(head.saturating_add(1)), validators, account: standing })
+}
+
+/// What of the bytes that an account announced are addresses.
+async fn addresses_of(client: &Client, account: &AccountId) -> Result<Vec<Multiaddr>, Failure> {
+    let announced: Option<Announced> =
+        client.storage(&Addresses::<Runtime>::hashed_key_for(account), None).await?;
+    let announced = announced.unwrap_or_default();
+    Ok(announced.into_iter().filter_map(|bytes| Multiaddr::try_from(bytes.into_inner()).ok()).collect())
 }
