@@ -3,7 +3,7 @@
 //! A pipe holds a few chunks. Who fills it waits while it is full, so a slow disk slows its stream down, and a slow
 //! stream its disk.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt};
@@ -99,7 +99,8 @@ impl Filling {
     }
 }
 
-/// The thread's end of a pipe that comes from a stream; it ends where the stream's end was dropped.
+/// The thread's end of a pipe that comes from a stream; it ends where the stream's end was dropped. It has a chunk
+/// buffered, so that who reads it sees when more has to be waited for.
 pub struct PipeReader {
     chunks: mpsc::Receiver<Vec<u8>>,
     spent: mpsc::Sender<Vec<u8>>,
@@ -107,18 +108,27 @@ pub struct PipeReader {
     read: usize,
 }
 
-impl Read for PipeReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl BufRead for PipeReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.read == self.chunk.len() {
-            let Some(chunk) = self.chunks.blocking_recv() else { return Ok(0) };
+            let Some(chunk) = self.chunks.blocking_recv() else { return Ok(&[]) };
             let spent = std::mem::replace(&mut self.chunk, chunk);
             self.read = 0;
             // Where there are enough of them, one is freed.
             drop(self.spent.try_send(spent));
         }
-        let mut rest = self.chunk.get(self.read..).unwrap_or_default();
-        let length = Read::read(&mut rest, buffer)?;
-        self.read += length;
+        Ok(self.chunk.get(self.read..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.read = self.chunk.len().min(self.read + bytes);
+    }
+}
+
+impl Read for PipeReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = Read::read(&mut self.fill_buf()?, buffer)?;
+        self.consume(length);
         Ok(length)
     }
 }

@@ -3,15 +3,14 @@
 //! They stand in post-order, 64 bytes a pair and without a header, so that they can be written while the blob is read
 //! once. They follow from the blob: who needs them and finds none makes them.
 
+use crate::encode::{Refusal, Source};
 use crate::error::StoreError;
 use crate::layout::Layout;
-use crate::ranges::{chunks_of, tree_of};
+use crate::ranges::{check_range, tree_of};
 use crate::room::Lease;
 use assay_manifest::Digest32;
 use bao_tree::BaoTree;
-use bao_tree::io::EncodeError;
-use bao_tree::io::outboard::PostOrderOutboard;
-use bao_tree::io::sync::{ReadAt, encode_ranges_validated, outboard_post_order};
+use bao_tree::io::sync::outboard_post_order;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::ops::Range;
@@ -27,14 +26,13 @@ pub struct BlobReader {
     size: u64,
     data: File,
     path: PathBuf,
-    hashes: PostOrderOutboard<Hashes>,
+    hashes: Hashes,
     hashes_path: PathBuf,
     _lease: Lease,
 }
 
 /// The stored pairs; a blob of one group has none.
-#[derive(Debug)]
-pub(crate) struct Hashes(pub(crate) Option<File>);
+type Hashes = Option<File>;
 
 /// A range could not be read or passed on.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +63,6 @@ impl BlobReader {
             Some(hashes) => hashes,
             None => make_hashes(layout, blake3, (&data, &path), tree)?,
         };
-        let hashes = PostOrderOutboard { root: root(blake3), tree, data: hashes };
         Ok(Self { blake3: *blake3, size, data, path, hashes, hashes_path, _lease: lease })
     }
 
@@ -80,25 +77,21 @@ impl BlobReader {
     /// # Errors
     /// When the range does not begin and end with groups, the blob or its hashes are damaged, or `out` fails.
     pub fn encode(&self, range: Range<u64>, out: impl Write) -> Result<(), EncodeFailure> {
-        let chunks = chunks_of(&self.blake3, self.size, &range)?;
-        let mut out = Output { inner: out, failed: None };
-        let encoded = encode_ranges_validated(&self.data, &self.hashes, &chunks, &mut out);
-        match (encoded, out.failed) {
-            (Ok(()), None) => Ok(()),
-            (_, Some(error)) => Err(EncodeFailure::Output(error)),
-            (Err(error), None) => Err(self.damage(error).into()),
-        }
+        check_range(&self.blake3, self.size, &range)?;
+        let Self { blake3, size, data, hashes, .. } = self;
+        let source = Source { blake3, size_bytes: *size, data, pairs: hashes.as_ref() };
+        source.encode(&range, out).map_err(|refusal| self.failure(refusal))
     }
 
-    fn damage(&self, error: EncodeError) -> StoreError {
-        match error {
-            EncodeError::LeafHashMismatch(chunk) => {
-                StoreError::CorruptRange { blob: self.blake3, at: chunk.to_bytes() }
-            }
-            EncodeError::ParentHashMismatch(_) => self.forget_hashes(),
-            EncodeError::Io(error) => StoreError::io("reading", &self.path)(error),
-            other => StoreError::io("reading", &self.path)(other.into()),
-        }
+    fn failure(&self, refusal: Refusal) -> EncodeFailure {
+        let damage = match refusal {
+            Refusal::Group(at) => StoreError::CorruptRange { blob: self.blake3, at },
+            Refusal::Pair => self.forget_hashes(),
+            Refusal::Data(error) => StoreError::io("reading", &self.path)(error),
+            Refusal::Pairs(error) => StoreError::io("reading", &self.hashes_path)(error),
+            Refusal::Output(error) => return EncodeFailure::Output(error),
+        };
+        damage.into()
     }
 
     /// Removes damaged hashes, so that the next who opens the blob makes them anew.
@@ -112,22 +105,17 @@ impl BlobReader {
     }
 }
 
-/// The hash as bao-tree has it.
-pub(crate) const fn root(blake3: &Digest32) -> bao_tree::blake3::Hash {
-    bao_tree::blake3::Hash::from_bytes(*blake3.as_bytes())
-}
-
 /// The hashes of a blob, if they are there whole.
 fn open_hashes(path: &Path, tree: BaoTree) -> Result<Option<Hashes>, StoreError> {
     if tree.outboard_size() == 0 {
-        return Ok(Some(Hashes(None)));
+        return Ok(Some(None));
     }
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(StoreError::io("opening", path))?,
     };
     let length = file.metadata().map_err(StoreError::io("reading", path))?.len();
-    Ok((length == tree.outboard_size()).then_some(Hashes(Some(file))))
+    Ok((length == tree.outboard_size()).then_some(Some(file)))
 }
 
 /// Reads a blob once, and keeps its hashes if they make its name.
@@ -150,34 +138,5 @@ fn make_hashes(
     let path = layout.outboard_path(blake3);
     layout.place(temp.path(), &path)?;
     let file = File::open(&path).map_err(StoreError::io("opening", &path))?;
-    Ok(Hashes(Some(file)))
-}
-
-impl ReadAt for Hashes {
-    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.as_ref().map_or(Ok(0), |file| file.read_at(at, buffer))
-    }
-}
-
-/// Keeps what its writer failed with, which otherwise could not be told from a failure to read.
-struct Output<W> {
-    inner: W,
-    failed: Option<io::Error>,
-}
-
-impl<W: Write> Write for Output<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.inner.write(bytes) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                let kind = error.kind();
-                self.failed = Some(error);
-                Err(kind.into())
-            }
-            written => written,
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
+    Ok(Some(file))
 }

@@ -1,19 +1,17 @@
 //! A blob on its way in: its ranges arrive in any order and from anybody, and each is verified before it counts.
 
+use crate::encode::Source;
 use crate::error::StoreError;
 use crate::layout::{Layout, PartialFile};
-use crate::outboard::root;
-use crate::ranges::{GROUP_BYTES, chunks_of, tree_of};
+use crate::ranges::{GROUP_BYTES, check_range, tree_of};
 use crate::record::{Claims, Record};
 use assay_manifest::Digest32;
-use bao_tree::io::outboard::PostOrderOutboard;
-use bao_tree::io::sync::{DecodeResponseIter, OutboardMut, ReadAt, WriteAt, encode_ranges_validated};
-use bao_tree::io::{BaoContentItem, DecodeError};
-use bao_tree::{BaoTree, ByteRanges};
+use bao_tree::ByteRanges;
+use bao_tree::io::sync::ReadAt;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -31,7 +29,6 @@ const _: () = assert!(CLAIM_BYTES.is_multiple_of(GROUP_BYTES) && CLAIM_BYTES < U
 pub struct Partial {
     blake3: Digest32,
     size: u64,
-    tree: BaoTree,
     data: File,
     /// Where `data` is, for errors.
     path: PathBuf,
@@ -66,39 +63,6 @@ enum Syncing {
     /// One failed, and what it was for could not be taken back. What the system says of the next is no use: it may
     /// have forgotten what it could not write.
     Broken,
-}
-
-/// How receiving a range ended, when nothing went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// All of it arrived.
-    Whole,
-    /// Whoever watched it had enough.
-    Stopped,
-}
-
-/// A range did not arrive. What was verified of it before counts.
-#[derive(Debug, thiserror::Error)]
-pub enum ReceiveError {
-    /// The bytes are not those of the blob.
-    #[error("receiving blob {blob}: what came for byte {at} is not of this blob")]
-    Corrupt {
-        /// The blob.
-        blob: Digest32,
-        /// Where in the blob, in bytes.
-        at: u64,
-    },
-    /// The bytes ended, or could not be read.
-    #[error("receiving blob {blob}: {source}")]
-    Source {
-        /// The blob.
-        blob: Digest32,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// They could not be kept.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// The downloads that somebody has open. Whoever asks for one that is open shares it.
@@ -195,7 +159,6 @@ impl Partial {
         let partial = Self {
             blake3: *blake3,
             size,
-            tree,
             data,
             path: at(PartialFile::Data),
             hashes,
@@ -210,13 +173,12 @@ impl Partial {
 
     /// Takes over what a record claims: what was synced as it stands, the rest after it was verified again.
     fn trust(&self, claims: Claims) -> Result<(), StoreError> {
-        let hashes = self.outboard()?;
-        let Claims { durable, doubtful } = claims;
+        let Self { blake3, size, data, hashes, .. } = self;
+        let source = Source { blake3, size_bytes: *size, data, pairs: Some(hashes) };
         let is_sound = |range: &Range<u64>| {
-            let chunks = chunks_of(&self.blake3, self.size, range);
-            chunks
-                .is_ok_and(|chunks| encode_ranges_validated(&self.data, &hashes, &chunks, io::sink()).is_ok())
+            check_range(blake3, *size, range).is_ok() && source.encode(range, io::sink()).is_ok()
         };
+        let Claims { durable, doubtful } = claims;
         let claimed = doubtful.len();
         let verified: Vec<_> = doubtful.into_iter().filter(is_sound).collect();
         let mut state = self.state();
@@ -264,55 +226,19 @@ impl Partial {
         self.missing(0..self.size).into_iter().map(|range| range.end - range.start).sum()
     }
 
-    /// Reads a range with its hashes, as [`crate::BlobReader::encode`] writes it, and keeps what is verified.
-    /// `watch` hears of each group where it ends, and may stop there.
-    ///
-    /// # Errors
-    /// When something is not of this blob, `encoded` ends or fails, or the file system does. What was verified before
-    /// counts.
-    pub fn receive(
-        &self,
-        range: Range<u64>,
-        encoded: impl Read,
-        mut watch: impl FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<Received, ReceiveError> {
-        let chunks = chunks_of(&self.blake3, self.size, &range)?;
-        let mut hashes = self.outboard()?;
-        let mut data = self.data.try_clone().map_err(|error| self.failed("writing", error))?;
-        let mut claimed = range.start..range.start;
-        let failed_syncs = self.state().failed_syncs;
-        let mut ended = Ok(Received::Whole);
-        for item in DecodeResponseIter::new(root(&self.blake3), self.tree, encoded, &chunks) {
-            let kept = item.map_err(|error| self.refused(error)).and_then(|item| match item {
-                BaoContentItem::Parent(parent) => hashes
-                    .save(parent.node, &parent.pair)
-                    .map_err(|error| self.failed("writing", error).into()),
-                BaoContentItem::Leaf(leaf) => {
-                    data.write_all_at(leaf.offset, &leaf.data)
-                        .map_err(|error| self.failed("writing", error))?;
-                    claimed.end = leaf.offset + leaf.data.len() as u64;
-                    Ok(())
-                }
-            });
-            if let Err(error) = kept {
-                ended = Err(error);
-                break;
-            }
-            if claimed.end - claimed.start >= CLAIM_BYTES {
-                self.claim(&claimed, failed_syncs)?;
-                claimed.start = claimed.end;
-            }
-            if claimed.end < range.end && watch(claimed.end).is_break() {
-                ended = Ok(Received::Stopped);
-                break;
-            }
-        }
-        self.claim(&claimed, failed_syncs)?;
-        ended
+    /// Its content and pairs, to be written.
+    pub(crate) fn files(&self) -> Result<(File, File), StoreError> {
+        let opened = self.data.try_clone().and_then(|data| Ok((data, self.hashes.try_clone()?)));
+        opened.map_err(|error| self.failed("opening", error))
+    }
+
+    /// How many syncs have failed, for [`Self::claim`].
+    pub(crate) fn failed_syncs(&self) -> u64 {
+        self.state().failed_syncs
     }
 
     /// Notes that a range was verified, and written after so many syncs had failed.
-    fn claim(&self, range: &Range<u64>, failed_syncs: u64) -> Result<(), StoreError> {
+    pub(crate) fn claim(&self, range: &Range<u64>, failed_syncs: u64) -> Result<(), StoreError> {
         if range.is_empty() {
             return Ok(());
         }
@@ -379,27 +305,7 @@ impl Partial {
         Ok((found != self.blake3).then_some(StoreError::CorruptBlob { expected: self.blake3, found }))
     }
 
-    fn outboard(&self) -> Result<PostOrderOutboard<File>, StoreError> {
-        let data = self.hashes.try_clone().map_err(|error| self.failed("opening", error))?;
-        Ok(PostOrderOutboard { root: root(&self.blake3), tree: self.tree, data })
-    }
-
-    fn refused(&self, error: DecodeError) -> ReceiveError {
-        let blob = self.blake3;
-        let ended = || io::ErrorKind::UnexpectedEof.into();
-        match error {
-            DecodeError::ParentHashMismatch(node) => {
-                ReceiveError::Corrupt { blob, at: node.mid().to_bytes() }
-            }
-            DecodeError::LeafHashMismatch(chunk) => ReceiveError::Corrupt { blob, at: chunk.to_bytes() },
-            DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => {
-                ReceiveError::Source { blob, source: ended() }
-            }
-            DecodeError::Io(source) => ReceiveError::Source { blob, source },
-        }
-    }
-
-    fn failed(&self, doing: &'static str, error: io::Error) -> StoreError {
+    pub(crate) fn failed(&self, doing: &'static str, error: io::Error) -> StoreError {
         StoreError::io(doing, &self.path)(error)
     }
 

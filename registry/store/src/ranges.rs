@@ -2,8 +2,7 @@
 
 use crate::error::StoreError;
 use assay_manifest::Digest32;
-use bao_tree::io::round_up_to_chunks;
-use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges};
+use bao_tree::{BaoTree, BlockSize};
 use std::ops::Range;
 
 /// Bytes under one stored hash. The hashes of a blob are 64 bytes a group, which is 0.4 % of it; a range is verified
@@ -24,12 +23,12 @@ pub(crate) fn tree_of(blob: &Digest32, size: u64) -> Result<BaoTree, StoreError>
     Ok(BaoTree::new(size, GROUP))
 }
 
-/// The chunks of a range that begins and ends with groups.
-pub(crate) fn chunks_of(blob: &Digest32, size: u64, range: &Range<u64>) -> Result<ChunkRanges, StoreError> {
+/// Refuses a range that does not begin and end with groups of a blob.
+pub(crate) fn check_range(blob: &Digest32, size: u64, range: &Range<u64>) -> Result<(), StoreError> {
     if !is_range_of_groups(size, range) {
         return Err(StoreError::BadRange { blob: *blob, start: range.start, end: range.end, size });
     }
-    Ok(round_up_to_chunks(&ByteRanges::from(range.start..range.end)))
+    Ok(())
 }
 
 /// Whether a range is one of a blob of `size` bytes, not empty, and begins and ends with groups.

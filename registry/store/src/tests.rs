@@ -1,4 +1,5 @@
 mod download;
+mod encoding;
 mod ranges;
 mod room;
 

@@ -26,7 +26,7 @@ pub(super) fn go_on(_: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-fn only(range: Range<u64>) -> Vec<Range<u64>> {
+pub(super) fn only(range: Range<u64>) -> Vec<Range<u64>> {
     std::iter::once(range).collect()
 }
 
