@@ -1,5 +1,6 @@
 //! Swarms of libp2p that know each other from the beginning.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use assay_manifest::Digest32;
@@ -11,6 +12,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, SwarmBuilder, noise, tcp, yamux}
 use libp2p_stream::{Behaviour, Control};
 
 use crate::Failed;
+use crate::stream::{Sent, Stream, Trouble};
 
 /// The protocol of the bare copy: sixteen bytes of range go, and its bytes come.
 pub const BARE: StreamProtocol = StreamProtocol::new("/assay/bench/bare/1");
@@ -19,6 +21,21 @@ pub const BARE: StreamProtocol = StreamProtocol::new("/assay/bench/bare/1");
 pub struct Known {
     pub control: Control,
     pub holders: Vec<PeerId>,
+    /// What this node sends on streams that it opens.
+    sent: Arc<Sent>,
+    /// What holders did that none should.
+    faults: Mutex<Vec<Fault>>,
+}
+
+impl Known {
+    pub fn new(control: Control, holders: Vec<PeerId>) -> Self {
+        Self { control, holders, sent: Sent::new(Trouble::None), faults: Mutex::default() }
+    }
+
+    /// What was reported so far, in order.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The protocol of artifacts.
@@ -27,20 +44,21 @@ pub fn blobs() -> Result<StreamProtocol, Failed> {
 }
 
 impl Swarm for Known {
-    type Stream = libp2p::Stream;
+    type Stream = Stream;
 
     async fn holders(&self, _: Digest32) -> Vec<PeerId> {
         self.holders.clone()
     }
 
-    async fn open(&self, holder: PeerId) -> Result<libp2p::Stream, OpenError> {
+    async fn open(&self, holder: PeerId) -> Result<Stream, OpenError> {
         let protocol = wire::protocol("bench").map_err(|error| OpenError(error.to_string()))?;
         let opened = self.control.clone().open_stream(holder, protocol).await;
-        opened.map_err(|error| OpenError(error.to_string()))
+        let stream = opened.map_err(|error| OpenError(error.to_string()))?;
+        Ok(Stream::new(stream, &self.sent))
     }
 
-    fn report(&self, peer: PeerId, fault: Fault) {
-        eprintln!("{peer}: {fault:?}");
+    fn report(&self, _: PeerId, fault: Fault) {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
     }
 
     fn announce(&self, _: Digest32) {}
@@ -74,7 +92,7 @@ pub async fn connect(to: Vec<Multiaddr>) -> Result<Known, Failed> {
     }
     let control = swarm.behaviour().new_control();
     tokio::spawn(async move { while swarm.next().await.is_some() {} });
-    Ok(Known { control, holders })
+    Ok(Known::new(control, holders))
 }
 
 /// Listens, and returns the address with the peer's id.

@@ -75,7 +75,7 @@ impl Network {
     pub fn memory(&self) -> Result<Memory> {
         let parents = parents()?;
         let of = |node: &Node| -> f64 {
-            node.processes(&parents).filter_map(|pid| usage::memory_mib(pid).ok()).sum()
+            node.processes(&parents).filter_map(|pid| usage::memory_mib(pid, "VmRSS").ok()).sum()
         };
         let largest =
             |role: &str| self.nodes.iter().filter(|node| node.role == role).map(of).fold(0.0, f64::max);

@@ -12,7 +12,7 @@ pub struct Process(pub Child);
 impl Process {
     /// What it holds in memory, in MiB.
     pub fn memory_mib(&self) -> Result<f64> {
-        usage::memory_mib(self.0.id())
+        usage::memory_mib(self.0.id(), "VmRSS")
     }
 
     /// For how long it has had a processor.

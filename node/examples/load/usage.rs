@@ -8,11 +8,11 @@ use crate::Result;
 /// In which Linux counts the time of processes, on every architecture that it tells of.
 const TICKS_PER_SECOND: u32 = 100;
 
-/// What it holds in memory, in MiB.
-pub fn memory_mib(pid: u32) -> Result<f64> {
+/// What it holds in memory, in MiB: now (`VmRSS`), or at the most ever (`VmHWM`).
+pub fn memory_mib(pid: u32, field: &str) -> Result<f64> {
     let status = read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
+    let kib: f64 = line.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib / 1024.0)
 }
 
