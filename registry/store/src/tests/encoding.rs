@@ -282,3 +282,17 @@ fn whoever_stops_in_the_middle_has_claimed_up_to_there() {
         assert_eq!(partial.missing(range.clone()), only(end..bao.size()), "{stop}");
     }
 }
+
+#[test]
+fn every_mebibyte_is_claimed_while_more_comes() {
+    let bao = Bao::new(3 * CLAIM_BYTES as usize + 9);
+    let (fixture, range) = (Fixture::new(), 0..bao.size());
+    let store = fixture.open();
+    let partial = store.partial(&bao.name(), bao.size()).unwrap();
+    let watch = |end| {
+        assert_eq!(partial.missing(range.clone()), only(end - end % CLAIM_BYTES..bao.size()));
+        ControlFlow::Continue(())
+    };
+    partial.receive(range.clone(), &*bao.encoded(&range), watch).unwrap();
+    assert!(partial.missing(range).is_empty());
+}
