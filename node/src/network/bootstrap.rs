@@ -30,10 +30,15 @@ pub async fn meet_validators(
             _ = look.tick() => {}
             () = told_to_stop(&mut stop) => return,
         }
-        match ledger.validator_addresses().await {
-            Ok(addresses) if network.suggest(addresses).await.is_err() => return,
-            Ok(_) => {}
-            Err(error) => warn!(%error, "looking for validators"),
+        let addresses = match ledger.validator_addresses().await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                warn!(%error, "looking for validators");
+                continue;
+            }
+        };
+        if network.suggest(addresses).await.is_err() {
+            return;
         }
     }
 }

@@ -66,7 +66,7 @@ mod tests {
 
     fn refusal(addresses: &[&str]) -> String {
         let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        announced(&addresses).unwrap_err().to_string()
+        announced(&addresses).unwrap_err().cause()
     }
 
     #[test]

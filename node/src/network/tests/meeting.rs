@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::town::{GENESIS, Node, QUIC, TCP};
+use crate::network::contacts::with_peer;
 use crate::network::{Config, Directory, LedgerFailure, Multiaddr, Switch, meet_validators};
 
 async fn line_of_three(listen: &str) -> [Node; 3] {
@@ -151,7 +152,8 @@ impl Directory for Announced {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_knows_nobody_meets_the_validators_of_its_ledger() {
     let (gone, validator) = (Node::start(QUIC, &[]).await, Node::start(QUIC, &[]).await);
-    let ledger = Announced(vec![gone.address.clone(), validator.address.clone()]);
+    let announced = [&gone, &validator].map(|node| with_peer(&node.address, node.peer()));
+    let ledger = Announced(announced.to_vec());
     gone.stop().await;
     let lost = Node::start(QUIC, &[]).await;
     let (stop, stopped) = watch::channel(false);
