@@ -40,7 +40,7 @@ impl<T: Config> Pallet<T> {
 
     /// Nobody without a place has addresses.
     pub(crate) fn addresses_have_places() -> Result<(), &'static str> {
-        if Addresses::<T>::iter_keys().all(|validator| Slots::<T>::contains_key(validator)) {
+        if Addresses::<T>::iter_keys().all(Slots::<T>::contains_key) {
             Ok(())
         } else {
             Err("somebody without a place among the validators has addresses")
