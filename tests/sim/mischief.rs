@@ -24,6 +24,7 @@ use malachite_sync::RawDecidedValue;
 use pallet_assay_validators::Call;
 use rand::Rng;
 use rand::rngs::StdRng;
+use sp_runtime::traits::{BlakeTwo256, Hash as _};
 
 use futures::executor::block_on;
 
@@ -39,6 +40,8 @@ pub struct Departures {
     pub votes: u64,
     pub blocks: u64,
     pub invalid: u64,
+    /// Blocks with another body than their header names.
+    pub bodies: u64,
     /// Of the invalid blocks, those with a bad commit of the one before.
     pub commits: u64,
     pub silences: u64,
@@ -50,6 +53,7 @@ impl Departures {
         self.votes += other.votes;
         self.blocks += other.blocks;
         self.invalid += other.invalid;
+        self.bodies += other.bodies;
         self.commits += other.commits;
         self.silences += other.silences;
         self.forgeries += other.forgeries;
@@ -58,11 +62,11 @@ impl Departures {
 
 impl fmt::Display for Departures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { votes, blocks, invalid, commits, silences, forgeries } = self;
+        let Self { votes, blocks, invalid, bodies, commits, silences, forgeries } = self;
         write!(
             f,
             "{votes} double votes, {blocks} second and {invalid} invalid blocks, {commits} of them with a bad commit, \
-             {silences} silences, {forgeries} forged answers"
+             {bodies} with another body, {silences} silences, {forgeries} forged answers"
         )
     }
 }
@@ -131,25 +135,41 @@ impl Mischief {
         )
     }
 
-    /// Proposes another block to some, which may be invalid.
+    /// Proposes another block to some, which may be invalid, or one block to all, to some with another body.
     fn propose(&mut self, node: &Node, proposal: SignedProposal<Chain>) -> Vec<Out> {
+        let own = Packet::Consensus(SignedConsensusMsg::Proposal(proposal.clone()));
         let Some(mut block) = node.rival(self.dice.gen_range(1..1_000)) else {
-            return vec![Out::Send(None, Packet::Consensus(SignedConsensusMsg::Proposal(proposal)))];
+            return vec![Out::Send(None, own)];
         };
-        if self.dice.gen_bool(0.5) {
-            self.done.invalid += 1;
-            self.spoil(&mut block);
-        } else {
-            self.done.blocks += 1;
-        }
-        let Proposal { height, round, .. } = proposal.message;
+        let first = match self.dice.gen_range(0..3) {
+            0 => {
+                self.done.bodies += 1;
+                let whole = self.rival(&proposal.message, &block);
+                block.extrinsics.extend(block.extrinsics.first().cloned());
+                whole
+            }
+            1 => {
+                self.done.invalid += 1;
+                self.spoil(&mut block);
+                vec![own]
+            }
+            _ => {
+                self.done.blocks += 1;
+                vec![own]
+            }
+        };
+        let second = self.rival(&proposal.message, &block);
+        self.send_to_sides([first, second])
+    }
+
+    /// A block and the proposal of its hash, in the place of another proposal.
+    fn rival(&self, proposal: &Proposal, block: &Block) -> Vec<Packet> {
         let value = BlockHash(block.header.hash().0);
-        let other = Proposal { value, ..proposal.message.clone() };
+        let other = Proposal { value, ..proposal.clone() };
         let other = block_on(self.signing.sign_proposal(other)).expect("a signature");
-        let own = Packet::Consensus(SignedConsensusMsg::Proposal(proposal));
-        let mut rival = self.parts(height, round, &block);
-        rival.push(Packet::Consensus(SignedConsensusMsg::Proposal(other)));
-        self.send_to_sides([vec![own], rival])
+        let mut packets = self.parts(proposal.height, proposal.round, block);
+        packets.push(Packet::Consensus(SignedConsensusMsg::Proposal(other)));
+        packets
     }
 
     fn spoil(&mut self, block: &mut Block) {
@@ -187,7 +207,7 @@ impl Mischief {
         let signed = self.signing.signatures.parts(height, round, &value, &contents);
         let (proposer, signature) = (self.key(), self.signing.sign(signed.as_bytes()));
         let opening = Opening { height, round, proposer, value, contents, signature };
-        let stream = value.0.to_vec();
+        let stream = BlakeTwo256::hash(&bytes).0.to_vec();
         split(stream.into(), opening, &bytes).into_iter().map(Packet::Part).collect()
     }
 

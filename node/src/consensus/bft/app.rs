@@ -9,7 +9,7 @@ use assay_protocol::certificate::{self, ValidatorSet, ValidatorSignature};
 use assay_protocol::signature::Signature;
 use assay_protocol::units;
 use assay_runtime::Block;
-use assay_runtime::executor::decode_block;
+use assay_runtime::executor::{ChainError, decode_block, extrinsics_root};
 use bytes::Bytes;
 use codec::Encode;
 use malachite_app_channel::{AppMsg, Channels, NetworkMsg};
@@ -91,6 +91,8 @@ pub struct App<S, C> {
 enum Judged {
     Valid,
     Invalid(String),
+    /// What came is not the block of its hash, or not its proposer's: nothing is known of that block, which may be valid.
+    Another(String),
     /// Its time is too far ahead of this node's clock: it may be valid later.
     Early,
 }
@@ -238,7 +240,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         let block = proposer.propose_at(self.clock.now_ms()).await?;
         let value = BlockHash(block.header.hash().0);
         // Also this node's own blocks are executed as those of others before it votes for them.
-        if let Judged::Invalid(cause) = self.execute(block.clone()).await? {
+        if let Some(cause) = self.refusal(block.clone()).await? {
             error!(%height, cause, "this node made a block that is invalid, and proposes none");
             return Ok(None);
         }
@@ -348,6 +350,10 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
                 warn!(height = candidate.height, proposer = %candidate.proposer, cause, "an invalid proposal");
                 Validity::Invalid
             }
+            Judged::Another(cause) => {
+                warn!(height = candidate.height, proposer = %candidate.proposer, cause, "a proposal of no use");
+                return Ok(None);
+            }
             Judged::Early => {
                 debug!(height = candidate.height, proposer = %candidate.proposer, "a proposal of the future");
                 self.judged.entry((opening.height, opening.round)).and_modify(|judged| *judged -= 1);
@@ -382,18 +388,17 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
             block: bytes.to_vec(),
         };
         // More than two thirds have judged its time and its beacon's evaluation.
-        Ok(match self.execute(block).await? {
-            Judged::Valid => {
+        let validity = match self.refusal(block).await? {
+            None => {
                 self.keep(candidate.clone()).await?;
-                SyncedValueOutcome::Verdict(proposed(&candidate, Validity::Valid))
+                Validity::Valid
             }
-            // Two thirds have found that its time had come: nothing here finds otherwise.
-            Judged::Early => SyncedValueOutcome::LocalTransientError,
-            Judged::Invalid(cause) => {
+            Some(cause) => {
                 warn!(%height, cause, "a block from a node that is ahead is invalid");
-                SyncedValueOutcome::Verdict(proposed(&candidate, Validity::Invalid))
+                Validity::Invalid
             }
-        })
+        };
+        Ok(SyncedValueOutcome::Verdict(proposed(&candidate, validity)))
     }
 
     /// Executes a proposed block, and checks before what execution cannot know: that its time is not far in the future,
@@ -402,23 +407,24 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         let block = match self.decode(candidate.block.clone()).await {
             Ok(block) => block,
             Err(LedgerError::Chain(error)) if !error.is_fatal() => {
-                return Ok(Judged::Invalid(error.to_string()));
+                return Ok(Judged::Another(error.to_string()));
             }
             Err(error) => return Err(error.into()),
         };
         if block.header.hash().0 != *candidate.value.as_bytes() {
-            return Ok(Judged::Invalid("it has another hash than was announced".into()));
+            return Ok(Judged::Another("it has another hash than was announced".into()));
         }
         match self.check_proposer(candidate, &block).await? {
-            Judged::Valid => self.execute(block).await,
+            Judged::Valid => Ok(self.refusal(block).await?.map_or(Judged::Valid, Judged::Invalid)),
             other => Ok(other),
         }
     }
 
-    async fn execute(&self, block: Block) -> Result<Judged, ConsensusError> {
+    /// Executes a block; why it is invalid, if it is.
+    async fn refusal(&self, block: Block) -> Result<Option<String>, ConsensusError> {
         match self.ledger.verify(block).await {
-            Ok(()) => Ok(Judged::Valid),
-            Err(LedgerError::Chain(error)) if !error.is_fatal() => Ok(Judged::Invalid(error.to_string())),
+            Ok(()) => Ok(None),
+            Err(LedgerError::Chain(error)) if !error.is_fatal() => Ok(Some(error.to_string())),
             Err(error) => Err(error.into()),
         }
     }
@@ -428,7 +434,7 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         let position = evaluator.and_then(|position| usize::try_from(position).ok());
         let evaluator = position.and_then(|position| self.validators.get_by_index(position));
         if evaluator.is_none_or(|evaluator| evaluator.address().0 != *candidate.proposer.as_bytes()) {
-            return Ok(Judged::Invalid("its beacon was not evaluated by its proposer".into()));
+            return Ok(Judged::Another("its beacon was not evaluated by its proposer".into()));
         }
         let Some(stated) = assay_runtime::stated_time_ms(block) else {
             return Ok(Judged::Invalid("it states no time".into()));
@@ -510,9 +516,18 @@ impl<S: TransactionSource, C: Candidates> App<S, C> {
         Ok(found)
     }
 
-    /// Decoding takes a large stack, which the ledger's threads have.
+    /// A block from its bytes. A header does not hold for whatever transactions stand after it: with others than it names
+    /// this is not the block of its hash. Decoding takes a large stack, which the ledger's threads have.
     async fn decode(&self, bytes: Vec<u8>) -> Result<Block, LedgerError> {
-        self.ledger.read(move |_| decode_block(&bytes)).await
+        let decode = move |_: &_| {
+            let block = decode_block(&bytes)?;
+            if extrinsics_root(&block) == block.header.extrinsics_root {
+                Ok(block)
+            } else {
+                Err(ChainError::InvalidBlock("it has other transactions than its header names".into()))
+            }
+        };
+        self.ledger.read(decode).await
     }
 
     async fn of_round(&self, height: Height, round: Round) -> Result<Vec<Candidate>, ConsensusError> {

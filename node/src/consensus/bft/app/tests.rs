@@ -213,9 +213,9 @@ async fn blocks_that_only_their_proposer_wants_get_no_vote() {
     let round = round_of(&from, 0, 0);
     let honest = from.propose(from.height, round).await.unwrap().unwrap();
     let garbage = Candidate { block: b"no block".to_vec(), ..honest.clone() };
-    assert_eq!(validity(&mut to, &garbage).await, Some(Validity::Invalid));
+    assert_eq!(validity(&mut to, &garbage).await, None);
     let renamed = Candidate { value: Digest32::from_bytes([9; 32]), ..honest.clone() };
-    assert_eq!(validity(&mut to, &renamed).await, Some(Validity::Invalid));
+    assert_eq!(validity(&mut to, &renamed).await, None);
     // No more of this round are executed.
     assert_eq!(validity(&mut to, &honest).await, None);
 
@@ -234,8 +234,37 @@ async fn blocks_that_only_their_proposer_wants_get_no_vote() {
     let value = Digest32::from_bytes(others.header.hash().0);
     let chosen =
         Candidate { round: later.as_u32().unwrap(), value, block: others.encode(), ..honest.clone() };
-    assert_eq!(validity(&mut to, &chosen).await, Some(Validity::Invalid));
+    assert_eq!(validity(&mut to, &chosen).await, None);
     assert_eq!(to.of_round(to.height, later).await.unwrap(), [], "nothing of it is kept");
+
+    // Its own, with a state that its execution does not give.
+    let mut wrong = decode_block(&honest.block).unwrap();
+    wrong.header.state_root = Hash::repeat_byte(7);
+    let value = Digest32::from_bytes(wrong.header.hash().0);
+    let last = round_of(&from, 0, later.as_u32().unwrap() + 1);
+    let wrong = Candidate { round: last.as_u32().unwrap(), value, block: wrong.encode(), ..honest };
+    assert_eq!(validity(&mut to, &wrong).await, Some(Validity::Invalid));
+    assert_eq!(to.of_round(to.height, last).await.unwrap(), [], "nothing of it is kept");
+}
+
+/// The block's header with other transactions.
+fn with_another_body(candidate: &Candidate) -> Vec<u8> {
+    let mut block = decode_block(&candidate.block).unwrap();
+    block.extrinsics.extend(block.extrinsics.first().cloned());
+    block.encode()
+}
+
+#[tokio::test]
+async fn a_block_is_not_invalid_because_somebody_sends_another_body_in_its_name() {
+    let town = Town::new();
+    let (from, mut to) = (town.app(0).await, town.app(1).await);
+    let round = round_of(&from, 0, 0);
+    let candidate = from.propose(from.height, round).await.unwrap().unwrap();
+    let altered = Candidate { block: with_another_body(&candidate), ..candidate.clone() };
+    let synced = to.synced(to.height, round, key(0), &altered.block).await.unwrap();
+    assert!(matches!(synced, SyncedValueOutcome::PeerFault));
+    assert_eq!(validity(&mut to, &altered).await, None);
+    assert_eq!(validity(&mut to, &candidate).await, Some(Validity::Valid));
 }
 
 #[tokio::test]
