@@ -1,7 +1,7 @@
 //! The transparency log's entries: what is appended, in frozen bytes.
 //!
 //! An entry is a version byte, a kind byte and the kind's fields. This module holds registrations, lineage
-//! edges, priority and statuses; settlements ([`SETTLEMENT_KIND`]) are defined by `assay-protocol`.
+//! edges, priority and statuses; settlements ([`SETTLEMENT_KIND`], [`SETTLEMENT_AT_LARGE_KIND`]) are defined by `assay-protocol`.
 
 use crate::encoding::{DecodeError, Reader, Writer};
 use crate::hash::Digest32;
@@ -27,6 +27,8 @@ pub const DATASET_KIND: u8 = 2;
 pub const EDGE_KIND: u8 = 3;
 /// Second byte of a settled job.
 pub const SETTLEMENT_KIND: u8 = 4;
+/// Second byte of a settled job of whose verifiers one was drawn at large.
+pub const SETTLEMENT_AT_LARGE_KIND: u8 = 12;
 /// Second byte of the registration of a model with the spec that its executions follow.
 pub const RUNNABLE_KIND: u8 = 8;
 /// Second byte of a priority commitment.

@@ -17,11 +17,11 @@ use crate::commitment::{
     Claim, FailCode, Finish, Opening, Salt, SaltPurpose, SeatId, ValueKind, input_commit, trace_blind,
 };
 use crate::draw::{self, Candidate};
-use crate::job::Party;
 use crate::job::tests::record;
+use crate::job::{Party, SettlementRecord};
 use crate::party::Role;
 use crate::receipt::Receipt;
-use crate::receipt::tests::{own, receipt, request};
+use crate::receipt::tests::{own, receipt, receipt_at_large, request};
 use crate::record::{Policy, Prices, PublicRecord};
 use crate::request::prompt_hash;
 use crate::seal::package_hash;
@@ -70,11 +70,18 @@ fn trace_root() -> Digest32 {
 
 /// The leaf of a job that ran through the machine; its signatures, which differ each time, made equal.
 fn leaf() -> Vec<u8> {
-    let mut settlement = receipt().settlement;
+    equalized(receipt().settlement).to_leaf()
+}
+
+fn equalized(mut settlement: SettlementRecord) -> SettlementRecord {
     for signed in settlement.seats.iter_mut().filter_map(|seat| seat.commitment.as_mut()) {
         signed.signature = Signature([14; 64]);
     }
-    settlement.to_leaf()
+    settlement
+}
+
+fn leaf_at_large() -> Vec<u8> {
+    equalized(receipt_at_large().settlement).to_leaf()
 }
 
 fn statement() -> Digest32 {
@@ -89,6 +96,8 @@ fn samples() -> Vec<(&'static str, Digest32)> {
     let (input, output) = (Price::new(1_000_000_000_000), Price::new(2_000_000_000_000));
     let prices = Prices { input, output, verify_max: input };
     let record = PublicRecord { prices, ..record(Policy::Verified { verifiers: 2 }) };
+    let policy = Policy::VerifiedAtLarge { verifiers: 2, weights_bytes: 32 };
+    let at_large = PublicRecord { policy, ..record.clone() };
     let commit = SeatStep::Commit { commitment: digest(16), recheck: digest(26), claim: Some(claim()) };
     let step = |step: SeatStep| step.digest(&genesis, &job(), 1, 2);
     let candidates = [Candidate { provider: [17; 32], free_stake: Amount::new(18) }];
@@ -131,6 +140,9 @@ fn samples() -> Vec<(&'static str, Digest32)> {
         ("announcement", sha256(&signed.encode())),
         ("announcement: provider", signed.announcement.digest()),
         ("announcement: validator", announcement(Announcer::Validator(digest(30))).digest()),
+        ("public record: at large", sha256(&at_large.encode())),
+        ("draw seed: at large", draw::seed(&digest(23), &job(), 1, Role::AtLarge)),
+        ("settlement leaf: at large", sha256(&leaf_at_large())),
     ]
 }
 
@@ -160,7 +172,9 @@ fn encodings_do_not_change() {
 #[test]
 fn the_receipts_file_form_does_not_change() {
     let mut found = BTreeSet::new();
-    for receipt in [Receipt::Ledger(Box::new(receipt())), own()] {
+    for receipt in
+        [receipt(), receipt_at_large()].map(Box::new).map(Receipt::Ledger).into_iter().chain([own()])
+    {
         fields(&serde_json::to_value(&receipt).unwrap(), "", &mut found);
     }
     let found: String = found.iter().map(|field| format!("{field}\n")).collect();

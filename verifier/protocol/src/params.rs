@@ -30,6 +30,11 @@ pub const CANDIDATES_MAX: u32 = 256;
 pub const VERIFIERS_DEFAULT: u8 = 2;
 /// Verifiers where much is at stake: chance of a share f to hold all seats falls from f² to f⁴.
 pub const VERIFIERS_HIGH: u8 = 4;
+/// Accounts drawn for the seat of a verifier at large: the second and the third step in where one before cannot have
+/// the model (clause J16).
+pub const AT_LARGE_SEATS_MAX: u32 = 3;
+/// Bytes of a model that a verifier at large is given a block to fetch.
+pub const FETCHED_BYTES_PER_BLOCK: u64 = 4 << 20;
 
 /// Blocks to a draw, at the least: its randomness then is not that of the next block, whose proposer may know it.
 const DRAW_DELAY_MIN: u32 = 2;
@@ -273,6 +278,20 @@ impl Params {
     pub fn verify_window(&self, n_in: Tokens, n_max: Tokens) -> Result<u32, OutOfRange> {
         let tokens = n_in.plus(n_max)?;
         add(twice_ceil(tokens.get(), self.prefill_tokens_per_block)?, self.compute_grace)
+    }
+
+    /// Blocks that a verifier at large has, which fetches the model before (clause J16).
+    ///
+    /// # Errors
+    /// [`OutOfRange`] when the token counts or the model are absurd.
+    pub fn verify_at_large_window(
+        &self,
+        n_in: Tokens,
+        n_max: Tokens,
+        weights_bytes: u64,
+    ) -> Result<u32, OutOfRange> {
+        let fetching = u32::try_from(weights_bytes.div_ceil(FETCHED_BYTES_PER_BLOCK));
+        add(self.verify_window(n_in, n_max)?, fetching.map_err(|_| OutOfRange)?)
     }
 }
 

@@ -30,6 +30,9 @@ pub enum Role {
     /// Re-executes it, drawn after the executor committed.
     #[codec(index = 1)]
     Verifier,
+    /// Re-executes it as well, drawn from those who do not serve the model (clause J16).
+    #[codec(index = 2)]
+    AtLarge,
 }
 
 impl Role {
@@ -38,6 +41,12 @@ impl Role {
         match self {
             Self::Executor => 0,
             Self::Verifier => 1,
+            Self::AtLarge => 2,
         }
+    }
+
+    /// Whether it re-executes what another claims.
+    pub const fn verifies(self) -> bool {
+        !matches!(self, Self::Executor)
     }
 }

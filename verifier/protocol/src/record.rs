@@ -53,7 +53,7 @@ pub enum Class {
     Serialize,
     Deserialize,
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Policy {
     /// One execution, re-executed by this many verifiers drawn after it had committed.
     #[codec(index = 0)]
@@ -66,6 +66,15 @@ pub enum Policy {
     Replicated {
         /// Executions in all.
         executions: u8,
+    },
+    /// Like `Verified`, but one of the verifiers is drawn from those who do not serve the model, and fetches it
+    /// (clause J16).
+    #[codec(index = 2)]
+    VerifiedAtLarge {
+        /// Two or four, with that one.
+        verifiers: u8,
+        /// What it has to fetch and hold: the size of the model's files.
+        weights_bytes: u64,
     },
 }
 
@@ -85,16 +94,26 @@ impl Policy {
     /// Verifier seats that must commit.
     pub const fn verifiers(self) -> u8 {
         match self {
-            Self::Verified { verifiers } => verifiers,
+            Self::Verified { verifiers } | Self::VerifiedAtLarge { verifiers, .. } => verifiers,
             Self::Replicated { executions } if executions > 1 => executions.saturating_sub(1),
             Self::Replicated { .. } => 1,
+        }
+    }
+
+    /// The size of the model for whose verification one is drawn who does not serve it, if one is.
+    pub const fn at_large(self) -> Option<u64> {
+        match self {
+            Self::VerifiedAtLarge { weights_bytes, .. } => Some(weights_bytes),
+            Self::Verified { .. } | Self::Replicated { .. } => None,
         }
     }
 
     /// Whether the number of seats is one that the rules allow.
     pub const fn is_allowed(self) -> bool {
         match self {
-            Self::Verified { verifiers } => verifiers == VERIFIERS_DEFAULT || verifiers == VERIFIERS_HIGH,
+            Self::Verified { verifiers } | Self::VerifiedAtLarge { verifiers, .. } => {
+                verifiers == VERIFIERS_DEFAULT || verifiers == VERIFIERS_HIGH
+            }
             Self::Replicated { executions } => executions >= 1 && executions <= VERIFIERS_HIGH + 1,
         }
     }

@@ -35,12 +35,12 @@ impl Run<'_> {
     }
 
     fn seat_needs(&mut self, index: u8, due: Height) -> Done {
-        let role = match self.job.phase {
-            Phase::Assigned { .. } => Role::Executor,
-            Phase::Verifying | Phase::Rechecking { .. } => Role::Verifier,
+        let seat = match self.job.phase {
+            Phase::Assigned { .. } => self.expect_executor(index, SeatOutcome::Pending),
+            Phase::Verifying | Phase::Rechecking { .. } => self.expect_verifier(index, SeatOutcome::Pending),
             _ => return Err(Refusal::WrongPhase),
         };
-        let deadline = self.expect_seat(index, role, SeatOutcome::Pending)?.deadline;
+        let deadline = seat?.deadline;
         self.not_after(deadline)?;
         self.set_deadline(index, due)
     }
@@ -75,7 +75,7 @@ impl Run<'_> {
             Party::Seat(index) => {
                 let due = match self.seat(index)?.role {
                     Role::Executor => self.later(params.accept_window)?,
-                    Role::Verifier => self.verify_by()?,
+                    role => self.verify_by(role)?,
                 };
                 self.set_deadline(index, due)?;
                 (due, self.charge(index, fee)?)
@@ -110,8 +110,8 @@ impl Run<'_> {
     fn punish_sender(&mut self, index: u8) -> Done {
         match (self.seat(index)?.role, self.job.phase.closes_at()) {
             (Role::Executor, _) => self.finish(End::Misled { executor: index }),
-            (Role::Verifier, None) => self.convict_executor(),
-            (Role::Verifier, Some(closes_at)) => self.end_withheld_look(closes_at),
+            (_, None) => self.convict_executor(),
+            (_, Some(closes_at)) => self.end_withheld_look(closes_at),
         }
     }
 
@@ -122,8 +122,8 @@ impl Run<'_> {
         self.forfeit_whole(index, SeatOutcome::FalseComplaint)?;
         match (role, self.job.phase.closes_at()) {
             (Role::Executor, _) => self.next_round(),
-            (Role::Verifier, None) => self.fill_verifiers(),
-            (Role::Verifier, Some(closes_at)) => self.end_recheck(closes_at, None),
+            (_, None) => self.fill_verifiers(),
+            (_, Some(closes_at)) => self.end_recheck(closes_at, None),
         }
     }
 

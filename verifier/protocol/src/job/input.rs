@@ -10,7 +10,7 @@ use crate::units::{Amount, Height, OutOfRange, Price};
 
 use super::state::{Party, SignedCommitment};
 
-/// A provider that serves the model, as the ledger knows it when it draws.
+/// A provider that may be drawn, as the ledger knows it then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contender {
     /// Account and free stake.
@@ -27,6 +27,8 @@ pub struct Contender {
     pub verify: Price,
     /// Whether it has a free place for an execution.
     pub has_capacity: bool,
+    /// Whether it serves the model; who does not may verify at large.
+    pub serves: bool,
 }
 
 /// Something that happens to a job. Signatures are checked before.
@@ -36,7 +38,7 @@ pub enum Input {
     Draw {
         /// R_h.
         randomness: Digest32,
-        /// Everyone who serves the model.
+        /// Everyone who serves the model, and who may verify it at large, if the request asks for one.
         contenders: Vec<Contender>,
         /// Stake of all providers of the chain.
         total_stake: Amount,
@@ -187,8 +189,8 @@ impl Contender {
     pub fn fits(&self, role: Role, prices: &crate::record::Prices, bond: Amount) -> bool {
         let offered = match role {
             Role::Executor => self.has_capacity && self.input <= prices.input && self.output <= prices.output,
-            Role::Verifier => self.verify <= prices.verify_max,
+            Role::Verifier | Role::AtLarge => self.verify <= prices.verify_max,
         };
-        offered && self.candidate.free_stake >= bond
+        self.serves == (role != Role::AtLarge) && offered && self.candidate.free_stake >= bond
     }
 }

@@ -111,7 +111,7 @@ impl Run<'_> {
             // J19: a prompt that does not match is declined before accepting, without fault.
             (Phase::Assigned { accept_by }, Input::Decline { seat }) => {
                 self.not_after(accept_by)?;
-                self.expect_seat(seat, Role::Executor, SeatOutcome::Pending)?;
+                self.expect_executor(seat, SeatOutcome::Pending)?;
                 self.must_not_be_starved(seat)?;
                 self.drop_executor(SeatOutcome::Declined)
             }
@@ -262,16 +262,25 @@ impl Run<'_> {
         self.job.seats.iter_mut().find(|seat| seat.index == index).ok_or(Refusal::WrongSeat)
     }
 
-    /// A seat of the round at hand that may take its next step.
-    pub(super) fn expect_seat(
+    /// The executor of the round at hand, where it may take its next step.
+    pub(super) fn expect_executor(&mut self, index: u8, outcome: SeatOutcome) -> Result<&mut Seat, Refusal> {
+        self.expect_seat(index, |role| !role.verifies(), outcome)
+    }
+
+    /// A verifier of the round at hand that may take its next step.
+    pub(super) fn expect_verifier(&mut self, index: u8, outcome: SeatOutcome) -> Result<&mut Seat, Refusal> {
+        self.expect_seat(index, Role::verifies, outcome)
+    }
+
+    fn expect_seat(
         &mut self,
         index: u8,
-        role: Role,
+        is_of_role: impl Fn(Role) -> bool,
         outcome: SeatOutcome,
     ) -> Result<&mut Seat, Refusal> {
         let round = self.job.round;
         let seat = self.seat_mut(index)?;
-        if seat.role != role || seat.round != round {
+        if !is_of_role(seat.role) || seat.round != round {
             return Err(Refusal::WrongSeat);
         }
         if seat.outcome == outcome { Ok(seat) } else { Err(Refusal::Repeated) }

@@ -102,7 +102,7 @@ impl Run<'_> {
 
     /// Whether a verifier stands by the settled value.
     fn is_verified(&self) -> bool {
-        self.job.round_seats().any(|seat| seat.role == Role::Verifier && seat.outcome == SeatOutcome::Right)
+        self.job.round_seats().any(|seat| seat.role.verifies() && seat.outcome == SeatOutcome::Right)
     }
 
     fn is_wide(&self) -> bool {
@@ -165,7 +165,7 @@ impl Run<'_> {
                 (Class::Tolerance, ..) => 0,
                 (_, SeatOutcome::Wrong, _) => 100,
                 (_, _, Role::Executor) => 50,
-                (_, _, Role::Verifier) => 25,
+                (_, _, Role::Verifier | Role::AtLarge) => 25,
             };
             let forfeited = seat.bond.share_down(percent, 100)?;
             let paid = self.forfeit(&seat, forfeited, referee_cost)?;
@@ -338,7 +338,7 @@ impl Run<'_> {
             self.seat_mut(seat.index)?.paid = amount;
             let total = match seat.role {
                 Role::Executor => &mut payments.executor,
-                Role::Verifier => &mut payments.verifiers,
+                Role::Verifier | Role::AtLarge => &mut payments.verifiers,
             };
             *total = total.plus(amount)?;
             if amount > Amount::ZERO {
@@ -355,7 +355,9 @@ impl Run<'_> {
     fn earned(&self, seat: &Seat, settled: &Settled) -> Result<Amount, OutOfRange> {
         match seat.role {
             Role::Executor => Ok(settled.job_fee),
-            Role::Verifier => fees::verification_fee(seat.price, self.job.record.n_in, settled.n_out),
+            Role::Verifier | Role::AtLarge => {
+                fees::verification_fee(seat.price, self.job.record.n_in, settled.n_out)
+            }
         }
     }
 
@@ -385,6 +387,7 @@ impl Run<'_> {
             claim: job.claim,
             executor_draw: job.executor_draw,
             verifier_draw: job.verifier_draw,
+            at_large_draw: job.at_large_draw,
             recheck_draw: job.recheck.map(|recheck| recheck.draw),
             seats,
             payments,

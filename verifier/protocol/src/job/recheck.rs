@@ -45,7 +45,7 @@ impl Run<'_> {
         }
         let answer_round = self.job.round;
         self.job.round = answer_round.saturating_add(1);
-        let (draw, drawn) = self.draw(Role::Verifier, randomness, &affordable, total_stake)?;
+        let (draw, drawn) = self.draw((Role::Verifier, 1), randomness, &affordable, total_stake)?;
         let Some(fresh) = drawn.first() else {
             self.job.round = answer_round;
             return self.pay_look();
@@ -55,8 +55,7 @@ impl Run<'_> {
         }
         self.job.recheck = Some(Recheck { draw, reserved: budget });
         self.job.phase = Phase::Rechecking { closes_at };
-        let deadline = self.verify_by()?;
-        self.take_seat(Role::Verifier, fresh.standby(fresh.verify), deadline)?;
+        self.take_seat(fresh.standby(Role::Verifier), self.verify_by(Role::Verifier)?)?;
         let is_seated = self.job.pending_verifiers().next().is_some();
         if is_seated { Ok(()) } else { self.end_recheck(closes_at, None) }
     }

@@ -4,7 +4,7 @@ use assay_manifest::Digest32;
 
 use crate::draw::{self, DrawFacts};
 use crate::fees;
-use crate::params::{ROUNDS_MAX, SEATS_MAX};
+use crate::params::{AT_LARGE_SEATS_MAX, ROUNDS_MAX, SEATS_MAX};
 use crate::party::Role;
 use crate::units::{Amount, Height, Tokens};
 
@@ -21,11 +21,11 @@ impl Run<'_> {
         contenders: &[Contender],
         total_stake: Amount,
     ) -> Done {
-        let (facts, drawn) = self.draw(Role::Executor, randomness, contenders, total_stake)?;
+        let (facts, drawn) = self.draw((Role::Executor, 1), randomness, contenders, total_stake)?;
         self.job.executor_draw = Some(facts);
         let Some(executor) = drawn.first() else { return self.finish(End::Expired) };
         let accept_by = self.later(self.context.params.accept_window)?;
-        self.take_seat(Role::Executor, executor.standby(executor.output), accept_by)?;
+        self.take_seat(executor.standby(Role::Executor), accept_by)?;
         self.job.phase = Phase::Assigned { accept_by };
         Ok(())
     }
@@ -36,20 +36,38 @@ impl Run<'_> {
         contenders: &[Contender],
         total_stake: Amount,
     ) -> Done {
-        let (facts, drawn) = self.draw(Role::Verifier, randomness, contenders, total_stake)?;
-        self.job.verifier_draw = Some(facts);
-        for contender in drawn {
-            let standby = contender.standby(contender.verify);
-            self.job.standby.try_push(standby).map_err(|_| Refusal::Full)?;
+        let at_large =
+            if self.job.record.policy.at_large().is_some() { AT_LARGE_SEATS_MAX as usize } else { 0 };
+        let served = self.free_seats().saturating_sub(at_large);
+        self.job.verifier_draw =
+            Some(self.draw_standby((Role::Verifier, served), randomness, contenders, total_stake)?);
+        // J16: those who do not serve the model are drawn by themselves.
+        if at_large > 0 {
+            self.job.at_large_draw =
+                Some(self.draw_standby((Role::AtLarge, at_large), randomness, contenders, total_stake)?);
         }
         self.job.phase = Phase::Verifying;
         self.fill_verifiers()
     }
 
-    /// Draws as many as there are free seats, in order; publishes among whom.
+    fn draw_standby(
+        &mut self,
+        seats: (Role, usize),
+        randomness: Digest32,
+        contenders: &[Contender],
+        total_stake: Amount,
+    ) -> Result<DrawFacts, Refusal> {
+        let (facts, drawn) = self.draw(seats, randomness, contenders, total_stake)?;
+        for contender in drawn {
+            self.job.standby.try_push(contender.standby(seats.0)).map_err(|_| Refusal::Full)?;
+        }
+        Ok(facts)
+    }
+
+    /// Draws up to so many, in order; publishes among whom.
     pub(super) fn draw(
         &mut self,
-        role: Role,
+        (role, seats): (Role, usize),
         randomness: Digest32,
         contenders: &[Contender],
         total_stake: Amount,
@@ -58,7 +76,6 @@ impl Run<'_> {
         let candidates: Vec<_> = fitting.iter().map(|c| c.candidate).collect();
         let facts = DrawFacts::of(self.context.now, randomness, &candidates, total_stake)?;
         let seed = draw::seed(&randomness, &self.job.id, self.job.round, role);
-        let seats = if role == Role::Executor { 1 } else { self.free_seats() };
         let drawn = draw::draw(&seed, &candidates, seats);
         let in_order =
             drawn.iter().filter_map(|d| fitting.iter().find(|c| c.candidate == *d).map(|c| **c)).collect();
@@ -74,19 +91,19 @@ impl Run<'_> {
         let account = contender.candidate.provider;
         let seated = self.job.seats.iter().any(|seat| seat.provider == account);
         let chosen = self.job.record.direct_executor.is_none_or(|chosen| chosen == account);
-        let allowed = role == Role::Verifier || chosen;
+        let allowed = role.verifies() || chosen;
         allowed
             && !seated
             && account != self.job.requester
             && contender.fits(role, &self.job.record.prices, self.job.quote.bond)
     }
 
-    pub(super) fn take_seat(&mut self, role: Role, drawn: Standby, deadline: Height) -> Done {
+    pub(super) fn take_seat(&mut self, drawn: Standby, deadline: Height) -> Done {
         let bond = self.job.quote.bond;
         let mut seat = Seat {
             index: u8::try_from(self.job.seats.len()).map_err(|_| Refusal::Full)?,
             round: self.job.round,
-            role,
+            role: drawn.role,
             provider: drawn.provider,
             work_key: drawn.work_key,
             encryption_key: drawn.encryption_key,
@@ -114,7 +131,7 @@ impl Run<'_> {
         let record = &self.job.record;
         let window = self.context.params.execute_window(record.n_in, record.n_max)?;
         let commit_by = self.later(window)?;
-        let seat = self.expect_seat(index, Role::Executor, SeatOutcome::Pending)?;
+        let seat = self.expect_executor(index, SeatOutcome::Pending)?;
         seat.outcome = SeatOutcome::Accepted;
         seat.deadline = commit_by;
         self.close_need(Party::Seat(index));
@@ -186,17 +203,19 @@ impl Run<'_> {
     }
 
     pub(super) fn decline_verifier(&mut self, index: u8) -> Done {
-        let deadline = self.expect_seat(index, Role::Verifier, SeatOutcome::Pending)?.deadline;
+        let deadline = self.expect_verifier(index, SeatOutcome::Pending)?.deadline;
         self.not_after(deadline)?;
         self.must_not_have_asked(index)?;
         self.drop_verifier(index, SeatOutcome::Declined)
     }
 
-    /// J11: half a verification fee for a decline, a whole one for silence.
+    /// J11: half a verification fee for a decline, a whole one for silence. J16: nothing for who may not have been able
+    /// to fetch the model.
     pub(super) fn drop_verifier(&mut self, index: u8, outcome: SeatOutcome) -> Done {
         let fee = self.verification_fee_at(index)?;
-        let fine = match outcome {
-            SeatOutcome::Declined => fee.share_up(1, 2)?,
+        let fine = match (outcome, self.seat(index)?.role) {
+            (SeatOutcome::Declined, Role::AtLarge) => Amount::ZERO,
+            (SeatOutcome::Declined, _) => fee.share_up(1, 2)?,
             _ => fee,
         };
         self.retire(index, outcome, fine)
@@ -210,40 +229,52 @@ impl Run<'_> {
     /// Seats standby verifiers until enough count, opens the reveal when all have committed, and gives up
     /// when nobody is left to seat, or nobody else may see the input.
     pub(super) fn fill_verifiers(&mut self) -> Done {
-        let wanted = usize::from(self.job.record.policy.verifiers());
-        let deadline = self.verify_by()?;
-        loop {
-            let committed = self.job.counted_seats().filter(|seat| seat.role == Role::Verifier).count();
-            let pending = self.job.pending_verifiers().count();
-            if committed == wanted {
-                let reveal_by = self.later(self.context.params.reveal_window)?;
-                self.job.phase = Phase::Revealing { reveal_by };
-                return Ok(());
+        let policy = self.job.record.policy;
+        let at_large = usize::from(policy.at_large().is_some());
+        let served = usize::from(policy.verifiers()).saturating_sub(at_large);
+        for (role, wanted) in [(Role::Verifier, served), (Role::AtLarge, at_large)] {
+            while self.counted_or_pending(role) < wanted {
+                let next = self.job.standby.iter().position(|standby| standby.role == role);
+                let Some(next) = next.filter(|_| self.may_show_to_another()) else {
+                    return self.finish(End::Inconclusive);
+                };
+                let next = self.job.standby.remove(next);
+                self.take_seat(next, self.verify_by(role)?)?;
             }
-            if committed.saturating_add(pending) >= wanted {
-                return Ok(());
-            }
-            if self.job.standby.is_empty() || !self.may_show_to_another() {
-                return self.finish(End::Inconclusive);
-            }
-            let next = self.job.standby.remove(0);
-            self.take_seat(Role::Verifier, next, deadline)?;
         }
+        if self.job.pending_verifiers().next().is_none() {
+            let reveal_by = self.later(self.context.params.reveal_window)?;
+            self.job.phase = Phase::Revealing { reveal_by };
+        }
+        Ok(())
     }
 
-    pub(super) fn verify_by(&self) -> Result<Height, Refusal> {
-        let record = &self.job.record;
-        self.later(self.context.params.verify_window(record.n_in, record.n_max)?)
+    fn counted_or_pending(&self, role: Role) -> usize {
+        let seats = self.job.counted_seats().chain(self.job.pending_verifiers());
+        seats.filter(|seat| seat.role == role).count()
+    }
+
+    /// When a verifier that begins now must have committed.
+    pub(super) fn verify_by(&self, role: Role) -> Result<Height, Refusal> {
+        let (record, params) = (&self.job.record, self.context.params);
+        let (n_in, n_max) = (record.n_in, record.n_max);
+        let window = match (role, record.policy.at_large()) {
+            (Role::AtLarge, Some(weights_bytes)) => params.verify_at_large_window(n_in, n_max, weights_bytes),
+            _ => params.verify_window(n_in, n_max),
+        };
+        self.later(window?)
     }
 }
 
 impl Contender {
-    pub(super) fn standby(&self, price: crate::units::Price) -> Standby {
+    /// Its place in the order of those drawn for a role, at the price that its offer names for it.
+    pub(super) fn standby(&self, role: Role) -> Standby {
         Standby {
             provider: self.candidate.provider,
             work_key: self.work_key,
             encryption_key: self.encryption_key,
-            price,
+            price: if role.verifies() { self.verify } else { self.output },
+            role,
         }
     }
 }

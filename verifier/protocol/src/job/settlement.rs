@@ -1,6 +1,6 @@
 //! The record of a finished job, as the log keeps it.
 
-use assay_manifest::log::{ENTRY_VERSION, SETTLEMENT_KIND};
+use assay_manifest::log::{ENTRY_VERSION, SETTLEMENT_AT_LARGE_KIND, SETTLEMENT_KIND};
 use assay_manifest::{Digest32, JobId};
 use bounded_collections::{BoundedVec, ConstU32};
 use codec::{Decode, DecodeAll, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -78,7 +78,7 @@ pub struct SeatRecord {
     pub index: u8,
     /// Round for which it was drawn.
     pub round: u8,
-    /// Executor or verifier.
+    /// What it did, and from whom it was drawn.
     pub role: Role,
     /// The account.
     #[serde(with = "crate::hex_bytes")]
@@ -172,6 +172,10 @@ pub struct SettlementRecord {
     /// Facts of the draw of a fresh verifier after the settlement; with them, opening and value are those of
     /// the next round.
     pub recheck_draw: Option<DrawFacts>,
+    /// Facts of the draw of a verifier at large (clause J16).
+    #[codec(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_large_draw: Option<DrawFacts>,
     /// Every drawn seat.
     pub seats: BoundedVec<SeatRecord, ConstU32<SEATS_MAX>>,
     /// Where the escrow went.
@@ -186,16 +190,22 @@ impl SettlementRecord {
         self.round.saturating_add(u8::from(self.recheck_draw.is_some()))
     }
 
-    /// The canonical leaf: version, kind of entry, SCALE of the record.
+    /// The canonical leaf: version, kind of entry, SCALE of the record. A job with a verifier at large has a kind of its
+    /// own, with the facts of that draw at the end.
     pub fn to_leaf(&self) -> Vec<u8> {
-        let mut leaf = vec![ENTRY_VERSION, SETTLEMENT_KIND];
-        self.encode_to(&mut leaf);
-        leaf
+        match &self.at_large_draw {
+            None => (ENTRY_VERSION, SETTLEMENT_KIND, self).encode(),
+            Some(draw) => (ENTRY_VERSION, SETTLEMENT_AT_LARGE_KIND, self, draw).encode(),
+        }
     }
 
     /// The record of a leaf, if it is one of a settlement.
     pub fn from_leaf(leaf: &[u8]) -> Option<Self> {
-        let record = leaf.strip_prefix(&[ENTRY_VERSION, SETTLEMENT_KIND])?;
-        Self::decode_all(&mut &*record).ok()
+        if let Some(record) = leaf.strip_prefix(&[ENTRY_VERSION, SETTLEMENT_KIND]) {
+            return Self::decode_all(&mut &*record).ok();
+        }
+        let record = leaf.strip_prefix(&[ENTRY_VERSION, SETTLEMENT_AT_LARGE_KIND])?;
+        let (record, draw) = <(Self, DrawFacts)>::decode_all(&mut &*record).ok()?;
+        Some(Self { at_large_draw: Some(draw), ..record })
     }
 }

@@ -275,7 +275,7 @@ pub struct Seat {
     pub index: u8,
     /// The round for which it was drawn.
     pub round: u8,
-    /// Executor or verifier.
+    /// What it does, and from whom it was drawn.
     pub role: Role,
     /// The account whose stake stands for it.
     #[serde(with = "crate::hex_bytes")]
@@ -328,6 +328,8 @@ pub struct Standby {
     pub encryption_key: Digest32,
     /// Its verification price.
     pub price: Price,
+    /// The seat that it would take.
+    pub role: Role,
 }
 
 /// A value that somebody opened.
@@ -551,6 +553,8 @@ pub struct Job {
     pub executor_draw: Option<DrawFacts>,
     /// Facts of the verifiers' draw.
     pub verifier_draw: Option<DrawFacts>,
+    /// Facts of the draw of a verifier at large.
+    pub at_large_draw: Option<DrawFacts>,
     /// Data that was asked for on the ledger.
     pub needs: BoundedVec<Need, ConstU32<NEEDS_MAX>>,
     /// The settlement, once there is one.
@@ -592,6 +596,7 @@ impl Job {
             values: BoundedVec::default(),
             executor_draw: None,
             verifier_draw: None,
+            at_large_draw: None,
             needs: BoundedVec::default(),
             standing: None,
             recheck: None,
@@ -671,7 +676,7 @@ impl Job {
     }
 
     pub(super) fn pending_verifiers(&self) -> impl Iterator<Item = &Seat> {
-        self.round_seats().filter(|seat| seat.role == Role::Verifier && seat.outcome == SeatOutcome::Pending)
+        self.round_seats().filter(|seat| seat.role.verifies() && seat.outcome == SeatOutcome::Pending)
     }
 
     /// The identity of a seat inside commitments.

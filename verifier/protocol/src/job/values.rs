@@ -28,7 +28,7 @@ impl Run<'_> {
             return Err(Refusal::BadClaim);
         }
         let draw_at = self.later(self.context.params.verifier_draw_delay)?;
-        let seat = self.expect_seat(index, Role::Executor, SeatOutcome::Accepted)?;
+        let seat = self.expect_executor(index, SeatOutcome::Accepted)?;
         seat.outcome = SeatOutcome::Committed;
         seat.commitment = Some(commitment);
         let provider = seat.provider;
@@ -48,7 +48,7 @@ impl Run<'_> {
             return Err(Refusal::BadClaim);
         }
         let now = self.context.now;
-        let seat = self.expect_seat(index, Role::Verifier, SeatOutcome::Pending)?;
+        let seat = self.expect_verifier(index, SeatOutcome::Pending)?;
         if now > seat.deadline {
             return Err(Refusal::TooLate(seat.deadline));
         }
@@ -137,9 +137,9 @@ impl Run<'_> {
         let (role, round) = (seat.role, seat.round);
         self.forfeit_whole(index, SeatOutcome::Equivocated)?;
         match (self.job.phase, role) {
-            (Phase::Verifying, Role::Verifier) => self.fill_verifiers(),
+            (Phase::Verifying, Role::Verifier | Role::AtLarge) => self.fill_verifiers(),
             (phase, Role::Executor) if !phase.is_paid() => self.finish(End::Inconclusive),
-            (phase, Role::Verifier) if !phase.is_paid() => self.judge_openings(),
+            (phase, Role::Verifier | Role::AtLarge) if !phase.is_paid() => self.judge_openings(),
             // The fresh verifier has convicted itself, so its look proves nothing.
             (Phase::RecheckRevealing { closes_at, .. }, _) if round == self.job.round => {
                 self.end_recheck(closes_at, None)

@@ -46,6 +46,9 @@ pub struct LedgerReceipt {
     pub executor_draw: Option<DrawEvidence>,
     /// How the verifiers were drawn.
     pub verifier_draw: Option<DrawEvidence>,
+    /// How a verifier at large was drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_large_draw: Option<DrawEvidence>,
     /// How the fresh verifier was drawn, if one looked again after the settlement.
     pub recheck_draw: Option<DrawEvidence>,
     /// Registrations of the model, and what registrants and providers said later of their own, in the order of

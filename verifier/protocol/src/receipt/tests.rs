@@ -10,8 +10,8 @@ use super::*;
 use crate::certificate::{CommitCertificate, Validator, ValidatorSet, ValidatorSignature};
 use crate::commitment::{Salt, SaltPurpose, input_commit};
 use crate::header::{BEACON_ENGINE, HeaderView, LOG_ENGINE};
-use crate::job::Verdict;
 use crate::job::tests::{World, record, right};
+use crate::job::{SettlementRecord, Verdict};
 use crate::party::Role;
 use crate::record::{Class, Policy, PublicRecord};
 use crate::request::{Message, Prompt, REQUEST_VERSION, Request, Sampler, prompt_hash};
@@ -74,7 +74,17 @@ pub(crate) fn receipt_of(model_id: ModelId) -> LedgerReceipt {
         input_commit: input_commit(&salt(), &request_bytes),
         ..record(Policy::Verified { verifiers: 2 })
     };
-    let mut world = World::with(6, asked);
+    receipt_from(World::with(6, asked))
+}
+
+/// The receipt of a job with a verifier at large.
+pub(crate) fn receipt_at_large() -> LedgerReceipt {
+    let input_commit = input_commit(&salt(), &request().to_bytes());
+    let asked = PublicRecord { input_commit, ..record(Policy::Verified { verifiers: 2 }) };
+    receipt_from(World::at_large(6, 4, asked))
+}
+
+fn receipt_from(mut world: World) -> LedgerReceipt {
     world.reach_revealing(&[right(); 3]);
     world.reveal(right());
     let settlement = world.record.clone().unwrap();
@@ -87,7 +97,7 @@ pub(crate) fn receipt_of(model_id: ModelId) -> LedgerReceipt {
         inclusion: InclusionProof::of(&leaves, index).unwrap(),
     };
     let draw = |role: Role| {
-        let (_, height, mut candidates) = world.drawn.iter().find(|drawn| drawn.0 == role).unwrap().clone();
+        let (_, height, mut candidates) = world.drawn.iter().find(|drawn| drawn.0 == role)?.clone();
         candidates.sort();
         Some(DrawEvidence { seed: evidence(height, (0, Digest32::ZERO)), candidates })
     };
@@ -97,6 +107,7 @@ pub(crate) fn receipt_of(model_id: ModelId) -> LedgerReceipt {
         hand_overs: Vec::new(),
         executor_draw: draw(Role::Executor),
         verifier_draw: draw(Role::Verifier),
+        at_large_draw: draw(Role::AtLarge),
         recheck_draw: None,
         provenance: vec![proven(4)],
         settlement,
@@ -153,7 +164,7 @@ fn a_self_receipt_says_that_it_is_one() {
 
 #[test]
 fn json_round_trips() {
-    for receipt in [ledger(receipt()), own()] {
+    for receipt in [ledger(receipt()), ledger(receipt_at_large()), own()] {
         let json = serde_json::to_string(&receipt).unwrap();
         assert_eq!(serde_json::from_str::<Receipt>(&json).unwrap(), receipt);
     }
@@ -232,7 +243,7 @@ fn alterations(value: &Value) -> Vec<Value> {
 
 #[test]
 fn a_receipt_with_any_single_field_altered_is_refused() {
-    for receipt in [ledger(receipt()), own()] {
+    for receipt in [ledger(receipt()), ledger(receipt_at_large()), own()] {
         let json = serde_json::to_value(&receipt).unwrap();
         let mut found = Vec::new();
         leaves(&json, &mut Vec::new(), &mut found);
@@ -259,6 +270,17 @@ fn the_candidates_of_a_draw_have_one_order() {
     };
     assert!(reversed(|receipt| &mut receipt.executor_draw).is_err());
     assert!(reversed(|receipt| &mut receipt.verifier_draw).is_err());
+}
+
+#[test]
+fn a_receipt_says_of_how_many_a_verifier_at_large_was_drawn() {
+    let report = ledger(receipt_at_large()).verify(&trust()).unwrap();
+    assert_eq!((report.verifiers, report.eligible, report.at_large), (2, 5, Some(4)));
+    let settlement = receipt_at_large().settlement;
+    assert_eq!(SettlementRecord::from_leaf(&settlement.to_leaf()), Some(settlement));
+    let without = LedgerReceipt { at_large_draw: None, ..receipt_at_large() };
+    assert_eq!(ledger(without).verify(&trust()).unwrap_err().check, "draws");
+    assert_eq!(ledger(receipt()).verify(&trust()).unwrap().at_large, None);
 }
 
 #[test]

@@ -78,6 +78,9 @@ pub struct Report {
     pub verifiers: u32,
     /// N: accounts of which they were drawn.
     pub eligible: u32,
+    /// Accounts that do not serve the model of which one verifier was drawn; absent, if none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_large: Option<u32>,
     /// Validators on whom the record rests.
     pub validators: u32,
     /// Height up to which the receipt speaks.
@@ -148,6 +151,7 @@ impl LedgerReceipt {
             result: record.opening.map(|opening| opening.kind),
             verifiers: count(record.right_verifiers().count()),
             eligible: record.verifier_draw.map_or(0, |facts| facts.eligible),
+            at_large: record.at_large_draw.map(|facts| facts.eligible),
             validators: count(validators),
             as_of: header.height,
             checked,
@@ -214,6 +218,7 @@ impl LedgerReceipt {
         let draws = [
             (Role::Executor, record.round, record.executor_draw, self.executor_draw.as_ref()),
             (Role::Verifier, record.round, record.verifier_draw, self.verifier_draw.as_ref()),
+            (Role::AtLarge, record.round, record.at_large_draw, self.at_large_draw.as_ref()),
             (Role::Verifier, record.value_round(), record.recheck_draw, self.recheck_draw.as_ref()),
         ];
         draws.into_iter().try_for_each(|draw| check_draw(record, succession, draw))
@@ -272,7 +277,7 @@ fn check_seats(record: &SettlementRecord, (round, role): (u8, Role), drawn: &[Ca
 
 impl SettlementRecord {
     fn right_verifiers(&self) -> impl Iterator<Item = &SeatRecord> {
-        self.seats.iter().filter(|seat| seat.role == Role::Verifier && seat.outcome == SeatOutcome::Right)
+        self.seats.iter().filter(|seat| seat.role.verifies() && seat.outcome == SeatOutcome::Right)
     }
 
     fn check_commitments(&self) -> Checked {
@@ -403,6 +408,7 @@ impl SelfReceipt {
             result: None,
             verifiers: 0,
             eligible: 0,
+            at_large: None,
             validators: 0,
             as_of: Height::ZERO,
             checked: vec!["signature"],

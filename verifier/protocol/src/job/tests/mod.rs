@@ -6,13 +6,14 @@ use super::*;
 use crate::commitment::{Claim, FailCode, Finish, Opening, Salt, SeatId, ValueKind, trace_blind};
 use crate::draw::Candidate;
 use crate::fees;
-use crate::params::Params;
+use crate::params::{FETCHED_BYTES_PER_BLOCK, Params};
 use crate::party::{AccountBytes, Role};
 use crate::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
 use crate::signature::{SeatStep, Signature};
 use crate::units::{Amount, Height, Price, Tokens};
 use assay_manifest::{Digest32, ModelId, SpecId};
 
+mod at_large;
 mod delivery;
 mod random;
 mod recheck;
@@ -21,6 +22,10 @@ mod rules;
 const REQUESTER: AccountBytes = [0xaa; 32];
 const STAKE: u128 = 1_000_000_000_000_000;
 const VALIDATORS: u32 = 1;
+/// Accounts from this one on do not serve the model.
+const STRANGER: u8 = 100;
+/// What one of them fetches, in more than the time of one block.
+const WEIGHTS_BYTES: u64 = FETCHED_BYTES_PER_BLOCK * 5 - 1;
 
 /// A job with books beside it: what is locked, held and burned must always add up.
 pub(crate) struct World {
@@ -45,6 +50,8 @@ pub(crate) struct World {
     dropped: Vec<Party>,
     closed: bool,
     providers: u8,
+    /// Providers that do not serve the model.
+    strangers: u8,
     pub(crate) drawn: Vec<(Role, Height, Vec<Candidate>)>,
 }
 
@@ -124,8 +131,15 @@ impl World {
             dropped: vec![],
             closed: false,
             providers,
+            strangers: 0,
             drawn: vec![],
         }
+    }
+
+    /// A job with a verifier at large, of whom there are as many.
+    pub(crate) fn at_large(providers: u8, strangers: u8, record: PublicRecord) -> Self {
+        let policy = Policy::VerifiedAtLarge { verifiers: 2, weights_bytes: WEIGHTS_BYTES };
+        Self { strangers, ..Self::with(providers, PublicRecord { policy, ..record }) }
     }
 
     fn free_stake(&self, account: &AccountBytes) -> u128 {
@@ -134,8 +148,11 @@ impl World {
     }
 
     fn contenders(&self) -> Vec<Contender> {
-        (1..=self.providers)
-            .map(|n| {
+        let served = (1..=self.providers).map(|n| (n, true));
+        let at_large = (1..=self.strangers).map(|n| (STRANGER + n, false));
+        served
+            .chain(at_large)
+            .map(|(n, serves)| {
                 let free_stake = Amount::new(self.free_stake(&account(n)));
                 Contender {
                     candidate: Candidate { provider: account(n), free_stake },
@@ -145,6 +162,7 @@ impl World {
                     output: Price::new(2_000_000_000_000_000),
                     verify: Price::new(500_000_000_000_000),
                     has_capacity: true,
+                    serves,
                 }
             })
             .collect()

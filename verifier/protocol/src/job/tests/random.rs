@@ -88,8 +88,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn every_job_ends_and_no_unit_is_lost(providers in 0u8..9, moves in prop::collection::vec(any_move(), 0..60)) {
-        let mut world = World::new(providers);
+    fn every_job_ends_and_no_unit_is_lost(
+        providers in 0u8..9,
+        strangers in prop::option::of(0u8..5),
+        moves in prop::collection::vec(any_move(), 0..60),
+    ) {
+        let mut world = match strangers {
+            Some(strangers) => World::at_large(providers, strangers, record(Policy::Verified { verifiers: 2 })),
+            None => World::new(providers),
+        };
         for mv in moves {
             if world.closed {
                 break;
