@@ -62,6 +62,10 @@ impl ProviderBook<AccountId> for StakeBook {
         Providers::contenders(model, spec)
     }
 
+    fn contenders_at_large(model: &ModelId, spec: &SpecId, weights_bytes: u64) -> Vec<Contender> {
+        Providers::contenders_at_large(model, spec, weights_bytes)
+    }
+
     fn total_stake() -> Amount {
         Providers::total_stake()
     }

@@ -112,7 +112,7 @@ impl Crook {
             verify: VERIFY_PRICE,
         };
         let models = BoundedVec::truncate_from(vec![terms]);
-        let offer = Offer { models, hardware: HardwareClass::CpuSmall, capacity };
+        let offer = Offer { models, hardware: HardwareClass::CpuSmall, capacity, at_large: None };
         let calls = vec![stake.into(), Call::set_offer { offer }.into()];
         self.node.client.submit_all(&self.key, "offering as a crook", calls).await.unwrap();
         let mut heights = self.node.client.heights().await.unwrap();

@@ -63,7 +63,9 @@ impl Jobs {
                 Event::Committed { job, round, claim: Some(_), .. } => {
                     self.tracked.entry(*job).or_default().committed = Some((*round, height));
                 }
-                Event::Drawn { job, round, role: Role::Verifier, .. } => self.drawn(job, *round, height)?,
+                Event::Drawn { job, round, role: Role::Verifier | Role::AtLarge, .. } => {
+                    self.drawn(job, *round, height)?
+                }
                 Event::Settled { job, log_index, .. } => {
                     let entries = tokio.block_on(ledger.log_entries(*log_index, 1));
                     let entry = entries.map_err(|error| error.to_string())?.into_iter().next();
@@ -135,7 +137,7 @@ impl Jobs {
                 | Phase::Accepted { .. }
                 | Phase::Committed { .. }
         );
-        let seated = job.round_seats().any(|seat| seat.role == Role::Verifier);
+        let seated = job.round_seats().any(|seat| seat.role.verifies());
         if early && (seated || !job.standby.is_empty()) {
             return Err(format!("verifiers are unknown when the executor commits: {}", job.id));
         }

@@ -11,6 +11,7 @@ use assay_node::sealing::{KeyRing, fresh_entropy};
 use assay_node::worker::{Desk, Identity, Mailbox, Referee};
 use assay_protocol::commitment::{Salt, input_commit};
 use assay_protocol::job::{Job, NeedState, Party, Phase, Seat, SeatOutcome};
+use assay_protocol::params::FETCHED_BYTES_PER_BLOCK;
 use assay_protocol::party::AccountBytes;
 use assay_protocol::record::{Class, PROTOCOL_VERSION, Policy, Prices, PublicRecord};
 use assay_protocol::seal::{Content, Delivery, EncryptionKey, Envelope, InputParcel, Parcel, SealingSecret};
@@ -18,7 +19,7 @@ use assay_protocol::signature::Signature;
 use assay_protocol::units::{Height, Price, Tokens};
 use assay_runtime::{AccountId, RuntimeCall, UNIT};
 use pallet_assay_jobs::Call;
-use pallet_assay_providers::{Call as ProvidersCall, HardwareClass, ModelOffer, Offer};
+use pallet_assay_providers::{AtLarge, Call as ProvidersCall, HardwareClass, ModelOffer, Offer};
 use rand::Rng;
 use rand::rngs::StdRng;
 use sp_core::{Pair, ed25519, sr25519};
@@ -33,7 +34,11 @@ use crate::random::bytes;
 use crate::traffic::{Signer, signed};
 
 /// Providers of a run.
-pub const PROVIDERS: usize = 6;
+pub const PROVIDERS: usize = 8;
+/// Those of them, the last, that offer no model and verify at large.
+const STRANGERS: usize = 2;
+/// The size that requests state: a verifier at large has some blocks more.
+const WEIGHTS_BYTES: u64 = 3 * FETCHED_BYTES_PER_BLOCK;
 /// Buyers of a run.
 pub const BUYERS: usize = 3;
 /// From one request to the next, in milliseconds.
@@ -181,8 +186,8 @@ impl Market {
 
     /// Providers that are none yet stake and make their offer.
     pub fn enter(&self, node: usize, ledger: &LedgerHandle, tokio: &Tokio) -> Vec<Vec<u8>> {
-        let own = self.providers.iter().filter(|provider| provider.home == node);
-        own.filter_map(|provider| {
+        let own = self.providers.iter().enumerate().filter(|(_, provider)| provider.home == node);
+        own.filter_map(|(number, provider)| {
             let account = AccountId::from(provider.identity.account);
             let nonce = tokio.block_on(ledger.query::<u32>(None, "AccountNonceApi_account_nonce", account));
             if nonce.ok()? > 0 {
@@ -194,7 +199,7 @@ impl Market {
                     work_key: provider.identity.work_key.public().0,
                     encryption_key: provider.seal.public(),
                 },
-                ProvidersCall::set_offer { offer: self.offer() },
+                ProvidersCall::set_offer { offer: self.offer(number) },
             ];
             let calls = calls.map(RuntimeCall::Providers).to_vec();
             let both = RuntimeCall::Utility(pallet_utility::Call::batch_all { calls });
@@ -203,7 +208,7 @@ impl Market {
         .collect()
     }
 
-    fn offer(&self) -> Offer {
+    fn offer(&self, number: usize) -> Offer {
         let price = Price::new;
         let terms = ModelOffer {
             model_id: self.lab.served.model_id,
@@ -212,8 +217,13 @@ impl Market {
             output: price(2 * P_IN * 1_000_000),
             verify: price(P_IN * 1_000_000),
         };
-        let models = vec![terms].try_into().expect("one model");
-        Offer { models, hardware: HardwareClass::CpuSmall, capacity: 10_000 }
+        let at_large = AtLarge { verify: terms.verify, weights_max_bytes: WEIGHTS_BYTES };
+        let (models, at_large) = match number < PROVIDERS - STRANGERS {
+            true => (vec![terms], None),
+            false => (Vec::new(), Some(at_large)),
+        };
+        let models = models.try_into().expect("a model at most");
+        Offer { models, hardware: HardwareClass::CpuSmall, capacity: 10_000, at_large }
     }
 
     /// A request of some buyer at its node.
@@ -241,7 +251,12 @@ impl Market {
             input_commit: input_commit(&salt, &request.to_bytes()),
             n_in: Tokens::new(request.n_in),
             n_max: Tokens::new(request.max_tokens),
-            policy: Policy::Verified { verifiers: dice.gen_range(1..=2) },
+            policy: match dice.gen_range(0..4) {
+                0 => Policy::VerifiedAtLarge { verifiers: 2, weights_bytes: WEIGHTS_BYTES },
+                1 => Policy::Verified { verifiers: 2 },
+                // Which is refused.
+                _ => Policy::Verified { verifiers: 1 },
+            },
             prices: Prices { input: price(P_IN), output: price(2 * P_IN), verify_max: price(P_IN) },
             valid_until: Height::new(ledger.head().number + 12),
             max_eyes: 0,

@@ -180,7 +180,7 @@ impl World {
 
     fn false_commitment(&mut self, n: usize, job: &Job, seat: &Seat, lie: Lie) -> Option<RuntimeCall> {
         let order = &self.orders[&job.id];
-        if seat.role == Role::Verifier {
+        if seat.role.verifies() {
             let outcome = lies::judgement(&self.lab, job, order, lie);
             return self.commit(n, job, seat, outcome);
         }
@@ -239,7 +239,7 @@ impl World {
                 self.answers.insert(job.id, answer);
                 Committed::by_executor(&order.salt, seat.round, &outcome)
             }
-            Role::Verifier => {
+            Role::Verifier | Role::AtLarge => {
                 lies::truth(&self.lab, order, (&job.claim?, self.answers.get(&job.id)?), seat.round)?
             }
         };
@@ -330,7 +330,9 @@ fn moment(job: &Job, seat: &Seat) -> Option<When> {
         (Phase::Assigned { .. } | Phase::Verifying, _, Pending) if posted => Some(When::Asked),
         (Phase::Assigned { .. }, Role::Executor, Pending) => Some(When::Accepting),
         (Phase::Accepted { .. }, Role::Executor, Accepted) => Some(When::Executing),
-        (Phase::Verifying | Phase::Rechecking { .. }, Role::Verifier, Pending) => Some(When::Verifying),
+        (Phase::Verifying | Phase::Rechecking { .. }, Role::Verifier | Role::AtLarge, Pending) => {
+            Some(When::Verifying)
+        }
         (Phase::Committed { .. } | Phase::Verifying, _, Committed) => Some(When::Waiting),
         (Phase::Revealing { .. } | Phase::RecheckRevealing { .. }, _, Committed) => Some(When::Revealing),
         (Phase::Disputed { .. }, _, Committed) => Some(When::Disputed),

@@ -13,7 +13,8 @@ const RULINGS: u32 = 4;
 /// Most blocks from the request until the job has left the state.
 pub fn blocks(p: &Params, record: &PublicRecord) -> u32 {
     let execute = p.execute_window(record.n_in, record.n_max).expect("a window");
-    let verify = p.verify_window(record.n_in, record.n_max).expect("a window");
+    let weights_bytes = record.policy.at_large().unwrap_or(0);
+    let verify = p.verify_at_large_window(record.n_in, record.n_max, weights_bytes).expect("a window");
     let asked = p.data_window + QUEUE_SLACK;
     let accept = 2 * p.accept_window + asked;
     let check = 2 * verify + asked + QUEUE_SLACK;

@@ -75,7 +75,7 @@ impl World {
                         tracked.executor_committed = Some((*round, height));
                     }
                 }
-                Event::Drawn { job, round, role: Role::Verifier, .. } => {
+                Event::Drawn { job, round, role: Role::Verifier | Role::AtLarge, .. } => {
                     self.check_draw(job, *round, height)?
                 }
                 Event::Revealed { job, round, .. } => self.check_reveal(job, *round)?,
@@ -249,7 +249,7 @@ impl World {
                 | Phase::Accepted { .. }
                 | Phase::Committed { .. }
         );
-        let verifiers: Vec<_> = job.round_seats().filter(|seat| seat.role == Role::Verifier).collect();
+        let verifiers: Vec<_> = job.round_seats().filter(|seat| seat.role.verifies()).collect();
         if early && !(verifiers.is_empty() && job.standby.is_empty()) {
             return Err(format!("verifiers are unknown when the executor commits: {}", short(job)));
         }

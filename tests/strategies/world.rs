@@ -253,7 +253,7 @@ impl World {
             verify: price(P_IN * u64::from(self.case.parties[n].verify_percent) / 100),
         };
         let models = vec![terms].try_into().expect("one model");
-        Offer { models, hardware: HardwareClass::CpuSmall, capacity: 10_000 }
+        Offer { models, hardware: HardwareClass::CpuSmall, capacity: 10_000, at_large: None }
     }
 
     fn run(&mut self) -> Result<(), String> {

@@ -127,6 +127,20 @@ pub fn parse_price(text: &str) -> Result<Price, String> {
     parse_tokens(text).map(Price::new)
 }
 
+/// Reads a number of bytes, with K, M, G or T for powers of a thousand.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a number of bytes such as 500M or 20G");
+    let units = [('K', 1_000), ('M', 1_000_000), ('G', 1_000_000_000), ('T', 1_000_000_000_000)];
+    let unit = units.iter().find_map(|(letter, unit)| Some((text.strip_suffix(*letter)?, *unit)));
+    let (digits, unit) = unit.unwrap_or((text, 1));
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| is_number).ok_or_else(wrong)?;
+    number.checked_mul(unit).ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +161,18 @@ mod tests {
         }
         for bad in ["", ".", "1.", "-1", "1e3", "0.0000000000001", "1,5"] {
             assert!(parse_tokens(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_bytes_may_have_a_unit() {
+        for (text, bytes) in
+            [("0", 0), ("500M", 500_000_000), ("20G", 20_000_000_000), ("1T", 1_000_000_000_000)]
+        {
+            assert_eq!(parse_bytes(text), Ok(bytes));
+        }
+        for bad in ["", "G", "-1", "+1", "1.5G", "1g", "99999999999T", "1GG"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }
 }

@@ -59,6 +59,7 @@ pub fn settlement() -> SettlementRecord {
         claim: None,
         executor_draw: None,
         verifier_draw: None,
+        at_large_draw: None,
         recheck_draw: None,
         seats: Default::default(),
         payments: Payments::default(),

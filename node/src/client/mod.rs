@@ -19,5 +19,5 @@ pub use deliveries::{Handed, InputState, JobOutput, awaits_input};
 pub use demands::Demanded;
 pub use fetching::Subject as StoredArtifact;
 pub use orders::{JobEvents, JobState, Order, Wish, is_right};
-pub use providers::{Hardware, Offer, PendingOffer, Provider, Terms, Unbonding};
+pub use providers::{AtLarge, Hardware, Offer, PendingOffer, Provider, Terms, Unbonding};
 pub use submit::{CallError, Included, SubmitError, signed};

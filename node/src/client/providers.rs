@@ -69,6 +69,19 @@ pub struct Offer {
     pub hardware: Hardware,
     /// Executions at the same time.
     pub capacity: u32,
+    /// Whether it verifies other models, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_large: Option<AtLarge>,
+}
+
+/// The terms on which a provider verifies models that it does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AtLarge {
+    /// For a verified token, in base units per million.
+    pub verify: Price,
+    /// The largest model that it would fetch, in bytes.
+    pub weights_max_bytes: u64,
 }
 
 impl Offer {

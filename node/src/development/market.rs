@@ -195,7 +195,7 @@ async fn offer(client: &Client, provider: &Key, model: Served) -> Result<(), Set
     let (input, output, verify) = (INPUT_PRICE, OUTPUT_PRICE, VERIFY_PRICE);
     let terms = ModelOffer { model_id, spec_id, input, output, verify };
     let models = BoundedVec::truncate_from(vec![terms]);
-    let offer = Offer { models, hardware: HardwareClass::CpuSmall, capacity: CAPACITY };
+    let offer = Offer { models, hardware: HardwareClass::CpuSmall, capacity: CAPACITY, at_large: None };
     calls.push(Call::set_offer { offer }.into());
     client.submit_all(provider, "offering the demo model", calls).await?;
     Ok(())

@@ -85,6 +85,7 @@ impl Receipts {
         let (job, round) = (record.job, record.round);
         let executor_draw = self.draw((job, round, Role::Executor), record.executor_draw).await?;
         let verifier_draw = self.draw((job, round, Role::Verifier), record.verifier_draw).await?;
+        let at_large_draw = self.draw((job, round, Role::AtLarge), record.at_large_draw).await?;
         let recheck = (job, record.value_round(), Role::Verifier);
         let recheck_draw = self.draw(recheck, record.recheck_draw).await?;
         let until = checkpoint.certificate.height.get();
@@ -97,6 +98,7 @@ impl Receipts {
             hand_overs,
             executor_draw,
             verifier_draw,
+            at_large_draw,
             recheck_draw,
             provenance,
             opened: None,

@@ -5,7 +5,7 @@ use assay_protocol::units::{Amount, Height, Price};
 use assay_runtime::AccountId;
 use assay_runtime::queries::{PAGE_MAX, ProviderEntry};
 use jsonrpsee::core::RegisterMethodError;
-use pallet_assay_providers::{HardwareClass, Offer};
+use pallet_assay_providers::{AtLarge, HardwareClass, Offer};
 use serde::Serialize;
 
 use super::error::{Code, RpcError};
@@ -58,6 +58,16 @@ struct OfferView {
     models: Vec<TermsView>,
     hardware: &'static str,
     capacity: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_large: Option<AtLargeView>,
+}
+
+/// The price of a verified token, in base units per million.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AtLargeView {
+    verify: Price,
+    weights_max_bytes: u64,
 }
 
 /// Base units per million model tokens.
@@ -116,7 +126,10 @@ impl From<Offer> for OfferView {
             HardwareClass::CpuLarge => "cpuLarge",
             HardwareClass::Gpu => "gpu",
         };
-        Self { models: terms.collect(), hardware, capacity: offer.capacity }
+        let at_large = offer
+            .at_large
+            .map(|AtLarge { verify, weights_max_bytes }| AtLargeView { verify, weights_max_bytes });
+        Self { models: terms.collect(), hardware, capacity: offer.capacity, at_large }
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use assay_manifest::{ArtifactId, ModelId, SpecId};
-use assay_protocol::job::{Job, Phase};
+use assay_protocol::job::{Job, Phase, Seat, SeatOutcome};
+use assay_protocol::party::Role;
 use assay_runtime::queries::ProviderEntry;
 use assay_runtime::{AccountId, RuntimeEvent};
 use tokio::sync::{Mutex, broadcast, mpsc, watch};
@@ -90,6 +91,10 @@ pub struct Serving<S> {
     /// again and again.
     brought: BTreeSet<ModelId>,
     identities: Vec<AccountId>,
+    /// Whether one of them may get a seat for a model that it does not offer.
+    verifies_at_large: bool,
+    /// Models for which one of them has such a seat, with the bytes that the request says of their files.
+    at_large: BTreeMap<ModelId, u64>,
     questions: mpsc::Receiver<ModelId>,
     judging: Judging,
     docket: Docket,
@@ -125,6 +130,8 @@ impl<S: Shelf> Serving<S> {
             fetches: JoinSet::new(),
             brought: BTreeSet::new(),
             identities,
+            verifies_at_large: false,
+            at_large: BTreeMap::new(),
             questions,
             judging,
             docket: Docket::default(),
@@ -166,7 +173,9 @@ impl<S: Shelf> Serving<S> {
                 () = told_to_stop(&mut stop) => return,
             };
             match block {
-                Ok(block) if self.concerns(&block) => self.refresh(block.header.number).await,
+                Ok(block) if self.concerns(&block) || self.is_seated_otherwise(&block).await => {
+                    self.refresh(block.header.number).await;
+                }
                 Ok(_) => {}
                 // What was missed may have concerned us.
                 Err(broadcast::error::RecvError::Lagged(_)) => self.refresh(self.ledger.head().number).await,
@@ -192,6 +201,33 @@ impl<S: Shelf> Serving<S> {
         self.asked.values().any(|until| *until < height)
             || self.retry_at.is_some_and(|at| height >= at)
             || block.events.iter().any(|record| own(&record.event))
+    }
+
+    /// Whether the models for which an identity has a seat at large are others than before.
+    async fn is_seated_otherwise(&self, block: &FinalizedBlock) -> bool {
+        let is_of_jobs = |event: &RuntimeEvent| matches!(event, RuntimeEvent::Jobs(_));
+        if !self.verifies_at_large || !block.events.iter().any(|record| is_of_jobs(&record.event)) {
+            return false;
+        }
+        match self.seated().await {
+            Ok(seated) => self.seats_at_large(&seated) != self.at_large,
+            Err(error) => {
+                warn!(%error, "reading this node's seats");
+                false
+            }
+        }
+    }
+
+    fn seats_at_large(&self, jobs: &[Job]) -> BTreeMap<ModelId, u64> {
+        let is_own = |seat: &&Seat| self.identities.contains(&AccountId::from(seat.provider));
+        let at_large = |seat: &Seat| seat.role == Role::AtLarge && seat.outcome == SeatOutcome::Pending;
+        let seated = jobs.iter().filter(|job| job.seats.iter().filter(is_own).any(at_large));
+        seated.filter_map(|job| Some((job.record.model_id, job.record.policy.at_large()?))).collect()
+    }
+
+    /// The jobs in which an identity has a seat.
+    async fn seated(&self) -> Result<Vec<Job>, LedgerError> {
+        self.ledger.query(None, "JobsApi_at_hand", (self.identities.clone(), false)).await
     }
 
     /// Notes that a model is asked for; whether that is new.
@@ -368,8 +404,10 @@ impl<S: Shelf> Serving<S> {
         info!(%model, %artifact, "fetching a model that is not here");
         self.fetching.insert(model);
         let supply = Arc::clone(&self.supply);
-        let own = self.wanted.get(&model) == Some(&Why::Offered);
-        let bytes_max = (!own).then_some(FOREIGN_BYTES_MAX);
+        let bytes_max = match self.wanted.get(&model) {
+            Some(Why::Offered) => self.at_large.get(&model).copied(),
+            _ => Some(FOREIGN_BYTES_MAX),
+        };
         self.fetches.spawn(async move { (model, supply.bring(artifact, bytes_max).await) });
     }
 
@@ -396,22 +434,24 @@ impl<S: Shelf> Serving<S> {
     }
 
     /// Every model that an identity offers, is about to, or still has a seat for, with the spec that is named.
-    async fn offered(&self) -> Result<BTreeMap<(ModelId, SpecId), Vec<AccountId>>, LedgerError> {
+    async fn offered(&mut self) -> Result<BTreeMap<(ModelId, SpecId), Vec<AccountId>>, LedgerError> {
         let mut offered = BTreeMap::<_, Vec<_>>::new();
+        self.verifies_at_large = false;
         for identity in &self.identities {
             let entry: Option<ProviderEntry> =
                 self.ledger.query(None, "ProvidersApi_provider", identity).await?;
             let Some((account, _, offer, pending)) = entry else { continue };
-            let offers = offer.into_iter().chain(pending.map(|pending| pending.offer));
-            for terms in offers.flat_map(|offer| offer.models) {
+            let offers: Vec<_> = offer.into_iter().chain(pending.map(|pending| pending.offer)).collect();
+            self.verifies_at_large |= offers.iter().any(|offer| offer.at_large.is_some());
+            for terms in offers.into_iter().flat_map(|offer| offer.models) {
                 let identities = offered.entry((terms.model_id, terms.spec_id)).or_default();
                 if !identities.contains(&account) {
                     identities.push(account.clone());
                 }
             }
         }
-        let seated: Vec<Job> =
-            self.ledger.query(None, "JobsApi_at_hand", (self.identities.clone(), false)).await?;
+        let seated = self.seated().await?;
+        self.at_large = self.seats_at_large(&seated);
         for job in seated {
             let accounts = job.seats.iter().map(|seat| AccountId::from(seat.provider));
             for account in accounts.filter(|account| self.identities.contains(account)) {

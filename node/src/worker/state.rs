@@ -94,7 +94,7 @@ fn seat_tasks(job: &Job, seat: &Seat) -> &'static [Task] {
     match (job.phase, seat.role, seat.outcome) {
         (Phase::Assigned { .. }, Role::Executor, SeatOutcome::Pending) => &[Task::Accept],
         (Phase::Accepted { .. }, Role::Executor, SeatOutcome::Accepted) => &[Task::Execute],
-        (Phase::Verifying | Phase::Rechecking { .. }, Role::Verifier, SeatOutcome::Pending) => {
+        (Phase::Verifying | Phase::Rechecking { .. }, role, SeatOutcome::Pending) if role.verifies() => {
             &[Task::Fetch, Task::Verify]
         }
         (
@@ -109,7 +109,7 @@ fn seat_tasks(job: &Job, seat: &Seat) -> &'static [Task] {
 /// Whom the executor of the claimed answer owes data: verifiers at work, and whoever asked on the ledger.
 fn owed_by_executor(job: &Job) -> Vec<Task> {
     let is_seated = matches!(job.phase, Phase::Verifying | Phase::Rechecking { .. });
-    let works = |seat: &&Seat| seat.role == Role::Verifier && seat.outcome == SeatOutcome::Pending;
+    let works = |seat: &&Seat| seat.role.verifies() && seat.outcome == SeatOutcome::Pending;
     let verifiers = job.round_seats().filter(|_| is_seated).filter(works);
     let asked = job.needs.iter().filter(|need| matches!(need.state, NeedState::Open { .. }));
     let asked = asked.map(|need| need.party).filter(|party| answers_to(job, *party));
@@ -123,7 +123,7 @@ fn owed_by_executor(job: &Job) -> Vec<Task> {
 fn answers_to(job: &Job, party: Party) -> bool {
     match party {
         Party::Requester => true,
-        Party::Seat(index) => job.seats.iter().any(|seat| seat.index == index && seat.role == Role::Verifier),
+        Party::Seat(index) => job.seats.iter().any(|seat| seat.index == index && seat.role.verifies()),
     }
 }
 

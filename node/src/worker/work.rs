@@ -7,7 +7,7 @@ use assay_manifest::{Digest32, JobId};
 use assay_protocol::certificate::ValidatorSignature;
 use assay_protocol::commitment::{Claim, Opening, Salt};
 use assay_protocol::job::{Job, NeedState, Party, Seat, verdict_digest};
-use assay_protocol::party::AccountBytes;
+use assay_protocol::party::{AccountBytes, Role};
 use assay_protocol::record::{Class, PublicRecord};
 use assay_protocol::request::Request;
 use assay_protocol::seal::{Content, InputParcel, Parcel, SealError, SealingSecret, WorkParcel};
@@ -205,6 +205,16 @@ impl Shop {
         if self.serves(record) { Ok(()) } else { Err(other().into()) }
     }
 
+    /// That a verifier has its model. One at large may still be fetching it (clause J16).
+    fn require_verified(&self, record: &PublicRecord, seat: &Seat) -> Result<(), WorkError> {
+        match seat.role {
+            Role::AtLarge if !self.serves(record) => {
+                Err(ComputeError::Away(format!("{} has not been fetched yet", record.model_id)).into())
+            }
+            _ => self.require_served(record),
+        }
+    }
+
     fn accept(&self, errand: &Errand, seat: &Seat) -> Result<Done, WorkError> {
         let (job, record) = (&errand.job, &errand.job.record);
         if !self.serves(record) || !errand.fits_agenda {
@@ -249,7 +259,7 @@ impl Shop {
 
     fn fetch(&self, errand: &Errand, seat: &Seat) -> Result<Done, WorkError> {
         let job = &errand.job;
-        self.require_served(&job.record)?;
+        self.require_verified(&job.record, seat)?;
         match self.desk.work(job, seat, errand.posted.as_deref())? {
             // Declining costs half of what silence costs.
             Found::Delivered(_) if !errand.fits_agenda => self.signed(job, seat, SeatStep::Decline),
@@ -265,7 +275,7 @@ impl Shop {
     }
 
     fn verify(&self, job: &Job, seat: &Seat) -> Result<Done, WorkError> {
-        self.require_served(&job.record)?;
+        self.require_verified(&job.record, seat)?;
         let (Some(claim), Some(work)) = (job.claim, self.own_work(job, seat)?) else {
             return Ok(Done::Waiting);
         };
@@ -289,18 +299,17 @@ impl Shop {
     }
 
     fn reveal(&self, job: &Job, seat: &Seat) -> Result<Done, WorkError> {
-        use assay_protocol::party::Role;
         let opening = match (self.recall(job, seat), seat.role, job.claim) {
             (Some(opening), ..) => opening,
             (None, Role::Executor, _) => match self.desk.input(job, seat, None)? {
                 Found::Delivered(input) => self.executed(job, seat, &input)?.opening,
                 _ => return Ok(Done::Waiting),
             },
-            (None, Role::Verifier, Some(claim)) => match self.own_work(job, seat)? {
+            (None, Role::Verifier | Role::AtLarge, Some(claim)) => match self.own_work(job, seat)? {
                 Some(work) => self.verified(job, seat.round, &work, claim)?.opening,
                 None => return Ok(Done::Waiting),
             },
-            (None, Role::Verifier, None) => return Ok(Done::Waiting),
+            (None, Role::Verifier | Role::AtLarge, None) => return Ok(Done::Waiting),
         };
         Ok(Done::Step(Step::Reveal { job: job.id, opening }))
     }

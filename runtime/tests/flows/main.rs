@@ -14,6 +14,7 @@ mod script;
 mod honest;
 mod executors;
 mod verifiers;
+mod at_large;
 mod disputes;
 mod votes;
 mod equivocation;

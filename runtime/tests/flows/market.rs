@@ -120,7 +120,12 @@ pub fn offer(verify: Balance) -> Offer {
     let price = |per_token: Balance| Price::new(per_token * 1_000_000);
     let (input, output, verify) = (price(P_IN), price(P_OUT), price(verify));
     let terms = ModelOffer { model_id: model(), spec_id: spec(), input, output, verify };
-    Offer { models: vec![terms].try_into().unwrap(), hardware: HardwareClass::CpuSmall, capacity: 10_000 }
+    Offer {
+        models: vec![terms].try_into().unwrap(),
+        hardware: HardwareClass::CpuSmall,
+        capacity: 10_000,
+        at_large: None,
+    }
 }
 
 pub fn record(policy: Policy) -> PublicRecord {
@@ -368,7 +373,7 @@ impl<K: Kv> Market<K> {
     /// Verifiers that owe a commitment.
     pub fn pending(&self, id: JobId) -> Vec<Seat> {
         let job = self.job(id);
-        let owes = |seat: &&Seat| seat.role == Role::Verifier && seat.outcome == SeatOutcome::Pending;
+        let owes = |seat: &&Seat| seat.role.verifies() && seat.outcome == SeatOutcome::Pending;
         job.seats.iter().filter(owes).cloned().collect()
     }
 

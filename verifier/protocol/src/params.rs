@@ -33,6 +33,8 @@ pub const VERIFIERS_HIGH: u8 = 4;
 /// Accounts drawn for the seat of a verifier at large: the second and the third step in where one before cannot have
 /// the model (clause J16).
 pub const AT_LARGE_SEATS_MAX: u32 = 3;
+/// The largest model that one may be asked to fetch: longer than that takes, no bond should wait.
+pub const AT_LARGE_BYTES_MAX: u64 = 64 << 30;
 /// Bytes of a model that a verifier at large is given a block to fetch.
 pub const FETCHED_BYTES_PER_BLOCK: u64 = 4 << 20;
 

@@ -6,7 +6,7 @@ use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::fees::BOND_PER_JOB_FEE;
-use crate::params::{VERIFIERS_DEFAULT, VERIFIERS_HIGH};
+use crate::params::{AT_LARGE_BYTES_MAX, VERIFIERS_DEFAULT, VERIFIERS_HIGH};
 use crate::party::AccountBytes;
 use crate::units::{Amount, Height, OutOfRange, Price, Tokens};
 
@@ -108,11 +108,12 @@ impl Policy {
         }
     }
 
-    /// Whether the number of seats is one that the rules allow.
+    /// Whether numbers and sizes are such as the rules allow.
     pub const fn is_allowed(self) -> bool {
         match self {
-            Self::Verified { verifiers } | Self::VerifiedAtLarge { verifiers, .. } => {
-                verifiers == VERIFIERS_DEFAULT || verifiers == VERIFIERS_HIGH
+            Self::Verified { verifiers } => verifiers == VERIFIERS_DEFAULT || verifiers == VERIFIERS_HIGH,
+            Self::VerifiedAtLarge { verifiers, weights_bytes } => {
+                Self::Verified { verifiers }.is_allowed() && weights_bytes <= AT_LARGE_BYTES_MAX
             }
             Self::Replicated { executions } => executions >= 1 && executions <= VERIFIERS_HIGH + 1,
         }

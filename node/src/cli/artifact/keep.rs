@@ -8,6 +8,7 @@ use sp_core::crypto::Ss58Codec;
 use crate::blobs::{Progress, Stage};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use crate::cli::output::parse_bytes;
 use crate::cli::{progress, table};
 use crate::client::{Imported, StoredArtifact};
 use crate::rpc::Collected;
@@ -119,17 +120,6 @@ impl Gc {
     }
 }
 
-/// Reads a number of bytes, with K, M, G or T for powers of a thousand.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is not a number of bytes such as 500M or 20G");
-    let units = [('K', 1_000), ('M', 1_000_000), ('G', 1_000_000_000), ('T', 1_000_000_000_000)];
-    let unit = units.iter().find_map(|(letter, unit)| Some((text.strip_suffix(*letter)?, *unit)));
-    let (digits, unit) = unit.unwrap_or((text, 1));
-    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number: u64 = digits.parse().ok().filter(|_| is_number).ok_or_else(wrong)?;
-    number.checked_mul(unit).ok_or_else(wrong)
-}
-
 fn subject_text(done: &'static str, subject: &StoredArtifact) -> String {
     table::fields(&[(done, subject.artifact_id.to_string())])
 }
@@ -151,21 +141,4 @@ fn collected_text(collected: &Collected) -> String {
     rows.push(("freed", HumanBytes(*freed_bytes).to_string()));
     rows.push(("left", HumanBytes(*left_bytes).to_string()));
     table::fields(&rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_of_bytes_may_have_a_unit() {
-        for (text, bytes) in
-            [("0", 0), ("500M", 500_000_000), ("20G", 20_000_000_000), ("1T", 1_000_000_000_000)]
-        {
-            assert_eq!(parse_bytes(text), Ok(bytes));
-        }
-        for bad in ["", "G", "-1", "+1", "1.5G", "1g", "99999999999T", "1GG"] {
-            assert!(parse_bytes(bad).is_err(), "{bad}");
-        }
-    }
 }

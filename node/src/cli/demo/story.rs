@@ -94,6 +94,7 @@ impl Story {
                 let who = match role {
                     Role::Executor => "an executor is drawn",
                     Role::Verifier => "now that it cannot change, two verifiers are drawn",
+                    Role::AtLarge => "a verifier is drawn",
                 };
                 self.say(format!("   {who} among {candidates}"))
             }

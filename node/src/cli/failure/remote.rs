@@ -96,6 +96,10 @@ const fn refused_job(error: &JobsError) -> (Exit, &'static str) {
             Exit::NoProvider,
             "see who serves the model with `assay provider list --model MODEL`, or raise the price limits",
         ),
+        JobsError::NobodyAtLarge => (
+            Exit::NoProvider,
+            "see who verifies at large with `assay provider list`, raise --max-verify-price, or leave out --at-large",
+        ),
         JobsError::FeeTooSmall => (
             Exit::Usage,
             "raise --max-tokens or the prices; `assay chain info` tells the smallest fee of a job",
@@ -193,6 +197,7 @@ mod tests {
         for (cause, exit) in [
             (rule(JobsError::NoProvider), Exit::NoProvider),
             (rule(JobsError::TooFewVerifiers), Exit::NoProvider),
+            (rule(JobsError::NobodyAtLarge), Exit::NoProvider),
             (rule(JobsError::Stale), Exit::Usage),
             (rule(JobsError::QueueFull), Exit::Internal),
             (CallError::Other(DispatchError::Token(TokenError::FundsUnavailable)), Exit::Payment),

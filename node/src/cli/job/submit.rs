@@ -2,15 +2,17 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use assay_manifest::{JobId, ModelId};
+use assay_manifest::{JobId, Manifest, ModelId};
+use assay_protocol::params::AT_LARGE_BYTES_MAX;
 use assay_protocol::record::{Policy, Prices};
 use assay_protocol::units::Price;
 use clap::Args;
+use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::bought::{Bought, finish};
 use super::own::{Own, executed_here};
-use crate::cli::artifact::model_of;
+use crate::cli::artifact::{model_of, resolve};
 use crate::cli::asking::{Asking, Question};
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
@@ -38,6 +40,9 @@ pub struct Submit {
     /// Executions in all, instead of one with drawn verifiers.
     #[arg(long, value_name = "N", conflicts_with = "verifiers")]
     replicated: Option<u8>,
+    /// Draw one of the verifiers from those who do not serve the model: it takes as long as they need to fetch it.
+    #[arg(long, conflicts_with = "replicated")]
+    at_large: bool,
     /// Most to pay for a million prompt tokens, in ASY; by default what enough offers ask.
     #[arg(long, value_name = "ASY", value_parser = parse_price)]
     max_input_price: Option<Price>,
@@ -115,13 +120,7 @@ impl Submit {
     }
 
     async fn wish(self, context: &Context, client: &Client, model_id: ModelId) -> Result<Wish, Failure> {
-        let policy = match self.replicated {
-            Some(executions) => Policy::Replicated { executions },
-            None => Policy::Verified { verifiers: self.verifiers },
-        };
-        if !policy.is_allowed() {
-            return Err(Failure::usage("asking: two or four verifiers, or one to five executions in all"));
-        }
+        let policy = self.policy(context, client).await?;
         let providers = serving(client, &self.model, &model_id).await?;
         let offered = enough(&providers, &model_id, policy);
         let price = |named: Option<Price>, offered: Price| named.unwrap_or(offered);
@@ -145,6 +144,31 @@ impl Submit {
         Ok(Wish { ask: self.ask(model_id)?, seed: self.asking.seed(), policy, prices, direct_executor })
     }
 
+    async fn policy(&self, context: &Context, client: &Client) -> Result<Policy, Failure> {
+        let verifiers = self.verifiers;
+        let policy = match self.replicated {
+            Some(executions) => Policy::Replicated { executions },
+            None => Policy::Verified { verifiers },
+        };
+        if !policy.is_allowed() {
+            return Err(Failure::usage("asking: two or four verifiers, or one to five executions in all"));
+        }
+        if !self.at_large {
+            return Ok(policy);
+        }
+        let weights_bytes = size_of(context, client, &self.model).await?;
+        let at_large = Policy::VerifiedAtLarge { verifiers, weights_bytes };
+        if at_large.is_allowed() {
+            return Ok(at_large);
+        }
+        let (size, largest) = (HumanBytes(weights_bytes), HumanBytes(AT_LARGE_BYTES_MAX));
+        Err(Failure::usage(format!(
+            "asking {}: it has {size}, and nobody fetches more than {largest}",
+            self.model
+        ))
+        .hint("leave out --at-large"))
+    }
+
     fn ask(&self, model: ModelId) -> Result<Ask, Failure> {
         Ok(Ask {
             model,
@@ -155,6 +179,17 @@ impl Submit {
             max_tokens: self.asking.max_tokens,
         })
     }
+}
+
+/// What the model's files take: as the node's store has them, or as the ledger has it from whoever registered them.
+async fn size_of(context: &Context, client: &Client, model: &str) -> Result<u64, Failure> {
+    let artifact = resolve(context, client, model).await?;
+    let stored = artifact.manifest.as_ref().map(Manifest::size_bytes);
+    let stated = artifact.registrations.iter().map(|registration| registration.size_bytes).max();
+    stored.or(stated).ok_or_else(|| {
+        Failure::usage(format!("asking {model}: it is not registered, so nobody at large could fetch it"))
+            .hint("register it with `assay model register`, or leave out --at-large")
+    })
 }
 
 /// Who serves the model by the spec by which the node prepares requests: nobody else may be drawn.

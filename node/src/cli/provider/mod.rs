@@ -1,5 +1,6 @@
 //! `assay provider`: sell compute.
 
+mod at_large;
 mod keys;
 mod offer;
 
@@ -7,8 +8,10 @@ use assay_manifest::ModelId;
 use assay_protocol::units::{Amount, Height, Price};
 use assay_runtime::{AccountId, Balance, Runtime, RuntimeEvent};
 use clap::Subcommand;
+use indicatif::HumanBytes;
 use pallet_assay_providers::{Call, Event};
 
+use self::at_large::AtLargeArgs;
 use self::keys::{KeysArgs, keys, local_keys, set_keys};
 use self::offer::OfferArgs;
 use super::artifact::model_of;
@@ -17,7 +20,7 @@ use super::failure::Failure;
 use super::output::{parse_tokens, tokens};
 use super::staking::{Outcome, changed, find};
 use super::table;
-use crate::client::{Offer, Provider, Terms};
+use crate::client::{AtLarge, Offer, Provider, Terms};
 use crate::keys::PublishedKeys;
 
 /// What is to be done as a provider, or seen of providers.
@@ -41,6 +44,8 @@ pub enum ProviderCommand {
     SetKeys(KeysArgs),
     /// Announce terms for a model; terms for other models stay as they are.
     Offer(OfferArgs),
+    /// Announce that you verify models that you do not serve, which your node fetches when it is drawn for one.
+    AtLarge(AtLargeArgs),
     /// Show a provider.
     Show {
         /// Address, name of a key, or development URI; your own account if absent.
@@ -73,6 +78,7 @@ impl ProviderCommand {
             Self::Stake { amount, keys } => stake(context, amount, &keys).await,
             Self::SetKeys(keys) => set_keys(context, &keys).await,
             Self::Offer(offer) => offer.run(context).await,
+            Self::AtLarge(at_large) => at_large.run(context).await,
             Self::Show { account } => show(context, account.as_deref()).await,
             Self::List { model } => list(context, model.as_deref()).await,
             Self::Unstake { amount } => unstake(context, amount).await,
@@ -129,7 +135,7 @@ async fn withdraw(context: &Context) -> Result<(), Failure> {
 }
 
 fn offer_rows(title: &'static str, offer: &Offer) -> Vec<(&'static str, String)> {
-    let Offer { models, hardware, capacity } = offer;
+    let Offer { models, hardware, capacity, at_large } = offer;
     let mut rows =
         vec![(title, format!("{}, {}", hardware.name(), table::count(*capacity as usize, "execution")))];
     for Terms { model_id, spec_id, input, output, verify } in models {
@@ -138,6 +144,10 @@ fn offer_rows(title: &'static str, offer: &Offer) -> Vec<(&'static str, String)>
         rows.push(("", format!("by the spec {spec_id}")));
         rows.push(("", format!("per million tokens: input {input}, output {output}, verify {verify}")));
     }
+    rows.extend(at_large.map(|AtLarge { verify, weights_max_bytes }| {
+        let (verify, largest) = (tokens(verify.get()), HumanBytes(weights_max_bytes));
+        ("", format!("at large, models up to {largest}: verify {verify} per million tokens"))
+    }));
     rows
 }
 

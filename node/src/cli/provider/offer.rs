@@ -15,7 +15,8 @@ use crate::cli::failure::Failure;
 use crate::cli::output::parse_price;
 use crate::cli::staking::find;
 use crate::cli::table;
-use crate::client::{Client, Hardware, Offer, Terms};
+use crate::client::{AtLarge, Client, Hardware, Offer, Terms};
+use crate::keys::Key;
 
 /// Arguments of `assay provider offer`; prices are in ASY per million tokens. The offer names the spec by which the
 /// node that is asked executes the model, so ask the one that will serve it.
@@ -67,18 +68,7 @@ impl OfferArgs {
         let provider = client.provider(&key.account()).await?.ok_or_else(|| unstaked(&key.account()))?;
         let spec_id = client.spec(&model_id).await?;
         let offer = self.merged((model_id, spec_id), provider.latest_offer());
-        let included = client.submit(&key, "announcing an offer", announce(&offer)?).await?;
-        let effective_at = find(&included, |event| match event {
-            RuntimeEvent::Providers(Event::OfferAnnounced { effective_at, .. }) => {
-                Some(Height::new(*effective_at))
-            }
-            _ => None,
-        })?;
-        let effective_in_ms = wait_ms(&client, effective_at).await?;
-        let (account, block) = (key.account(), included.block);
-        let announced = Announced { account, offer, effective_at, effective_in_ms, block };
-        context.output().result(&announced, announced_text)?;
-        Ok(())
+        announce(context, &client, &key, offer).await
     }
 
     /// The present offer with these terms in it.
@@ -90,11 +80,30 @@ impl OfferArgs {
             models: others.chain([Terms { model_id, spec_id, input, output, verify }]).collect(),
             hardware: self.hardware.or(present.map(|offer| offer.hardware)).unwrap_or(Hardware::CpuSmall),
             capacity: self.capacity.or(present.map(|offer| offer.capacity)).unwrap_or(1),
+            at_large: present.and_then(|offer| offer.at_large),
         }
     }
 }
 
-fn announce(offer: &Offer) -> Result<RuntimeCall, Failure> {
+/// Announces an offer, and says when it is in force.
+///
+/// # Errors
+/// [`Failure`] when the ledger refuses.
+pub async fn announce(context: &Context, client: &Client, key: &Key, offer: Offer) -> Result<(), Failure> {
+    let included = client.submit(key, "announcing an offer", call(&offer)?).await?;
+    let effective_at = find(&included, |event| match event {
+        RuntimeEvent::Providers(Event::OfferAnnounced { effective_at, .. }) => {
+            Some(Height::new(*effective_at))
+        }
+        _ => None,
+    })?;
+    let effective_in_ms = wait_ms(client, effective_at).await?;
+    let (account, block) = (key.account(), included.block);
+    let announced = Announced { account, offer, effective_at, effective_in_ms, block };
+    Ok(context.output().result(&announced, announced_text)?)
+}
+
+fn call(offer: &Offer) -> Result<RuntimeCall, Failure> {
     let terms = |Terms { model_id, spec_id, input, output, verify }: &Terms| ModelOffer {
         model_id: *model_id,
         spec_id: *spec_id,
@@ -109,7 +118,10 @@ fn announce(offer: &Offer) -> Result<RuntimeCall, Failure> {
             .hint("serve this model only, with --only")
     })?;
     let (hardware, capacity) = (offer.hardware.into(), offer.capacity);
-    let offer = pallet_assay_providers::Offer { models, hardware, capacity };
+    let at_large = offer.at_large.map(|AtLarge { verify, weights_max_bytes }| {
+        pallet_assay_providers::AtLarge { verify, weights_max_bytes }
+    });
+    let offer = pallet_assay_providers::Offer { models, hardware, capacity, at_large };
     Ok(Call::<Runtime>::set_offer { offer }.into())
 }
 
@@ -167,6 +179,8 @@ mod tests {
         assert_eq!(third.terms(&a).unwrap().output, Price::new(9));
         assert_eq!(third.terms(&b).unwrap().output, Price::new(2));
         assert_eq!((third.terms(&a).unwrap().spec_id, third.terms(&b).unwrap().spec_id), (new, old));
-        assert_eq!(args(4, true).merged((a, new), Some(&third)).models.len(), 1);
+        let at_large = Some(AtLarge { verify: Price::new(7), weights_max_bytes: 1 });
+        let alone = args(4, true).merged((a, new), Some(&Offer { at_large, ..third }));
+        assert_eq!((alone.models.len(), alone.at_large), (1, at_large));
     }
 }

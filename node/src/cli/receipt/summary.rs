@@ -87,7 +87,7 @@ impl Claims {
 }
 
 fn right_verifiers(record: &SettlementRecord) -> usize {
-    let right = |role, outcome| role == Role::Verifier && outcome == SeatOutcome::Right;
+    let right = |role: Role, outcome| role.verifies() && outcome == SeatOutcome::Right;
     record.seats.iter().filter(|seat| right(seat.role, seat.outcome)).count()
 }
 
@@ -201,6 +201,7 @@ fn policy(policy: Policy) -> String {
     match policy {
         Policy::Verified { verifiers } => format!("{verifiers} verifiers"),
         Policy::Replicated { executions } => format!("{executions} executions"),
+        Policy::VerifiedAtLarge { verifiers, .. } => format!("{verifiers} verifiers, one of them at large"),
     }
 }
 

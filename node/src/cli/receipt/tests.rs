@@ -53,6 +53,7 @@ fn receipt() -> Receipt {
         settlement,
         executor_draw: None,
         verifier_draw: None,
+        at_large_draw: None,
         recheck_draw: None,
         provenance: Vec::new(),
         opened: None,

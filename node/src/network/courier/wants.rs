@@ -38,7 +38,7 @@ pub fn needed(job: &Job, hosted: &[AccountBytes]) -> Vec<Want> {
         .filter_map(|seat| {
             let purpose = match (seat.role, seat.outcome) {
                 (Role::Executor, SeatOutcome::Pending | SeatOutcome::Accepted) => Purpose::Input,
-                (Role::Verifier, SeatOutcome::Pending) if is_verifying => Purpose::Work,
+                (role, SeatOutcome::Pending) if role.verifies() && is_verifying => Purpose::Work,
                 _ => return None,
             };
             Some(Want { job: job.id, purpose, recipient: seat.provider })

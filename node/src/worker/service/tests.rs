@@ -104,6 +104,7 @@ fn draw(job: &Job, height: u32) -> Job {
         output: Price::ZERO,
         verify: Price::ZERO,
         has_capacity: true,
+        serves: true,
     };
     let contenders = (1..=3).map(contender).collect();
     let total_stake = Amount::new(1 << 110);
@@ -135,7 +136,7 @@ fn sealed_input(job: &Job) -> Envelope {
 fn delivery<'a>(job: &'a Job, seat: &Seat) -> Delivery<'a> {
     let (sender, content) = match seat.role {
         Role::Executor => (job.requester, Content::Input(&job.record)),
-        Role::Verifier => {
+        Role::Verifier | Role::AtLarge => {
             let executor = job.executor().unwrap().provider;
             (executor, Content::Work(&job.record, job.claim.as_ref().unwrap()))
         }

@@ -50,10 +50,10 @@ impl<T: Config> Pallet<T> {
                 let seat = job.seats.iter().find(|seat| seat.index == index)?;
                 match (seat.role, &job.claim) {
                     (Role::Executor, _) => (job.requester, seat.provider, index, Content::Input(&job.record)),
-                    (Role::Verifier, Some(claim)) => {
+                    (Role::Verifier | Role::AtLarge, Some(claim)) => {
                         (executor?.provider, seat.provider, index, Content::Work(&job.record, claim))
                     }
-                    (Role::Verifier, None) => return None,
+                    (Role::Verifier | Role::AtLarge, None) => return None,
                 }
             }
             Party::Requester => {

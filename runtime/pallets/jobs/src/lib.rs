@@ -235,6 +235,9 @@ pub mod pallet {
         NoProvider,
         /// Fewer providers than seats serve this model by these definitions at these prices with stake for the bond.
         TooFewVerifiers,
+        /// Nobody who does not serve the model would fetch one of its size and verify it at this price with stake for the
+        /// bond.
+        NobodyAtLarge,
         /// No such job.
         UnknownJob,
         /// The step changes nothing now.

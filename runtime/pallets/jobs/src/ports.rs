@@ -10,6 +10,8 @@ use frame_support::dispatch::DispatchResult;
 pub trait ProviderBook<AccountId> {
     /// Everyone who serves a model by exactly these definitions.
     fn contenders(model: &ModelId, spec: &SpecId) -> Vec<Contender>;
+    /// Everyone who would fetch a model of this size to verify it, and does not serve it.
+    fn contenders_at_large(model: &ModelId, spec: &SpecId, weights_bytes: u64) -> Vec<Contender>;
     /// Stake of all providers.
     fn total_stake() -> Amount;
     /// Stake that the account could lock for a seat now.

@@ -1,7 +1,7 @@
 //! Deadlines: a bounded queue a height, and what happens when one comes.
 
 use assay_manifest::JobId;
-use assay_protocol::job::{Input, Job};
+use assay_protocol::job::{Input, Job, Phase};
 use frame_support::storage::with_storage_layer;
 use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::DispatchError;
@@ -102,9 +102,18 @@ impl<T: Config> Pallet<T> {
         if job.draws_at(Self::now()).is_none() {
             return Ok(Input::Deadline);
         }
+        let record = &job.record;
+        let mut contenders = T::Providers::contenders(&record.model_id, &record.spec_id);
+        if let (Some(weights_bytes), Phase::Committed { .. }) = (record.policy.at_large(), job.phase) {
+            contenders.extend(T::Providers::contenders_at_large(
+                &record.model_id,
+                &record.spec_id,
+                weights_bytes,
+            ));
+        }
         Ok(Input::Draw {
             randomness: T::Beacon::randomness_at(Self::now().get()).ok_or(Error::<T>::NotDue)?,
-            contenders: T::Providers::contenders(&job.record.model_id, &job.record.spec_id),
+            contenders,
             total_stake: T::Providers::total_stake(),
         })
     }

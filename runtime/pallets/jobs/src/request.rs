@@ -68,16 +68,24 @@ impl<T: Config> Pallet<T> {
     /// A request that could not be seated now is refused instead of taking escrow for nothing.
     fn check_market(record: &PublicRecord, quote: &Quote, requester: &AccountBytes) -> DispatchResult {
         let contenders = T::Providers::contenders(&record.model_id, &record.spec_id);
-        let others: Vec<&Contender> =
-            contenders.iter().filter(|c| c.candidate.provider != *requester).collect();
+        let is_other = |contender: &&Contender| contender.candidate.provider != *requester;
+        let others: Vec<&Contender> = contenders.iter().filter(is_other).collect();
         let executors = others.iter().filter(|c| {
             let chosen = record.direct_executor.is_none_or(|chosen| chosen == c.candidate.provider);
             chosen && c.fits(Role::Executor, &record.prices, quote.bond)
         });
         ensure!(executors.count() > 0, Error::<T>::NoProvider);
+        let mut wanted = usize::from(record.policy.verifiers());
+        if let Some(weights_bytes) = record.policy.at_large() {
+            let strangers =
+                T::Providers::contenders_at_large(&record.model_id, &record.spec_id, weights_bytes);
+            let fits = |c: &Contender| c.fits(Role::AtLarge, &record.prices, quote.bond);
+            ensure!(strangers.iter().filter(is_other).any(fits), Error::<T>::NobodyAtLarge);
+            wanted = wanted.saturating_sub(1);
+        }
         let verifiers = others.iter().filter(|c| c.fits(Role::Verifier, &record.prices, quote.bond)).count();
         // One of them may be drawn as the executor.
-        ensure!(verifiers > usize::from(record.policy.verifiers()), Error::<T>::TooFewVerifiers);
+        ensure!(verifiers > wanted, Error::<T>::TooFewVerifiers);
         Ok(())
     }
 

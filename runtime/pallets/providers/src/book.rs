@@ -3,15 +3,15 @@
 use assay_manifest::{ModelId, SpecId};
 use assay_protocol::draw::Candidate;
 use assay_protocol::job::Contender;
-use assay_protocol::units::Amount;
+use assay_protocol::units::{Amount, Price};
 use frame_support::dispatch::DispatchResult;
 use frame_support::traits::Get;
 use frame_system::pallet_prelude::BlockNumberFor;
 
 use crate::score::decayed;
 use crate::{
-    Config, Error, Listed, Offer, Offers, Pallet, PendingOffer, PendingOffers, Provider, Providers, Serving,
-    TotalStake,
+    Config, Error, Listed, ListedAtLarge, Offer, Offers, Pallet, PendingOffer, PendingOffers, Provider,
+    Providers, Serving, TotalStake, VerifyingAtLarge,
 };
 
 /// A provider with the offer in force and the one announced.
@@ -30,23 +30,52 @@ impl<T: Config> Pallet<T> {
         serving.into_iter().filter_map(Self::contender).collect()
     }
 
+    /// Everyone who verifies models of this size at large, but for those who serve this one by `spec` (clause J16);
+    /// otherwise as [`Self::contenders`].
+    pub fn contenders_at_large(model: &ModelId, spec: &SpecId, weights_bytes: u64) -> Vec<Contender> {
+        let serving = Serving::<T>::get(model, spec);
+        let serves = |who: &T::AccountId| serving.iter().any(|place| place.provider == *who);
+        let listed = VerifyingAtLarge::<T>::get().into_iter();
+        let fitting = listed.filter(|place| place.terms.weights_max_bytes >= weights_bytes);
+        let strangers = fitting.filter(|place| !serves(&place.provider));
+        strangers.filter_map(Self::contender_at_large).collect()
+    }
+
     fn contender(place: Listed<T::AccountId>) -> Option<Contender> {
-        let provider = Providers::<T>::get(&place.provider)?;
+        let Listed { provider, capacity, input, output, verify } = place;
+        let (candidate, provider) = Self::candidate(provider)?;
+        Some(Contender {
+            candidate,
+            work_key: provider.work_key,
+            encryption_key: provider.encryption_key,
+            input,
+            output,
+            verify,
+            has_capacity: provider.working < capacity,
+            serves: true,
+        })
+    }
+
+    fn contender_at_large(place: ListedAtLarge<T::AccountId>) -> Option<Contender> {
+        let (candidate, provider) = Self::candidate(place.provider)?;
+        Some(Contender {
+            candidate,
+            work_key: provider.work_key,
+            encryption_key: provider.encryption_key,
+            input: Price::ZERO,
+            output: Price::ZERO,
+            verify: place.terms.verify,
+            has_capacity: false,
+            serves: false,
+        })
+    }
+
+    fn candidate(who: T::AccountId) -> Option<(Candidate, Provider<BlockNumberFor<T>>)> {
+        let provider = Providers::<T>::get(&who)?;
         if Self::is_barred(&provider) || !Self::has_least_stake(&provider) {
             return None;
         }
-        Some(Contender {
-            candidate: Candidate {
-                provider: place.provider.into(),
-                free_stake: Amount::new(provider.free_stake()),
-            },
-            work_key: provider.work_key,
-            encryption_key: provider.encryption_key,
-            input: place.input,
-            output: place.output,
-            verify: place.verify,
-            has_capacity: provider.working < place.capacity,
-        })
+        Some((Candidate { provider: who.into(), free_stake: Amount::new(provider.free_stake()) }, provider))
     }
 
     /// Stake that the account could lock for a seat now: its free stake, none while it is barred.

@@ -19,14 +19,16 @@ mod types;
 pub mod weights;
 
 pub use pallet::*;
-pub use types::{HardwareClass, Listed, ModelOffer, Offer, PendingOffer, Provider, Unbonding};
+pub use types::{
+    AtLarge, HardwareClass, Listed, ListedAtLarge, ModelOffer, Offer, PendingOffer, Provider, Unbonding,
+};
 pub use weights::WeightInfo;
 
 /// Calls, storage and events.
 #[frame_support::pallet]
 #[allow(clippy::expect_used, missing_docs)] // inside the macro's own code
 pub mod pallet {
-    use super::{Listed, Offer, PendingOffer, Provider, WeightInfo};
+    use super::{Listed, ListedAtLarge, Offer, PendingOffer, Provider, WeightInfo};
     use assay_manifest::{Digest32, ModelId, SpecId};
     use assay_protocol::params::{CANDIDATES_MAX, Params};
     use assay_protocol::signature::{Signature, WorkKey};
@@ -103,6 +105,11 @@ pub mod pallet {
         BoundedVec<Listed<T::AccountId>, ConstU32<CANDIDATES_MAX>>,
         ValueQuery,
     >;
+
+    /// Who verifies models that it does not serve, and on what terms.
+    #[pallet::storage]
+    pub type VerifyingAtLarge<T: Config> =
+        StorageValue<_, BoundedVec<ListedAtLarge<T::AccountId>, ConstU32<CANDIDATES_MAX>>, ValueQuery>;
 
     /// Providers whose stake fell under the least: the next blocks take their offers out of the lists. Done at once,
     /// it would add up to sixteen lists a seat to the work of a step or verdict, and to that of taking stake out.

@@ -9,8 +9,8 @@ use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::traits::Saturating;
 
 use crate::{
-    Config, DISMISSED_PER_BLOCK_MAX, Dismissed, Error, Event, Listed, ModelOffer, Offer, OfferQueue, Offers,
-    Pallet, PendingOffer, PendingOffers, Providers, Serving,
+    Config, DISMISSED_PER_BLOCK_MAX, Dismissed, Error, Event, Listed, ListedAtLarge, ModelOffer, Offer,
+    OfferQueue, Offers, Pallet, PendingOffer, PendingOffers, Providers, Serving, VerifyingAtLarge,
 };
 
 /// Blocks after a full one that are tried before an announcement is refused.
@@ -90,18 +90,27 @@ impl<T: Config> Pallet<T> {
     fn replace_offer(who: &T::AccountId, mut offer: Offer) {
         Self::withdraw_offer(who);
         let whole = offer.clone();
+        if let Some(terms) = offer.at_large {
+            let place = ListedAtLarge { provider: who.clone(), terms };
+            if VerifyingAtLarge::<T>::try_mutate(|list| list.try_push(place)).is_err() {
+                offer.at_large = None;
+            }
+        }
         offer.models.retain(|model| {
             let place = Listed::new(who.clone(), &whole, model);
             let push = |serving: &mut BoundedVec<_, _>| serving.try_push(place);
             Serving::<T>::try_mutate(model.model_id, model.spec_id, push).is_ok()
         });
-        if !offer.models.is_empty() {
+        if !offer.models.is_empty() || offer.at_large.is_some() {
             Offers::<T>::insert(who, offer);
         }
     }
 
     fn withdraw_offer(who: &T::AccountId) {
         let Some(old) = Offers::<T>::take(who) else { return };
+        if old.at_large.is_some() {
+            VerifyingAtLarge::<T>::mutate(|list| list.retain(|place| &place.provider != who));
+        }
         for model in old.models {
             Serving::<T>::mutate_exists(model.model_id, model.spec_id, |entry| {
                 if let Some(serving) = entry {
@@ -146,6 +155,19 @@ impl<T: Config> Pallet<T> {
         }
         let offered: usize = Offers::<T>::iter_values().map(|offer| offer.models.len()).sum();
         if offered == indexed { Ok(()) } else { Err("an offered model is missing from the index") }
+    }
+
+    pub(crate) fn list_at_large_matches_offers() -> Result<(), &'static str> {
+        let listed = VerifyingAtLarge::<T>::get();
+        let is_offered = |place: &ListedAtLarge<T::AccountId>| {
+            Offers::<T>::get(&place.provider).and_then(|offer| offer.at_large) == Some(place.terms)
+        };
+        let offered = Offers::<T>::iter_values().filter(|offer| offer.at_large.is_some()).count();
+        if listed.len() == offered && listed.iter().all(is_offered) {
+            Ok(())
+        } else {
+            Err("the list of those who verify at large is not what they offer")
+        }
     }
 
     /// The place that the offer in force gives the provider.

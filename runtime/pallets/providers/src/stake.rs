@@ -194,6 +194,7 @@ impl<T: Config> Pallet<T> {
             return Err("the total stake is not the sum of stakes");
         }
         Self::offers_are_staked()?;
-        Self::serving_index_matches_offers()
+        Self::serving_index_matches_offers()?;
+        Self::list_at_large_matches_offers()
     }
 }

@@ -85,6 +85,17 @@ pub struct ModelOffer {
     pub verify: Price,
 }
 
+/// The terms on which a provider verifies models that it does not serve (clause J16).
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct AtLarge {
+    /// For a verified token, in base units per million model tokens.
+    pub verify: Price,
+    /// The largest model that it would fetch, by the sum of its files.
+    pub weights_max_bytes: u64,
+}
+
 /// What a provider serves and for how much.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct Offer {
@@ -94,6 +105,8 @@ pub struct Offer {
     pub hardware: HardwareClass,
     /// Executions that it takes at the same time.
     pub capacity: u32,
+    /// Whether it verifies other models, too.
+    pub at_large: Option<AtLarge>,
 }
 
 /// One place in the list of those who serve a model: all that a draw asks of the offer behind it.
@@ -117,6 +130,15 @@ impl<AccountId> Listed<AccountId> {
         let ModelOffer { input, output, verify, .. } = *model;
         Self { provider, capacity: offer.capacity, input, output, verify }
     }
+}
+
+/// One place in the list of those who verify at large.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct ListedAtLarge<AccountId> {
+    /// Who.
+    pub provider: AccountId,
+    /// On what terms.
+    pub terms: AtLarge,
 }
 
 /// An announced offer.
