@@ -2,10 +2,17 @@
 //! between them.
 
 use assay_node::chain_spec::ChainSpec;
-use assay_protocol::job::Verdict;
+use assay_node::client::{Client, Wish};
+use assay_node::keys::{Key, PublishedKeys, Seller};
+use assay_protocol::job::{SeatOutcome, Verdict};
 use assay_protocol::party::Role;
+use assay_protocol::record::Policy;
 use assay_protocol::seal::Envelope;
+use assay_protocol::units::Price;
+use assay_runtime::{Runtime, RuntimeCall, UNIT};
+use frame_support::BoundedVec;
 use jsonrpsee::rpc_params;
+use pallet_assay_providers::{AtLarge, Call, HardwareClass, Offer};
 
 use crate::parties::wish;
 use crate::process::{NodeProcess, failure, json};
@@ -102,5 +109,57 @@ fn two_nodes_that_are_told_of_each_other_list_each_other_as_peers() {
     for bad in bad {
         let (code, message) = failure(&[&["node", "--dev"], bad].concat());
         assert_eq!(code, 2, "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verifier_at_large_fetches_a_model_that_it_does_not_serve() {
+    let mut region = Region::new(ChainSpec::local(1).unwrap(), 1);
+    let validator = region.start(Part::validator(1)).await;
+    let mut sellers = Vec::new();
+    for number in 1..=2 {
+        sellers.push(region.start(Part::provider(number)).await);
+    }
+    let stranger = region.start(Part::provider(3)).await;
+    let served = open_market(&sellers).await;
+    offer_at_large(&stranger.client, &stranger.sellers()[0]).await;
+    stranger.knows_offers(&served, 2).await;
+    assert!(stranger.client.local_artifacts().await.unwrap().is_empty());
+
+    let buyer = buyer();
+    let sizes = sellers[0].client.local_artifacts().await.unwrap().into_iter().map(|local| local.size_bytes);
+    let weights_bytes = sizes.max().unwrap();
+    let policy = Policy::VerifiedAtLarge { verifiers: 2, weights_bytes };
+    let question = Wish { policy, ..wish(served.model_id, "What is 12 + 31?".into()) };
+    let client = &sellers[0].client;
+    // One to execute and one to verify: there are no more who serve it.
+    let order = client.draft(buyer.account(), question).await.unwrap();
+    client.place(&buyer, &order).await.unwrap();
+    assert_eq!(client.follow_order(&buyer, &order, |_| {}).await.unwrap(), Verdict::VerifiedThin);
+
+    let record = client.job(&order.job).await.unwrap().settlement.unwrap();
+    let at_large = record.seats.iter().find(|seat| seat.role == Role::AtLarge).unwrap();
+    assert!(stranger.is_of(&at_large.provider));
+    assert_eq!(at_large.outcome, SeatOutcome::Right);
+    assert_eq!(record.at_large_draw.unwrap().eligible, 1);
+    assert_eq!(stranger.client.local_artifacts().await.unwrap().len(), 1);
+    for node in sellers.into_iter().chain([stranger, validator]) {
+        node.stop().await;
+    }
+}
+
+/// Stakes and offers to verify models that the provider does not serve; returns when that is in force.
+async fn offer_at_large(client: &Client, provider: &Key) {
+    let PublishedKeys { work_key, encryption_key } = Seller::development(&provider.name).unwrap().published();
+    let work_key = *work_key.as_bytes();
+    let stake = Call::stake { amount: 1_000 * UNIT, work_key, encryption_key };
+    let at_large = Some(AtLarge { verify: Price::new(1), weights_max_bytes: 1 << 30 });
+    let models = BoundedVec::default();
+    let offer = Offer { models, hardware: HardwareClass::CpuSmall, capacity: 1, at_large };
+    let calls = [stake, Call::<Runtime>::set_offer { offer }].map(RuntimeCall::from).to_vec();
+    client.submit_all(provider, "offering to verify at large", calls).await.unwrap();
+    let mut heights = client.heights().await.unwrap();
+    while client.provider(&provider.account()).await.unwrap().unwrap().offer.is_none() {
+        heights.next().await.unwrap();
     }
 }

@@ -205,14 +205,9 @@ impl Shop {
         if self.serves(record) { Ok(()) } else { Err(other().into()) }
     }
 
-    /// That a verifier has its model. One at large may still be fetching it (clause J16).
-    fn require_verified(&self, record: &PublicRecord, seat: &Seat) -> Result<(), WorkError> {
-        match seat.role {
-            Role::AtLarge if !self.serves(record) => {
-                Err(ComputeError::Away(format!("{} has not been fetched yet", record.model_id)).into())
-            }
-            _ => self.require_served(record),
-        }
+    /// Whether a verifier at large has no model yet: this node may still be fetching it (clause J16).
+    fn lacks_model(&self, job: &Job, seat: &Seat) -> bool {
+        seat.role == Role::AtLarge && !self.serves(&job.record)
     }
 
     fn accept(&self, errand: &Errand, seat: &Seat) -> Result<Done, WorkError> {
@@ -259,7 +254,10 @@ impl Shop {
 
     fn fetch(&self, errand: &Errand, seat: &Seat) -> Result<Done, WorkError> {
         let job = &errand.job;
-        self.require_verified(&job.record, seat)?;
+        if self.lacks_model(job, seat) && !is_late(errand, seat) {
+            return Ok(Done::Waiting);
+        }
+        self.require_served(&job.record)?;
         match self.desk.work(job, seat, errand.posted.as_deref())? {
             // Declining costs half of what silence costs.
             Found::Delivered(_) if !errand.fits_agenda => self.signed(job, seat, SeatStep::Decline),
@@ -275,7 +273,10 @@ impl Shop {
     }
 
     fn verify(&self, job: &Job, seat: &Seat) -> Result<Done, WorkError> {
-        self.require_verified(&job.record, seat)?;
+        if self.lacks_model(job, seat) {
+            return Ok(Done::Waiting);
+        }
+        self.require_served(&job.record)?;
         let (Some(claim), Some(work)) = (job.claim, self.own_work(job, seat)?) else {
             return Ok(Done::Waiting);
         };

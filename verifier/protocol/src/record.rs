@@ -100,6 +100,11 @@ impl Policy {
         }
     }
 
+    /// Of them, those who serve the model.
+    pub const fn serving_verifiers(self) -> u8 {
+        self.verifiers().saturating_sub(if self.at_large().is_some() { 1 } else { 0 })
+    }
+
     /// The size of the model for whose verification one is drawn who does not serve it, if one is.
     pub const fn at_large(self) -> Option<u64> {
         match self {

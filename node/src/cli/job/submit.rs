@@ -236,7 +236,7 @@ fn check_offers(
     };
     let offers = terms(providers, model);
     let within = offers.iter().filter(is_within).count();
-    let seats = usize::from(policy.verifiers()).saturating_add(1);
+    let seats = usize::from(policy.serving_verifiers()).saturating_add(1);
     if within >= seats {
         return Ok(());
     }
@@ -270,7 +270,7 @@ pub fn now_s() -> u64 {
 pub fn enough(providers: &[Provider], model: &ModelId, policy: Policy) -> Prices {
     let mut offers = terms(providers, model);
     offers.sort_by_key(|terms| (terms.output, terms.input, terms.verify));
-    let seats = usize::from(policy.verifiers()).saturating_add(2);
+    let seats = usize::from(policy.serving_verifiers()).saturating_add(2);
     let fold = |caps: Prices, terms: &Terms| Prices {
         input: caps.input.max(terms.input),
         output: caps.output.max(terms.output),

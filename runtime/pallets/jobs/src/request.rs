@@ -75,17 +75,15 @@ impl<T: Config> Pallet<T> {
             chosen && c.fits(Role::Executor, &record.prices, quote.bond)
         });
         ensure!(executors.count() > 0, Error::<T>::NoProvider);
-        let mut wanted = usize::from(record.policy.verifiers());
         if let Some(weights_bytes) = record.policy.at_large() {
             let strangers =
                 T::Providers::contenders_at_large(&record.model_id, &record.spec_id, weights_bytes);
             let fits = |c: &Contender| c.fits(Role::AtLarge, &record.prices, quote.bond);
             ensure!(strangers.iter().filter(is_other).any(fits), Error::<T>::NobodyAtLarge);
-            wanted = wanted.saturating_sub(1);
         }
         let verifiers = others.iter().filter(|c| c.fits(Role::Verifier, &record.prices, quote.bond)).count();
         // One of them may be drawn as the executor.
-        ensure!(verifiers > wanted, Error::<T>::TooFewVerifiers);
+        ensure!(verifiers > usize::from(record.policy.serving_verifiers()), Error::<T>::TooFewVerifiers);
         Ok(())
     }
 

@@ -230,10 +230,10 @@ impl Run<'_> {
     /// when nobody is left to seat, or nobody else may see the input.
     pub(super) fn fill_verifiers(&mut self) -> Done {
         let policy = self.job.record.policy;
-        let at_large = usize::from(policy.at_large().is_some());
-        let served = usize::from(policy.verifiers()).saturating_sub(at_large);
-        for (role, wanted) in [(Role::Verifier, served), (Role::AtLarge, at_large)] {
-            while self.counted_or_pending(role) < wanted {
+        let serving = policy.serving_verifiers();
+        let at_large = policy.verifiers().saturating_sub(serving);
+        for (role, wanted) in [(Role::Verifier, serving), (Role::AtLarge, at_large)] {
+            while self.counted_or_pending(role) < usize::from(wanted) {
                 let next = self.job.standby.iter().position(|standby| standby.role == role);
                 let Some(next) = next.filter(|_| self.may_show_to_another()) else {
                     return self.finish(End::Inconclusive);
