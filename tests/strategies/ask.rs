@@ -17,7 +17,7 @@ use pallet_assay_jobs::Call;
 use crate::case::{Asked, Rule, What, When};
 use crate::lies::is_claimed;
 use crate::random::bytes;
-use crate::world::{P_IN, World};
+use crate::world::{P_IN, WEIGHTS_BYTES, World};
 
 impl World {
     /// The requests whose time has come.
@@ -63,7 +63,7 @@ impl World {
             input_commit: input_commit(salt, &request.to_bytes()),
             n_in: Tokens::new(request.n_in),
             n_max: Tokens::new(request.max_tokens),
-            policy: Policy::Verified { verifiers: asked.verifiers },
+            policy: policy(asked),
             prices: Prices { input: price(P_IN), output: price(2 * P_IN), verify_max: price(P_IN) },
             valid_until: Height::new(self.net.height() + 8),
             max_eyes: 0,
@@ -89,5 +89,13 @@ impl World {
 
     fn asking(&self, n: usize) -> impl Iterator<Item = &Rule> {
         self.case.parties[n].script.iter().filter(|rule| rule.when == When::Asking)
+    }
+}
+
+fn policy(Asked { verifiers, at_large, .. }: &Asked) -> Policy {
+    let verifiers = *verifiers;
+    match at_large {
+        true => Policy::VerifiedAtLarge { verifiers, weights_bytes: WEIGHTS_BYTES },
+        false => Policy::Verified { verifiers },
     }
 }

@@ -24,6 +24,8 @@ pub struct Party {
     pub stake: u32,
     /// Its price of a verified token, in per cent of the price of a prompt token.
     pub verify_percent: u8,
+    /// Whether it verifies at large, and does not serve the model.
+    pub at_large: bool,
     /// Its coalition, if it has one: members share what they know and whom the draws chose.
     pub ring: Option<u8>,
     /// Where it departs from the rules; the first that fits counts. Empty for the honest.
@@ -41,6 +43,8 @@ pub struct Asked {
     pub prompt: usize,
     /// Verifiers that it pays for.
     pub verifiers: u8,
+    /// Whether one of them is drawn at large.
+    pub at_large: bool,
     /// The executor, instead of a drawn one.
     pub direct: Option<usize>,
     /// Prices are multiplied by it.

@@ -36,7 +36,7 @@ pub fn case(seed: u64) -> Case {
 fn provider(random: &mut Random, bad: u64, scripts: &[Vec<Rule>]) -> Party {
     let stake = 100 * (1 + random.below(5) as u32);
     let verify_percent = *random.pick(&[30, 50, 100]);
-    let honest = Party { stake, verify_percent, ..Party::default() };
+    let honest = Party { stake, verify_percent, at_large: random.percent(25), ..Party::default() };
     if !random.percent(bad) {
         return honest;
     }
@@ -60,6 +60,7 @@ fn asked(random: &mut Random, providers: usize, buyers: usize) -> Asked {
         by: providers + random.below(buyers),
         prompt: random.below(PROMPTS),
         verifiers: if random.percent(20) { 4 } else { 2 },
+        at_large: random.percent(25),
         direct: random.percent(25).then(|| random.below(providers)),
         price: if random.percent(10) { 60 } else { 1 },
     }

@@ -68,8 +68,8 @@ fn without_party(case: &Case, gone: usize) -> Option<Case> {
 
 fn honest(case: &Case, n: usize) -> Case {
     let mut smaller = case.clone();
-    let Party { stake, verify_percent, .. } = case.parties[n];
-    smaller.parties[n] = Party { stake, verify_percent, ..Party::default() };
+    let Party { stake, verify_percent, at_large, .. } = case.parties[n];
+    smaller.parties[n] = Party { stake, verify_percent, at_large, ..Party::default() };
     smaller
 }
 

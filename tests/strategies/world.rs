@@ -10,12 +10,13 @@ use assay_node::adapters::step_call;
 use assay_node::client::Order;
 use assay_node::worker::{Answer, Desk, Identity, Judge, Outcome, Referee, Shop, Step};
 use assay_protocol::job::{Job, Party, SettlementRecord};
+use assay_protocol::params::FETCHED_BYTES_PER_BLOCK;
 use assay_protocol::party::AccountBytes;
 use assay_protocol::seal::SealingSecret;
 use assay_protocol::units::Price;
 use assay_runtime::{Endowment, RuntimeCall, UNIT, UncheckedExtrinsic, general};
 use codec::Encode;
-use pallet_assay_providers::{Call as ProvidersCall, HardwareClass, ModelOffer, Offer};
+use pallet_assay_providers::{AtLarge, Call as ProvidersCall, HardwareClass, ModelOffer, Offer};
 use sp_core::{Pair, sr25519};
 use tempfile::TempDir;
 
@@ -29,6 +30,8 @@ use crate::random::{Random, bytes};
 
 /// Base units of a prompt token; a generated one costs twice as much.
 pub const P_IN: u64 = 2_000_000_000;
+/// The size of the model that requests state: a verifier at large has a block more.
+pub const WEIGHTS_BYTES: u64 = FETCHED_BYTES_PER_BLOCK;
 /// Blocks after which a market that is still open is broken: far past every job's own bound.
 const BLOCKS_MAX: u32 = 4_000;
 
@@ -252,8 +255,13 @@ impl World {
             output: price(2 * P_IN),
             verify: price(P_IN * u64::from(self.case.parties[n].verify_percent) / 100),
         };
-        let models = vec![terms].try_into().expect("one model");
-        Offer { models, hardware: HardwareClass::CpuSmall, capacity: 10_000, at_large: None }
+        let at_large = AtLarge { verify: terms.verify, weights_max_bytes: WEIGHTS_BYTES };
+        let (models, at_large) = match self.case.parties[n].at_large {
+            true => (Vec::new(), Some(at_large)),
+            false => (vec![terms], None),
+        };
+        let models = models.try_into().expect("a model at most");
+        Offer { models, hardware: HardwareClass::CpuSmall, capacity: 10_000, at_large }
     }
 
     fn run(&mut self) -> Result<(), String> {

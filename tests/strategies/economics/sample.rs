@@ -74,12 +74,14 @@ fn run(lab: &Arc<Lab>, seed: u64, members: usize, script: &[Rule]) -> Summary {
     let provider = |n| Party {
         stake: 1_000,
         verify_percent: 50,
+        at_large: false,
         ring: (n < members).then_some(0),
         script: if n < members { script.to_vec() } else { Vec::new() },
     };
     let mut parties: Vec<Party> = (0..PROVIDERS).map(provider).collect();
     parties.push(Party::default());
-    let asked = Asked { at: 0, by: PROVIDERS, prompt: PROMPT, verifiers: 2, direct: None, price: 1 };
+    let asked =
+        Asked { at: 0, by: PROVIDERS, prompt: PROMPT, verifiers: 2, at_large: false, direct: None, price: 1 };
     let case = Case { seed, lying_validators: 0, parties, jobs: vec![asked; JOBS] };
     play(&case, lab, Tracing::Off).unwrap_or_else(|failure| panic!("seed {seed}: {}", failure.what))
 }

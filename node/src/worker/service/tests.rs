@@ -163,6 +163,8 @@ enum Model {
         go: Mutex<std_mpsc::Receiver<()>>,
     },
     Panics,
+    /// It is not loaded.
+    Missing,
     /// Its process is being started again, and again.
     Away,
 }
@@ -175,21 +177,22 @@ impl Model {
                 go.lock().unwrap().recv().unwrap();
             }
             Self::Panics => panic!("a model that finds a bug"),
-            Self::Away => {}
+            Self::Missing | Self::Away => {}
         }
     }
 }
 
 impl Compute for Model {
     fn served(&self) -> Vec<Served> {
-        vec![Served { model_id: MODEL, spec_id: SPEC }]
+        let served = Served { model_id: MODEL, spec_id: SPEC };
+        if matches!(self, Self::Missing) { Vec::new() } else { vec![served] }
     }
 
     fn fits(&self, _: &ModelId, _: &Request) -> Result<bool, ComputeError> {
         self.act();
         match self {
             Self::Away => Err(ComputeError::Away("it is being started again".into())),
-            Self::HeldBack { .. } | Self::Panics => Ok(true),
+            Self::HeldBack { .. } | Self::Panics | Self::Missing => Ok(true),
         }
     }
 
@@ -387,6 +390,22 @@ async fn a_verifier_without_the_answer_asks_for_it_in_time_and_not_earlier() {
     scene.block(asks_at).await;
     let SeatStep::Need { key } = scene.step().await else { panic!("it did not ask") };
     assert!(scene.ring.secret(&key).is_some(), "it can open what it has asked for");
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_verifier_at_large_waits_for_its_model_and_declines_when_it_has_none_in_time() {
+    let mut job = verifying();
+    let seat = job.seats.iter_mut().find(|seat| seat.role == Role::Verifier).unwrap();
+    seat.role = Role::AtLarge;
+    let (index, deadline) = (seat.index, seat.deadline.get());
+    job.seats.retain(|seat| seat.role == Role::Executor || seat.index == index);
+    let needed = Pace::default().blocks(reference_blocks(&job, Task::Verify, job.record.n_max, &PARAMS));
+    let late = deadline - LATE_BLOCKS - needed;
+    let mut scene = Scene::start(vec![job], Model::Missing, &[]);
+    scene.quiet(12..late).await;
+    scene.block(late).await;
+    assert_eq!(scene.seat_step().await, (index, SeatStep::Decline));
     scene.stop().await;
 }
 
