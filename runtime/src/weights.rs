@@ -96,13 +96,13 @@ impl pallet_assay_providers::WeightInfo for Measured {
         us(190)
     }
     fn on_initialize(offers: u32) -> Weight {
-        us(20).saturating_add(us(5_900).saturating_mul(offers.into()))
+        us(20).saturating_add(us(6_300).saturating_mul(offers.into()))
     }
 }
 
 impl pallet_assay_jobs::WeightInfo for Measured {
     fn request() -> Weight {
-        us(420)
+        us(840)
     }
     fn step() -> Weight {
         us(650)
@@ -135,9 +135,9 @@ impl pallet_assay_jobs::WeightInfo for Measured {
         us(1_400).saturating_add(us(40).saturating_mul(signatures.into()))
     }
     fn poke() -> Weight {
-        us(660)
+        us(1_400)
     }
     fn on_initialize(jobs: u32) -> Weight {
-        us(20).saturating_add(us(660).saturating_mul(jobs.into()))
+        us(20).saturating_add(us(1_400).saturating_mul(jobs.into()))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use assay_manifest::{ArtifactId, Digest32, JobId, ModelId, SpecId};
 use assay_protocol::commitment::Claim;
 use assay_protocol::fees::Quote;
-use assay_protocol::job::{Job, Need, OpenedValue, Phase, Seat, SeatOutcome, SettlementRecord};
+use assay_protocol::job::{Job, Need, OpenedValue, Phase, Seat, SeatOutcome, SettlementRecord, Verdict};
 use assay_protocol::params::TOKENS_MAX;
 use assay_protocol::record::PublicRecord;
 use assay_protocol::request::Request;
@@ -289,12 +289,15 @@ impl<M: Models, J: Jobs, R: Receipts> Context<M, J, R> {
         Ok(Found { job: job.map(Into::into), settlement, log_index })
     }
 
-    /// The sealed answers of a job that has ended. Before the seats have committed nobody may learn the executor's
-    /// trace root, not even through the requester.
+    /// The sealed answers of a job that was settled. Before the seats have committed nobody may learn the executor's
+    /// trace root, not even through the requester; and nobody has paid the answer of a job that came to nothing.
     async fn output(&self, job: JobId) -> Result<Vec<Envelope>, RpcError> {
-        let open: Option<Job> = self.ledger.query(None, "JobsApi_job", job).await?;
-        if open.is_some_and(|open| !open.phase.is_paid()) {
+        let Found { job: open, settlement, .. } = self.get(job).await?;
+        if open.is_some() && settlement.is_none() {
             return Err(RpcError::new(Code::JobRefused, format!("job {job} has not ended")));
+        }
+        if settlement.is_none_or(|record| record.verdict == Verdict::Inconclusive) {
+            return Err(RpcError::new(Code::JobNotFound, format!("job {job} has ended without an answer")));
         }
         let answers = self.on_jobs(move |jobs| jobs.answers(&job)).await?;
         if answers.is_empty() {

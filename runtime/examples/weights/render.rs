@@ -23,6 +23,13 @@ const COMMIT_US: f64 = 300.0;
 /// and what became of the session.
 const END_OF_SESSION_US: f64 = 70.0 * (JUDGED_MAX + 1) as f64;
 
+/// What a request or a draw takes with a verifier at large, to what it takes without: a second list of as many accounts is
+/// read and drawn from.
+const AT_LARGE: f64 = 2.0;
+
+/// The lists of an offer that also has terms at large, to the sixteen that are measured.
+const OFFER_LISTS: f64 = 17.0 / 16.0;
+
 /// Microseconds for the event of a vote, and to look for its key.
 const VOTE_US: f64 = 4.0;
 
@@ -33,7 +40,8 @@ pub fn render(samples: &Samples) -> String {
     let authorize = samples.direct("authorize");
     let steps = ["accept", "commit_executor", "commit_verifier", "decline", "equivocation", "need"];
     let dearest = |names: &[&str]| names.iter().map(|name| samples.each(name)).fold(0.0, f64::max);
-    let due = dearest(&["draw_executor", "draw_verifiers", "draw_fresh", "deadline_silent", "close"]);
+    let draws = AT_LARGE * samples.each("draw_verifiers");
+    let due = draws.max(dearest(&["draw_executor", "draw_fresh", "deadline_silent", "close"]));
     // A slope holds both halves of a step, the check and the act.
     let act = |us: f64| (us - authorize).max(us / 2.0);
     let step = act(dearest(&steps));
@@ -69,11 +77,11 @@ pub fn render(samples: &Samples) -> String {
     text.push_str(&constant("rotate", us(check.max(samples.each("rotate") - check))));
     // At the most an offer leaves sixteen full lists that nobody else has touched in this block, and takes the last
     // place of sixteen others.
-    let exchange = 2.0 * samples.each("leave_16");
+    let exchange = 2.0 * samples.each("leave_16") * OFFER_LISTS;
     let offer = exchange.max(dearest(&["put_in_force_16", "put_in_force_lonely"]));
     text.push_str(&linear("on_initialize", "offers", 20, us(offer)));
     text.push_str("}\n\nimpl pallet_assay_jobs::WeightInfo for Measured {\n");
-    text.push_str(&constant("request", each("request")));
+    text.push_str(&constant("request", us(AT_LARGE * samples.each("request"))));
     text.push_str(&constant("step", us(step)));
     let check = samples.direct("authorize_complain_long");
     text.push_str(&constant("complain", us(check.max(samples.each("complain_long") - check))));

@@ -72,10 +72,10 @@ pub async fn finish(
 impl Bought {
     fn new(order: &Order, verdict: Verdict, record: &SettlementRecord, kept: Kept) -> Self {
         use assay_protocol::job::SeatOutcome::Right;
-        use assay_protocol::party::Role::{Executor, Verifier};
+        use assay_protocol::party::Role::Executor;
         let last = || record.seats.iter().filter(|seat| seat.round == record.round);
         let executor = last().find(|seat| seat.role == Executor).map(|seat| seat.provider.into());
-        let agreed = last().filter(|seat| seat.role == Verifier && seat.outcome == Right);
+        let agreed = last().filter(|seat| seat.role.verifies() && seat.outcome == Right);
         let (output, missing) = match kept.answer {
             Ok(output) => (output, None),
             Err(error) => (None, Some(error.to_string())),

@@ -24,6 +24,8 @@ pub struct Claims {
     result: Option<ValueKind>,
     verifiers: usize,
     eligible: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_large: Option<u32>,
     validators: usize,
     as_of: Option<Height>,
 }
@@ -36,6 +38,7 @@ impl From<&Report> for Claims {
             result: report.result,
             verifiers: report.verifiers as usize,
             eligible: report.eligible,
+            at_large: report.at_large,
             validators: report.validators as usize,
             as_of: Some(report.as_of).filter(|height| *height > Height::ZERO),
         }
@@ -52,6 +55,7 @@ impl Claims {
                 result: receipt.settlement.opening.map(|opening| opening.kind),
                 verifiers: right_verifiers(&receipt.settlement),
                 eligible: receipt.settlement.verifier_draw.map_or(0, |facts| facts.eligible),
+                at_large: receipt.settlement.at_large_draw.map(|facts| facts.eligible),
                 validators: trust.validators.validators().len(),
                 as_of: HeaderView::decode(&receipt.checkpoint.header).ok().map(|header| header.height),
             },
@@ -61,6 +65,7 @@ impl Claims {
                 result: None,
                 verifiers: 0,
                 eligible: 0,
+                at_large: None,
                 validators: 0,
                 as_of: None,
             },
@@ -79,10 +84,18 @@ impl Claims {
             ("class", word(&self.class)),
             ("verdict", word(&self.verdict)),
             ("result", result),
-            ("verifiers", format!("{} of {} accounts that could be drawn", self.verifiers, self.eligible)),
+            ("verifiers", self.drawn()),
             ("validators", validators),
             ("as of", self.as_of.map_or_else(|| "no height".into(), |height| format!("height {height}"))),
         ]
+    }
+
+    fn drawn(&self) -> String {
+        let drawn = format!("{} of {} accounts that could be drawn", self.verifiers, self.eligible);
+        match self.at_large {
+            Some(strangers) => format!("{drawn}, and {strangers} at large, who do not serve the model"),
+            None => drawn,
+        }
     }
 }
 

@@ -192,8 +192,9 @@ impl<L: JobLedger, P: PostOffice> Carrier<L, P> {
         Ok(jobs)
     }
 
-    /// What lies here for a recipient, as much of it as one message holds. An answer is given when its job is paid: it
-    /// holds the executor's trace root, which a seat that has not committed would have without the work.
+    /// What lies here for a recipient, as much of it as one message holds. An answer is given while its job is settled: it
+    /// holds the executor's trace root, which a seat that has not committed would have without the work, and of a job that
+    /// came to nothing nobody has paid it.
     pub async fn give(
         &self,
         job: JobId,
@@ -202,7 +203,7 @@ impl<L: JobLedger, P: PostOffice> Carrier<L, P> {
     ) -> Result<Vec<Envelope>, CarryError> {
         if purpose == Purpose::Answer {
             let open = self.ledger.job(job).await.map_err(SurveyError::from)?;
-            if open.is_some_and(|open| !open.phase.is_paid()) {
+            if !open.is_some_and(|open| open.phase.is_settled()) {
                 return Ok(Vec::new());
             }
         }

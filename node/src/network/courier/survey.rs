@@ -76,7 +76,7 @@ pub async fn survey<L: JobLedger, P: PostOffice>(
     for id in bought {
         match ledger.job(id).await? {
             None => survey.closed.push(id),
-            Some(job) if job.claim.is_some() && job.phase.is_paid() => {
+            Some(job) if job.phase.is_settled() => {
                 let want = Want { job: id, purpose: Purpose::Answer, recipient: job.requester };
                 if !survey.add(post, &job, vec![want]).await? {
                     survey.answered.push(id);
@@ -88,7 +88,7 @@ pub async fn survey<L: JobLedger, P: PostOffice>(
     for id in sent {
         match ledger.job(id).await? {
             None => survey.closed.push(id),
-            Some(job) if job.phase.is_paid() => survey.paid.push(id),
+            Some(job) if job.phase.is_settled() => survey.paid.push(id),
             Some(_) => {}
         }
     }

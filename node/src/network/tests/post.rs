@@ -67,6 +67,11 @@ impl OneJob {
         self.job.lock().unwrap().phase = Phase::Settled { closes_at: Height::new(1_000_000) };
     }
 
+    /// No verdict was reached, and nobody is paid.
+    fn comes_to_nothing(&self) {
+        self.job.lock().unwrap().phase = Phase::Inconclusive;
+    }
+
     /// A provider signs with another key from now on.
     fn change_key(&self, party: u8) {
         let mut job = self.job.lock().unwrap();
@@ -267,6 +272,11 @@ async fn nobody_gets_an_answer_before_its_job_is_paid() {
         let to = executors.handle.local_peer();
         buyers.handle.ask_envelopes(to, vec![executors.address.clone()], ask.clone()).await.unwrap()
     };
+    assert_eq!(there().await, EnvelopeResponse::Got(vec![]));
+    assert_eq!(buyers.journal.slips().unwrap(), vec![Slip::of(&input)]);
+    // Nor when nobody has paid it.
+    ledger.comes_to_nothing();
+    ledger.pass(8).await;
     assert_eq!(there().await, EnvelopeResponse::Got(vec![]));
     assert_eq!(buyers.journal.slips().unwrap(), vec![Slip::of(&input)]);
     ledger.settle();

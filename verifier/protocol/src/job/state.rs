@@ -205,6 +205,11 @@ impl Phase {
         matches!(self, Self::Inconclusive | Self::Expired) || self.closes_at().is_some()
     }
 
+    /// Whether an answer was agreed upon or found, and paid.
+    pub const fn is_settled(self) -> bool {
+        self.closes_at().is_some()
+    }
+
     /// Keeps a settled job in the state until `height` at the least.
     pub(super) fn keep_open_until(&mut self, height: Height) {
         match self {
