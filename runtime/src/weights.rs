@@ -2,8 +2,8 @@
 //!
 //! Measured and written by `cargo run --release -p assay-runtime --example weights`, with 50000
 //! accounts and 255 providers of sixteen models each, on 2 cores of AMD EPYC, on 2026-11-24.
-//! Every number is rounded up to two digits. What is added to votes of validators is in
-//! `examples/weights/render.rs`.
+//! Every number is rounded up to two digits. What is added to votes of validators, and to draws for those at
+//! large, is in `examples/weights/render.rs`.
 
 use frame_support::weights::{RuntimeDbWeight, Weight};
 
@@ -96,13 +96,13 @@ impl pallet_assay_providers::WeightInfo for Measured {
         us(190)
     }
     fn on_initialize(offers: u32) -> Weight {
-        us(20).saturating_add(us(6_300).saturating_mul(offers.into()))
+        us(20).saturating_add(us(6_100).saturating_mul(offers.into()))
     }
 }
 
 impl pallet_assay_jobs::WeightInfo for Measured {
     fn request() -> Weight {
-        us(840)
+        us(630)
     }
     fn step() -> Weight {
         us(650)
@@ -135,9 +135,9 @@ impl pallet_assay_jobs::WeightInfo for Measured {
         us(1_400).saturating_add(us(40).saturating_mul(signatures.into()))
     }
     fn poke() -> Weight {
-        us(1_400)
+        us(990)
     }
     fn on_initialize(jobs: u32) -> Weight {
-        us(20).saturating_add(us(1_400).saturating_mul(jobs.into()))
+        us(20).saturating_add(us(990).saturating_mul(jobs.into()))
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use assay_manifest::{ArtifactId, ModelId, SpecId};
-use assay_protocol::job::{Job, Phase, Seat, SeatOutcome};
+use assay_protocol::job::{Job, Phase, Seat};
 use assay_protocol::party::Role;
+use assay_protocol::units::Amount;
 use assay_runtime::queries::ProviderEntry;
 use assay_runtime::{AccountId, RuntimeEvent};
 use tokio::sync::{Mutex, broadcast, mpsc, watch};
@@ -220,7 +221,7 @@ impl<S: Shelf> Serving<S> {
 
     fn seats_at_large(&self, jobs: &[Job]) -> BTreeMap<ModelId, u64> {
         let is_own = |seat: &&Seat| self.identities.contains(&AccountId::from(seat.provider));
-        let at_large = |seat: &Seat| seat.role == Role::AtLarge && seat.outcome == SeatOutcome::Pending;
+        let at_large = |seat: &Seat| seat.role == Role::AtLarge && seat.bond > Amount::ZERO;
         let seated = jobs.iter().filter(|job| job.seats.iter().filter(is_own).any(at_large));
         seated.filter_map(|job| Some((job.record.model_id, job.record.policy.at_large()?))).collect()
     }

@@ -23,12 +23,12 @@ const COMMIT_US: f64 = 300.0;
 /// and what became of the session.
 const END_OF_SESSION_US: f64 = 70.0 * (JUDGED_MAX + 1) as f64;
 
-/// What a request or a draw takes with a verifier at large, to what it takes without: a second list of as many accounts is
-/// read and drawn from.
-const AT_LARGE: f64 = 2.0;
+/// What a request or a draw takes with a verifier at large, to what it takes without: a second list of half as many
+/// accounts is read and drawn from.
+const AT_LARGE: f64 = 1.5;
 
 /// The lists of an offer that also has terms at large, to the sixteen that are measured.
-const OFFER_LISTS: f64 = 17.0 / 16.0;
+const OFFER_LISTS: f64 = 16.5 / 16.0;
 
 /// Microseconds for the event of a vote, and to look for its key.
 const VOTE_US: f64 = 4.0;
@@ -135,8 +135,8 @@ fn header() -> String {
          //!\n\
          //! Measured and written by `cargo run --release -p assay-runtime --example weights`, with {ACCOUNTS}\n\
          //! accounts and {PROVIDERS} providers of sixteen models each, on {}, on {}.\n\
-         //! Every number is rounded up to two digits. What is added to votes of validators is in\n\
-         //! `examples/weights/render.rs`.\n\n\
+         //! Every number is rounded up to two digits. What is added to votes of validators, and to draws for those at\n\
+         //! large, is in `examples/weights/render.rs`.\n\n\
          use frame_support::weights::{{RuntimeDbWeight, Weight}};\n\n\
          /// The measured weights.\n\
          pub struct Measured;\n\n\

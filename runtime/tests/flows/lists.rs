@@ -13,7 +13,9 @@ use assay_runtime::{
     UNIT,
 };
 use frame_support::traits::OnInitialize;
-use pallet_assay_providers::{Call as ProvidersCall, Error, Event, Offers, PendingOffers, Serving};
+use pallet_assay_providers::{
+    Call as ProvidersCall, DISMISSED_PER_BLOCK_MAX, Error, Event, Offers, PendingOffers, Serving,
+};
 use sp_io::TestExternalities;
 
 use crate::answers::*;
@@ -231,7 +233,7 @@ fn convicted_accounts_keep_nobody_out_of_a_list() {
         pass(1);
         stake(PLACES);
         announce(PLACES).unwrap();
-        pass(params().offer_delay + 32);
+        pass(params().offer_delay + PLACES.div_ceil(DISMISSED_PER_BLOCK_MAX));
         assert_eq!(listed(), [one(PLACES)]);
     });
 }

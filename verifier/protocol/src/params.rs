@@ -30,6 +30,8 @@ pub const CANDIDATES_MAX: u32 = 256;
 pub const VERIFIERS_DEFAULT: u8 = 2;
 /// Verifiers where much is at stake: chance of a share f to hold all seats falls from f² to f⁴.
 pub const VERIFIERS_HIGH: u8 = 4;
+/// Providers that verify at large: half of what serves a model, as a draw reads both.
+pub const AT_LARGE_CANDIDATES_MAX: u32 = 128;
 /// Accounts drawn for the seat of a verifier at large: the second and the third step in where one before cannot have
 /// the model (clause J16).
 pub const AT_LARGE_SEATS_MAX: u32 = 3;

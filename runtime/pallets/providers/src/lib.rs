@@ -30,7 +30,7 @@ pub use weights::WeightInfo;
 pub mod pallet {
     use super::{Listed, ListedAtLarge, Offer, PendingOffer, Provider, WeightInfo};
     use assay_manifest::{Digest32, ModelId, SpecId};
-    use assay_protocol::params::{CANDIDATES_MAX, Params};
+    use assay_protocol::params::{AT_LARGE_CANDIDATES_MAX, CANDIDATES_MAX, Params};
     use assay_protocol::signature::{Signature, WorkKey};
     use frame_support::pallet_prelude::*;
     use frame_support::traits::fungible::{InspectHold, Mutate, MutateHold};
@@ -39,7 +39,7 @@ pub mod pallet {
     /// Offers that take effect in one block; more are put off to the next.
     pub const OFFERS_PER_BLOCK_MAX: u32 = 16;
     /// Providers of too little stake whose offers end in one block; the others' end in the next ones.
-    pub const DISMISSED_PER_BLOCK_MAX: u32 = 8;
+    pub const DISMISSED_PER_BLOCK_MAX: u32 = 5;
 
     #[pallet::config]
     pub trait Config:
@@ -108,8 +108,11 @@ pub mod pallet {
 
     /// Who verifies models that it does not serve, and on what terms.
     #[pallet::storage]
-    pub type VerifyingAtLarge<T: Config> =
-        StorageValue<_, BoundedVec<ListedAtLarge<T::AccountId>, ConstU32<CANDIDATES_MAX>>, ValueQuery>;
+    pub type VerifyingAtLarge<T: Config> = StorageValue<
+        _,
+        BoundedVec<ListedAtLarge<T::AccountId>, ConstU32<AT_LARGE_CANDIDATES_MAX>>,
+        ValueQuery,
+    >;
 
     /// Providers whose stake fell under the least: the next blocks take their offers out of the lists. Done at once,
     /// it would add up to sixteen lists a seat to the work of a step or verdict, and to that of taking stake out.
