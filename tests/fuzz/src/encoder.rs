@@ -31,7 +31,7 @@ pub fn check(data: &[u8]) {
     let loaded = if data.starts_with(b"GGUF") {
         Encoder::load(&data.to_vec(), &options, &mut |_, _| ())
     } else {
-        let Some((config, tokenizer, pooling, weights)) = parts(data) else { return };
+        let Some([config, tokenizer, pooling, weights]) = parts(data) else { return };
         let weights = weights.to_vec();
         let files = Transformers { config, tokenizer, pooling: Some(pooling), weights: &weights };
         Encoder::from_transformers(&files, &options, &mut |_, _| ())
@@ -50,7 +50,7 @@ pub fn check(data: &[u8]) {
 }
 
 /// Three files with their lengths before them, and the rest.
-fn parts(data: &[u8]) -> Option<(&[u8], &[u8], &[u8], &[u8])> {
+fn parts(data: &[u8]) -> Option<[&[u8]; 4]> {
     let (lengths, files) = data.split_at_checked(LENGTHS)?;
     let [first, second, third] = [0, 4, 8].map(|at| {
         let length = u32::from_le_bytes([lengths[at], lengths[at + 1], lengths[at + 2], lengths[at + 3]]);
@@ -59,7 +59,7 @@ fn parts(data: &[u8]) -> Option<(&[u8], &[u8], &[u8], &[u8])> {
     let (config, files) = files.split_at_checked(first)?;
     let (tokenizer, files) = files.split_at_checked(second)?;
     let (pooling, weights) = files.split_at_checked(third)?;
-    Some((config, tokenizer, pooling, weights))
+    Some([config, tokenizer, pooling, weights])
 }
 
 pub use crate::gguf::mutate;
