@@ -37,7 +37,7 @@ use crate::traffic::{Signer, signed};
 pub const PROVIDERS: usize = 8;
 /// Those of them, the last, that offer no model and verify at large.
 const STRANGERS: usize = 2;
-/// The size that requests state: a verifier at large has some blocks more.
+/// The size that requests state.
 const WEIGHTS_BYTES: u64 = 3 * FETCHED_BYTES_PER_BLOCK;
 /// Buyers of a run.
 pub const BUYERS: usize = 3;

@@ -30,7 +30,7 @@ use crate::random::{Random, bytes};
 
 /// Base units of a prompt token; a generated one costs twice as much.
 pub const P_IN: u64 = 2_000_000_000;
-/// The size of the model that requests state: a verifier at large has a block more.
+/// The size of the model that requests state.
 pub const WEIGHTS_BYTES: u64 = FETCHED_BYTES_PER_BLOCK;
 /// Blocks after which a market that is still open is broken: far past every job's own bound.
 const BLOCKS_MAX: u32 = 4_000;

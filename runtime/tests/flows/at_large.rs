@@ -59,7 +59,7 @@ fn one_verifier_does_not_serve_the_model_and_has_the_time_to_fetch_it() {
     let [served] = seats.iter().filter(|seat| seat.role == Role::Verifier).collect::<Vec<_>>()[..] else {
         panic!("one verifier serves the model")
     };
-    assert_eq!(stranger.deadline.get() - served.deadline.get(), 7);
+    assert_eq!(stranger.deadline.get() - served.deadline.get(), 60 + 7);
     assert_eq!(job.verifier_draw.unwrap().eligible, u32::from(SERVING) - 1);
     assert_eq!(job.at_large_draw.unwrap().eligible, u32::from(ALL - SERVING));
     for seat in &seats {

@@ -37,7 +37,9 @@ pub const AT_LARGE_CANDIDATES_MAX: u32 = 128;
 pub const AT_LARGE_SEATS_MAX: u32 = 3;
 /// The largest model that one may be asked to fetch: longer than that takes, no bond should wait.
 pub const AT_LARGE_BYTES_MAX: u64 = 64 << 30;
-/// Bytes of a model that a verifier at large is given a block to fetch.
+/// Blocks that a verifier at large is given to find whoever has the model, and to load it.
+pub const FINDING_BLOCKS: u32 = 60;
+/// Bytes of a model that it is given a block more to fetch.
 pub const FETCHED_BYTES_PER_BLOCK: u64 = 4 << 20;
 
 /// Blocks to a draw, at the least: its randomness then is not that of the next block, whose proposer may know it.
@@ -295,7 +297,8 @@ impl Params {
         weights_bytes: u64,
     ) -> Result<u32, OutOfRange> {
         let fetching = u32::try_from(weights_bytes.div_ceil(FETCHED_BYTES_PER_BLOCK));
-        add(self.verify_window(n_in, n_max)?, fetching.map_err(|_| OutOfRange)?)
+        let fetching = add(FINDING_BLOCKS, fetching.map_err(|_| OutOfRange)?)?;
+        add(self.verify_window(n_in, n_max)?, fetching)
     }
 }
 

@@ -216,10 +216,13 @@ fn providers_text(providers: &[Provider], model: Option<&ModelId>) -> String {
                 let models = provider.offer.as_ref().map_or(0, |offer| offer.models.len());
                 let [stake, free] =
                     [provider.stake, provider.free_stake()].map(|amount| tokens(amount.get()));
-                [account(provider), stake, free, models.to_string()]
+                let at_large = provider.offer.as_ref().and_then(|offer| offer.at_large);
+                let largest =
+                    at_large.map_or("-".into(), |terms| HumanBytes(terms.weights_max_bytes).to_string());
+                [account(provider), stake, free, models.to_string(), largest]
             };
             table::table(
-                ["ACCOUNT", "STAKE", "FREE", "MODELS"],
+                ["ACCOUNT", "STAKE", "FREE", "MODELS", "AT LARGE UP TO"],
                 &providers.iter().map(row).collect::<Vec<_>>(),
             )
         }
