@@ -94,7 +94,7 @@ pub struct Serving<S> {
     identities: Vec<AccountId>,
     /// Whether one of them may get a seat for a model that it does not offer.
     verifies_at_large: bool,
-    /// Models for which one of them has such a seat, with the bytes that the request says of their files.
+    /// Models for which one of them has such a seat, with the most bytes that a request says of their files.
     at_large: BTreeMap<ModelId, u64>,
     questions: mpsc::Receiver<ModelId>,
     judging: Judging,
@@ -222,8 +222,13 @@ impl<S: Shelf> Serving<S> {
     fn seats_at_large(&self, jobs: &[Job]) -> BTreeMap<ModelId, u64> {
         let is_own = |seat: &&Seat| self.identities.contains(&AccountId::from(seat.provider));
         let at_large = |seat: &Seat| seat.role == Role::AtLarge && seat.bond > Amount::ZERO;
-        let seated = jobs.iter().filter(|job| job.seats.iter().filter(is_own).any(at_large));
-        seated.filter_map(|job| Some((job.record.model_id, job.record.policy.at_large()?))).collect()
+        let mut models = BTreeMap::new();
+        for job in jobs.iter().filter(|job| job.seats.iter().filter(is_own).any(at_large)) {
+            // Whoever says too little in one job must not keep the model from another.
+            let bytes: &mut u64 = models.entry(job.record.model_id).or_default();
+            *bytes = (*bytes).max(job.record.policy.at_large().unwrap_or(0));
+        }
+        models
     }
 
     /// The jobs in which an identity has a seat.
