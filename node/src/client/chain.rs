@@ -5,13 +5,12 @@ use std::time::Duration;
 use assay_manifest::{Digest32, ModelId};
 use assay_runtime::{AccountId, Balance, Hash, Header, Nonce};
 use codec::{DecodeAll, Encode};
-use jsonrpsee::core::client::{ClientT, Error as RpcError, Subscription, SubscriptionClientT};
+use jsonrpsee::core::client::{ClientT, Error as RpcError};
 use jsonrpsee::core::params::ArrayParams;
 use jsonrpsee::rpc_params;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 
 use crate::rpc::Reason;
 
@@ -48,6 +47,12 @@ pub enum ClientError {
         /// What went wrong.
         cause: String,
     },
+    /// The chain stands still: what is waited for may never come.
+    #[error("waiting for a block: none was finalized for {seconds} seconds")]
+    Standstill {
+        /// For how long.
+        seconds: u64,
+    },
     /// The node speaks another version.
     #[error("{method}: the answer cannot be read: {cause}")]
     Foreign {
@@ -62,28 +67,6 @@ pub enum ClientError {
 pub struct Client {
     pub(super) rpc: WsClient,
     genesis: Hash,
-}
-
-/// Finalized heights as they come.
-pub struct Heights {
-    headers: Subscription<Header>,
-}
-
-impl Heights {
-    const METHOD: &str = "chain_subscribeFinalizedHeads";
-
-    /// The next one.
-    ///
-    /// # Errors
-    /// [`ClientError`] when the connection breaks.
-    pub async fn next(&mut self) -> Result<u32, ClientError> {
-        let method = Self::METHOD.to_owned();
-        match self.headers.next().await {
-            Some(Ok(header)) => Ok(header.number),
-            Some(Err(error)) => Err(ClientError::Foreign { method, cause: error.to_string() }),
-            None => Err(ClientError::Transport { method, cause: "the node closed the subscription".into() }),
-        }
-    }
 }
 
 /// An account's tokens.
@@ -122,8 +105,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const UNAVAILABLE: i32 = 20_004;
 /// Blocks for which a model that is on its way is waited for.
 const BRINGING_BLOCKS_MAX: u32 = 120;
-/// From one block to the next, before a chain is taken to stand.
-const NO_BLOCK_MAX: Duration = Duration::from_secs(60);
 
 impl Client {
     /// Connects to the node at `url` (`ws://…`; one for HTTP names the same port, which speaks both).
@@ -190,10 +171,12 @@ impl Client {
         loop {
             match self.request(method, params.clone()).await {
                 Err(error @ ClientError::Refused { code, .. }) if code == not_yet && waited < blocks_max => {
-                    // On a chain that stands, what is waited for may never come.
-                    let Ok(height) = timeout(NO_BLOCK_MAX, heights.next()).await else { return Err(error) };
-                    height?;
-                    waited += 1;
+                    match heights.next().await {
+                        Ok(_) => waited += 1,
+                        // What is waited for may never come.
+                        Err(ClientError::Standstill { .. }) => return Err(error),
+                        Err(broken) => return Err(broken),
+                    }
                 }
                 answer => return answer,
             }
@@ -223,16 +206,6 @@ impl Client {
         let key = format!("0x{}", hex::encode(key));
         let answer: Option<String> = self.request(METHOD, rpc_params![key, at]).await?;
         answer.map(|answer| decode(METHOD, &answer)).transpose()
-    }
-
-    /// Finalized heights from now on.
-    ///
-    /// # Errors
-    /// [`ClientError`] when the node refuses.
-    pub async fn heights(&self) -> Result<Heights, ClientError> {
-        let method = Heights::METHOD;
-        let headers = self.rpc.subscribe(method, rpc_params![], "chain_unsubscribeFinalizedHeads").await;
-        Ok(Heights { headers: headers.map_err(|error| explain(method, error))? })
     }
 
     /// Height of the finalized head.

@@ -17,6 +17,7 @@ use zeroize::Zeroize;
 
 use super::chain::{Client, ClientError, explain};
 use super::deliveries::JobOutput;
+use super::heights::Heights;
 use super::submit::{Included, SubmitError};
 use crate::keys::Key;
 use crate::rpc::{Ask, JobEvent, Prepared};
@@ -97,6 +98,7 @@ pub(super) fn request_of(
 /// What happens to a job, as it happens.
 pub struct JobEvents {
     events: Subscription<JobEvent>,
+    heights: Heights,
 }
 
 impl JobEvents {
@@ -105,10 +107,10 @@ impl JobEvents {
     /// The next thing; after [`JobEvent::Settled`] there is none.
     ///
     /// # Errors
-    /// [`ClientError`] when the connection breaks, or the node stops telling.
+    /// [`ClientError`] when the connection breaks, the node stops telling, or no block comes for a minute.
     pub async fn next(&mut self) -> Result<JobEvent, ClientError> {
         let method = Self::METHOD.to_owned();
-        match self.events.next().await {
+        match self.heights.until(self.events.next()).await? {
             Some(Ok(JobEvent::Stop { reason })) => Err(ClientError::Transport { method, cause: reason }),
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => Err(ClientError::Foreign { method, cause: error.to_string() }),
@@ -248,7 +250,8 @@ impl Client {
     pub async fn job_events(&self, job: &JobId) -> Result<JobEvents, ClientError> {
         let method = JobEvents::METHOD;
         let events = self.rpc.subscribe(method, rpc_params![job], "job_v1_unwatch").await;
-        Ok(JobEvents { events: events.map_err(|error| explain(method, error))? })
+        let events = events.map_err(|error| explain(method, error))?;
+        Ok(JobEvents { events, heights: self.heights().await? })
     }
 
     /// Calls `tell` with everything that happens to a job until it has come to its end.

@@ -90,7 +90,7 @@ impl Client {
     /// Signs and submits `call`, and waits until a finalized block holds it.
     ///
     /// # Errors
-    /// [`SubmitError`] when the pool drops it or the call fails.
+    /// [`SubmitError`] when the pool drops it, the call fails, or no block comes for a minute.
     pub async fn submit(
         &self,
         key: &Key,
@@ -104,7 +104,7 @@ impl Client {
     /// The same for a transaction that is complete.
     ///
     /// # Errors
-    /// [`SubmitError`] when the pool drops it or the call fails.
+    /// [`SubmitError`] when the pool drops it, the call fails, or no block comes for a minute.
     pub async fn submit_made(
         &self,
         what: &'static str,
@@ -140,7 +140,8 @@ impl Client {
             .subscribe(METHOD, params, "author_unwatchExtrinsic")
             .await
             .map_err(|error| explain(METHOD, error))?;
-        while let Some(update) = updates.next().await {
+        let mut heights = self.heights().await?;
+        while let Some(update) = heights.until(updates.next()).await? {
             let update = update
                 .map_err(|error| ClientError::Foreign { method: METHOD.into(), cause: error.to_string() })?;
             if let Some(block) = update.get("finalized") {

@@ -20,7 +20,7 @@ pub enum Exit {
     Payment = 4,
     /// Nobody serves the model at this price.
     NoProvider = 5,
-    /// No node answers.
+    /// No node answers, or its chain stands still.
     Connect = 6,
     /// A store is damaged, or held by another process.
     Store = 7,

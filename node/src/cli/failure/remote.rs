@@ -28,6 +28,9 @@ impl From<ClientError> for Failure {
             }
             ClientError::Transport { .. } => Self::new(Exit::Connect, &error)
                 .hint("see whether the node still runs, and look into its log"),
+            ClientError::Standstill { .. } => Self::new(Exit::Connect, &error).hint(
+                "the chain stands still; what was submitted waits for it to go on: see `assay chain info` before you ask again",
+            ),
             ClientError::Foreign { .. } => Self::new(Exit::Internal, &error).hint(
                 "the node may be of another version; compare `assay --version` with `assay chain info`",
             ),

@@ -95,10 +95,16 @@ impl Submit {
             // What it cost to find nobody is told with everything else.
             Err(SubmitError::NobodyAccepted(_)) if wait => {}
             // The request may be on the ledger all the same: asked again, it would be paid twice.
-            Err(error @ SubmitError::Client(ClientError::Transport { .. } | ClientError::Foreign { .. })) => {
+            Err(
+                error @ SubmitError::Client(
+                    ClientError::Transport { .. }
+                    | ClientError::Standstill { .. }
+                    | ClientError::Foreign { .. },
+                ),
+            ) => {
                 let job = order.job;
                 let hint =
-                    format!("when a node answers, see what became of it: assay job watch {job} --key KEY");
+                    format!("when blocks come, see what became of it: assay job watch {job} --key KEY");
                 return Err(Failure::from(error).hint(hint));
             }
             placed => drop(placed?),
