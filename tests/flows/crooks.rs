@@ -211,6 +211,10 @@ impl Compute for Bent {
         vec![self.lair.sold]
     }
 
+    fn is_given_up(&self, model: &ModelId) -> bool {
+        self.lair.models.is_given_up(model)
+    }
+
     fn fits(&self, _: &ModelId, request: &Request) -> Result<bool, ComputeError> {
         self.lair.models.fits(self.model(), request)
     }

@@ -158,6 +158,10 @@ impl Compute for Liar {
         self.lab.served()
     }
 
+    fn is_given_up(&self, model: &ModelId) -> bool {
+        self.lab.is_given_up(model)
+    }
+
     fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {
         self.lab.fits(model, request)
     }

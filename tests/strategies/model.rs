@@ -90,6 +90,10 @@ impl Compute for Lab {
         vec![self.served]
     }
 
+    fn is_given_up(&self, model: &ModelId) -> bool {
+        self.models.is_given_up(model)
+    }
+
     fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {
         self.models.fits(model, request)
     }

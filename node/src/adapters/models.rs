@@ -1,7 +1,7 @@
 //! Loaded models: read from the store, run here or in processes of their own, named by the ledger's ids.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use assay_engine::{Engine, LoadOptions, Model, Settings};
@@ -27,6 +27,8 @@ pub struct Models {
     workplace: Workplace,
     store: Arc<Store>,
     loaded: RwLock<BTreeMap<ModelId, Loaded>>,
+    /// What is not to be waited for.
+    given_up: Mutex<BTreeSet<ModelId>>,
 }
 
 /// Where models are run.
@@ -90,7 +92,7 @@ impl Models {
 
     /// No models yet; they will come from `store` and run at `workplace`.
     pub fn at(workplace: Workplace, store: Arc<Store>) -> Self {
-        Self { workplace, store, loaded: RwLock::default() }
+        Self { workplace, store, loaded: RwLock::default(), given_up: Mutex::default() }
     }
 
     /// Lets every model go, and ends their processes, whatever they compute.
@@ -114,6 +116,10 @@ impl Models {
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ModelId, Loaded>> {
         self.loaded.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, BTreeSet<ModelId>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<ModelId, Loaded>> {
@@ -248,6 +254,10 @@ impl Shelf for Models {
         loaded.get(model).map(|entry| entry.artifact_id)
     }
 
+    fn give_up(&self, models: BTreeSet<ModelId>) {
+        *self.given_up() = models;
+    }
+
     fn holds(&self, model: &ModelId) -> bool {
         self.get(model).is_some()
     }
@@ -348,6 +358,10 @@ impl Compute for Models {
         let loaded = self.read();
         let serving = loaded.iter().filter(|(_, entry)| entry.runner.serves());
         serving.map(|(id, entry)| Served { model_id: *id, spec_id: entry.spec_id }).collect()
+    }
+
+    fn is_given_up(&self, model: &ModelId) -> bool {
+        self.given_up().contains(model)
     }
 
     fn fits(&self, model: &ModelId, request: &Request) -> Result<bool, ComputeError> {

@@ -142,12 +142,22 @@ fn refused(error: FetchError) -> PortError {
     }
 }
 
+fn not_brought(error: PortError) -> SupplyError {
+    let cause = error.to_string();
+    match error {
+        PortError::Refused(_) | PortError::Full(_) | PortError::NotFound(_) => SupplyError::Refused(cause),
+        PortError::Unavailable(_) | PortError::NoNetwork(_) | PortError::Failed(_) => {
+            SupplyError::Away(cause)
+        }
+    }
+}
+
 impl Supply for Peers {
     fn bring(&self, artifact: ArtifactId, bytes_max: Option<u64>) -> BoxFuture<'_, Result<(), SupplyError>> {
         let want = Want { artifact, kind: Some(ArtifactKind::Model) };
         async move {
             let fetched = self.brought(want, bytes_max, &|_| {}).await;
-            fetched.map(drop).map_err(|error| SupplyError(error.to_string()))
+            fetched.map(drop).map_err(not_brought)
         }
         .boxed()
     }

@@ -1,5 +1,7 @@
 //! What serving needs from others.
 
+use std::collections::BTreeSet;
+
 use assay_manifest::{ArtifactId, ModelId, SpecId};
 use assay_runtime::AccountId;
 use futures::future::BoxFuture;
@@ -61,8 +63,14 @@ pub enum LoadError {
 
 /// A model that is not here could not be brought.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SupplyError(pub String);
+pub enum SupplyError {
+    /// Nobody gives it, or this node failed: asking again in a while may help.
+    #[error("{0}")]
+    Away(String),
+    /// It is more than may be fetched, or not what it should be: asking again soon does not help.
+    #[error("{0}")]
+    Refused(String),
+}
 
 /// Brings artifacts of models that are not in this node's store.
 pub trait Supply: Send + Sync + 'static {
@@ -91,6 +99,9 @@ pub trait Shelf: Send + Sync + 'static {
     fn load(&self, model: &ModelId, spec: &SpecId, identities: Vec<AccountId>) -> Result<(), LoadError>;
     /// The artifact of a model that is loaded.
     fn artifact(&self, model: &ModelId) -> Option<ArtifactId>;
+    /// Notes which models will not be here soon, in place of those noted before, so that nobody waits for them. Does not
+    /// block.
+    fn give_up(&self, models: BTreeSet<ModelId>);
     /// Whether a model is loaded.
     fn holds(&self, model: &ModelId) -> bool;
     /// Lets every other model go.

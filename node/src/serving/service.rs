@@ -96,6 +96,8 @@ pub struct Serving<S> {
     verifies_at_large: bool,
     /// Models for which one of them has such a seat, with the most bytes that a request says of their files.
     at_large: BTreeMap<ModelId, u64>,
+    /// Those of them that cannot be had: their seats are better left to others.
+    given_up: BTreeSet<ModelId>,
     questions: mpsc::Receiver<ModelId>,
     judging: Judging,
     docket: Docket,
@@ -133,6 +135,7 @@ impl<S: Shelf> Serving<S> {
             identities,
             verifies_at_large: false,
             at_large: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             questions,
             judging,
             docket: Docket::default(),
@@ -380,8 +383,16 @@ impl<S: Shelf> Serving<S> {
         }
     }
 
-    /// Notes that a model is not ready, and when to try again.
+    /// Notes that a model will not be ready soon, and when to try again.
     fn failed(&mut self, model: ModelId, height: u32) {
+        if self.at_large.contains_key(&model) {
+            self.given_up.insert(model);
+            self.shelf.give_up(self.given_up.clone());
+        }
+        self.try_later(model, height);
+    }
+
+    fn try_later(&mut self, model: ModelId, height: u32) {
         self.docket.failed(model, height, RETRY_BLOCKS);
         self.look_again(height, RETRY_BLOCKS);
     }
@@ -428,7 +439,10 @@ impl<S: Shelf> Serving<S> {
             Ok((model, Err(error))) => {
                 self.fetching.remove(&model);
                 warn!(%model, %error, "a model is not here");
-                self.failed(model, height);
+                match error {
+                    SupplyError::Away(_) => self.try_later(model, height),
+                    SupplyError::Refused(_) => self.failed(model, height),
+                }
             }
             Err(panic) => {
                 warn!(%panic, "fetching a model panicked");
@@ -457,7 +471,12 @@ impl<S: Shelf> Serving<S> {
             }
         }
         let seated = self.seated().await?;
-        self.at_large = self.seats_at_large(&seated);
+        let now = self.seats_at_large(&seated);
+        let before = std::mem::replace(&mut self.at_large, now);
+        // More of one may be fetched for another job.
+        self.given_up
+            .retain(|model| self.at_large.get(model).is_some_and(|bytes| before.get(model) >= Some(bytes)));
+        self.shelf.give_up(self.given_up.clone());
         for job in seated {
             let accounts = job.seats.iter().map(|seat| AccountId::from(seat.provider));
             for account in accounts.filter(|account| self.identities.contains(account)) {

@@ -120,6 +120,8 @@ pub enum ComputeError {
 pub trait Compute: Send + Sync {
     /// The models that are loaded.
     fn served(&self) -> Vec<Served>;
+    /// Whether a model that is not loaded will not be soon, as far as is known, so that waiting for it is of no use.
+    fn is_given_up(&self, model: &ModelId) -> bool;
     /// Whether the request's prompt renders to the token count and hash that it states.
     ///
     /// # Errors

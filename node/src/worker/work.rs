@@ -205,7 +205,13 @@ impl Shop {
         if self.serves(record) { Ok(()) } else { Err(other().into()) }
     }
 
-    /// Whether a verifier at large has no model yet: this node may still be fetching it (clause J16).
+    /// Whether a verifier at large still waits for its model, which this node may be fetching (clause J16).
+    fn awaits_model(&self, errand: &Errand, seat: &Seat) -> bool {
+        let model = &errand.job.record.model_id;
+        self.lacks_model(&errand.job, seat) && !self.compute.is_given_up(model) && !is_late(errand, seat)
+    }
+
+    /// Whether a verifier at large has no model yet.
     fn lacks_model(&self, job: &Job, seat: &Seat) -> bool {
         seat.role == Role::AtLarge && !self.serves(&job.record)
     }
@@ -254,7 +260,7 @@ impl Shop {
 
     fn fetch(&self, errand: &Errand, seat: &Seat) -> Result<Done, WorkError> {
         let job = &errand.job;
-        if self.lacks_model(job, seat) && !is_late(errand, seat) {
+        if self.awaits_model(errand, seat) {
             return Ok(Done::Waiting);
         }
         self.require_served(&job.record)?;

@@ -13,6 +13,7 @@ use assay_runtime::executor::MemoryKv;
 #[derive(Default)]
 struct Empty {
     slow: Option<Slow>,
+    given_up: StdMutex<BTreeSet<ModelId>>,
 }
 
 /// Makes a look at a model take as long as the test wants.
@@ -39,6 +40,10 @@ impl Shelf for Empty {
         None
     }
 
+    fn give_up(&self, models: BTreeSet<ModelId>) {
+        *self.given_up.lock().unwrap() = models;
+    }
+
     fn holds(&self, _: &ModelId) -> bool {
         false
     }
@@ -48,7 +53,7 @@ impl Shelf for Empty {
 
 impl Supply for Empty {
     fn bring(&self, artifact: ArtifactId, _: Option<u64>) -> BoxFuture<'_, Result<(), SupplyError>> {
-        async move { Err(SupplyError(format!("nobody has {artifact}"))) }.boxed()
+        async move { Err(SupplyError::Away(format!("nobody has {artifact}"))) }.boxed()
     }
 
     fn share(&self, _: ArtifactId) {}
@@ -71,7 +76,7 @@ async fn what_cannot_be_brought_or_turns_out_to_be_another_is_tried_again_later_
 
     serving.retry_at = None;
     serving.fetching.insert(MODEL);
-    serving.fetched(Ok((MODEL, Err(SupplyError("nobody has it".into()))))).await;
+    serving.fetched(Ok((MODEL, Err(SupplyError::Away("nobody has it".into()))))).await;
     assert_eq!((serving.retry_at, serving.fetching.len()), (Some(RETRY_BLOCKS), 0));
 
     serving.retry_at = None;
@@ -84,10 +89,29 @@ async fn what_cannot_be_brought_or_turns_out_to_be_another_is_tried_again_later_
 }
 
 #[tokio::test]
+async fn a_model_of_a_seat_at_large_is_given_up_when_it_may_not_be_fetched_and_while_the_seat_lasts() {
+    let shelf = Arc::new(Empty::default());
+    let given_up = || shelf.given_up.lock().unwrap().iter().copied().collect::<Vec<_>>();
+    let mut serving = serving(Arc::clone(&shelf));
+    let too_large = || Ok((MODEL, Err(SupplyError::Refused("it is too large".into()))));
+    serving.fetched(too_large()).await;
+    assert_eq!(given_up(), [], "no seat waits for it");
+    serving.at_large.insert(MODEL, 1_000);
+    serving.fetched(Ok((MODEL, Err(SupplyError::Away("nobody has it".into()))))).await;
+    assert_eq!(given_up(), [], "somebody may give it in a moment");
+    serving.fetched(too_large()).await;
+    assert_eq!((serving.retry_at, given_up()), (Some(RETRY_BLOCKS), vec![MODEL]));
+    // Nobody here has a seat on the ledger.
+    serving.refresh(1).await;
+    assert_eq!(given_up(), []);
+}
+
+#[tokio::test]
 async fn a_model_that_others_chose_keeps_neither_the_start_nor_the_loop_waiting() {
     let (asked, is_asked) = std::sync::mpsc::sync_channel(4);
     let (go, gate) = std::sync::mpsc::sync_channel(1);
-    let mut serving = serving(Arc::new(Empty { slow: Some(Slow { asked, go: StdMutex::new(gate) }) }));
+    let mut serving =
+        serving(Arc::new(Empty { slow: Some(Slow { asked, go: StdMutex::new(gate) }), ..Empty::default() }));
     serving.asked.insert(MODEL, 100);
     serving.prepare().await;
     tokio::task::spawn_blocking(move || is_asked.recv().unwrap()).await.unwrap();

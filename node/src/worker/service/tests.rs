@@ -165,6 +165,8 @@ enum Model {
     Panics,
     /// It is not loaded.
     Missing,
+    /// It is not loaded, and will not be.
+    GivenUp,
     /// Its process is being started again, and again.
     Away,
 }
@@ -177,7 +179,7 @@ impl Model {
                 go.lock().unwrap().recv().unwrap();
             }
             Self::Panics => panic!("a model that finds a bug"),
-            Self::Missing | Self::Away => {}
+            Self::Missing | Self::GivenUp | Self::Away => {}
         }
     }
 }
@@ -185,14 +187,18 @@ impl Model {
 impl Compute for Model {
     fn served(&self) -> Vec<Served> {
         let served = Served { model_id: MODEL, spec_id: SPEC };
-        if matches!(self, Self::Missing) { Vec::new() } else { vec![served] }
+        if matches!(self, Self::Missing | Self::GivenUp) { Vec::new() } else { vec![served] }
+    }
+
+    fn is_given_up(&self, _: &ModelId) -> bool {
+        matches!(self, Self::GivenUp)
     }
 
     fn fits(&self, _: &ModelId, _: &Request) -> Result<bool, ComputeError> {
         self.act();
         match self {
             Self::Away => Err(ComputeError::Away("it is being started again".into())),
-            Self::HeldBack { .. } | Self::Panics | Self::Missing => Ok(true),
+            Self::HeldBack { .. } | Self::Panics | Self::Missing | Self::GivenUp => Ok(true),
         }
     }
 
@@ -393,13 +399,29 @@ async fn a_verifier_without_the_answer_asks_for_it_in_time_and_not_earlier() {
     scene.stop().await;
 }
 
-#[tokio::test]
-async fn a_verifier_at_large_waits_for_its_model_and_declines_when_it_has_none_in_time() {
+/// A job with a verifier at large, and its seat.
+fn at_large() -> (Job, u8) {
     let mut job = verifying();
     let seat = job.seats.iter_mut().find(|seat| seat.role == Role::Verifier).unwrap();
     seat.role = Role::AtLarge;
-    let (index, deadline) = (seat.index, seat.deadline.get());
+    let index = seat.index;
     job.seats.retain(|seat| seat.role == Role::Executor || seat.index == index);
+    (job, index)
+}
+
+#[tokio::test]
+async fn a_verifier_at_large_declines_at_once_when_its_model_will_not_come() {
+    let (job, index) = at_large();
+    let mut scene = Scene::start(vec![job], Model::GivenUp, &[]);
+    scene.block(12).await;
+    assert_eq!(scene.seat_step().await, (index, SeatStep::Decline));
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_verifier_at_large_waits_for_its_model_and_declines_when_it_has_none_in_time() {
+    let (job, index) = at_large();
+    let deadline = job.seats.iter().find(|seat| seat.index == index).unwrap().deadline.get();
     let needed = Pace::default().blocks(reference_blocks(&job, Task::Verify, job.record.n_max, &PARAMS));
     let late = deadline - LATE_BLOCKS - needed;
     let mut scene = Scene::start(vec![job], Model::Missing, &[]);
