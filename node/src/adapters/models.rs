@@ -118,12 +118,12 @@ impl Models {
         self.loaded.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn given_up(&self) -> MutexGuard<'_, BTreeSet<ModelId>> {
-        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<ModelId, Loaded>> {
         self.loaded.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, BTreeSet<ModelId>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A loaded model that answers.

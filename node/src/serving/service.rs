@@ -373,7 +373,11 @@ impl<S: Shelf> Serving<S> {
             }
             Err(error) => {
                 warn!(%error, "a model is not served");
-                self.failed(model, height);
+                match error {
+                    ServeError::Load(_) => self.failed(model, height),
+                    // That says nothing of the model.
+                    ServeError::Ledger(_) | ServeError::Panicked => self.try_later(model, height),
+                }
             }
         }
         if self.behind.remove(&model) {

@@ -103,8 +103,9 @@ impl Submit {
                 ),
             ) => {
                 let job = order.job;
-                let hint =
-                    format!("when blocks come, see what became of it: assay job watch {job} --key KEY");
+                let hint = format!(
+                    "when a node answers and blocks come, see what became of it: assay job watch {job} --key KEY"
+                );
                 return Err(Failure::from(error).hint(hint));
             }
             placed => drop(placed?),

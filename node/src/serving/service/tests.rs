@@ -99,6 +99,8 @@ async fn a_model_of_a_seat_at_large_is_given_up_when_it_may_not_be_fetched_and_w
     serving.at_large.insert(MODEL, 1_000);
     serving.fetched(Ok((MODEL, Err(SupplyError::Away("nobody has it".into()))))).await;
     assert_eq!(given_up(), [], "somebody may give it in a moment");
+    serving.loaded(Ok((MODEL, Err(ServeError::Panicked)))).await;
+    assert_eq!(given_up(), [], "it may be loaded in a moment");
     serving.fetched(too_large()).await;
     assert_eq!((serving.retry_at, given_up()), (Some(RETRY_BLOCKS), vec![MODEL]));
     // Nobody here has a seat on the ledger.
