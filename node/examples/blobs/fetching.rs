@@ -27,13 +27,15 @@ pub struct Fetched<T> {
     pub whole: Duration,
 }
 
-/// Fetches into a new store, and calls `measure` when every range is verified.
+/// Fetches into a new store, which is open before time counts, as a node's is, and calls `measure` when every range is
+/// verified.
 pub async fn fetch<T: Send>(
     known: &Arc<Known>,
     dir: &Path,
     artifact: ArtifactId,
     measure: impl Fn() -> T + Send + Sync,
 ) -> Result<Fetched<T>, Failed> {
+    let store = Arc::new(Store::open(dir)?);
     let start = Instant::now();
     let verified = Mutex::new(None);
     let watch = |now: Progress| {
@@ -43,7 +45,7 @@ pub async fn fetch<T: Send>(
             verified.get_or_insert_with(|| (start.elapsed(), measure()));
         }
     };
-    into_store(known, dir, artifact, &watch).await?;
+    into_store(known, store, artifact, &watch).await?;
     let whole = start.elapsed();
     let verified = verified.into_inner().map_err(|_| "a thread panicked")?;
     let (verified, then) = verified.ok_or("nothing was checked")?;
@@ -52,11 +54,10 @@ pub async fn fetch<T: Send>(
 
 async fn into_store(
     known: &Arc<Known>,
-    dir: &Path,
+    store: Arc<Store>,
     artifact: ArtifactId,
     watch: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(), Failed> {
-    let store = Arc::new(Store::open(dir)?);
     let fetcher = Fetcher::new(Arc::clone(known), store, FetchConfig::default(), Uploads::default());
     fetcher.fetch(Want { artifact, kind: Some(ArtifactKind::Dataset) }, watch).await?;
     Ok(())
@@ -71,7 +72,7 @@ pub async fn run(dir: &Path, artifact: &str, holders: &str) -> Result<(), Failed
             println!("{}", now.done_bytes);
         }
     };
-    into_store(&known, dir, artifact.parse()?, &tell).await
+    into_store(&known, Arc::new(Store::open(dir)?), artifact.parse()?, &tell).await
 }
 
 /// That process, as whoever started it sees it.

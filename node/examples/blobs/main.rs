@@ -1,8 +1,9 @@
 //! How fast an artifact comes from three holders, against a bare copy over the same kind of streams, in one run.
 //!
-//! `cargo run --release -p assay-node --example blobs -- [MIB] [quic|tcp] [ROUNDS]` (1024, quic and 5 if not given)
+//! `cargo run --release -p assay-node --example blobs -- [MIB] [quic|tcp] [ROUNDS]` (1024, quic and 6 if not given)
 //!
-//! Three processes hold a file of so many MiB and are reached over loopback. Turn by turn, so many times:
+//! Three processes hold a file of so many MiB and are reached over loopback. Turn by turn, so many times, and each of the
+//! two first every other time, since memory that was freed just before may cost less to write to:
 //! 1. *bare*: each holder reads a third of the file and writes it to a libp2p stream; the bytes are written to a file.
 //! 2. *fetched*: the same file by its artifact id, as a node fetches it: read and hashed there, hashed and written
 //!    here, until every range is verified. What follows, computing all ids anew, stands beside it.
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use fetching::FETCHER;
 use holder::{HOLDER, Holder};
-use rounds::{Round, summary};
+use rounds::{First, Round, summary};
 use stream::Trouble;
 
 const HOLDERS: usize = 3;
@@ -58,7 +59,7 @@ async fn measure(arguments: &[&str]) -> Result<()> {
         Some(&"tcp") => "/ip4/127.0.0.1/tcp/0",
         Some(other) => return Err(format!("{other} is neither quic nor tcp").into()),
     };
-    let rounds: usize = arguments.get(2).map_or(Ok(5), |rounds| rounds.parse())?;
+    let rounds: usize = arguments.get(2).map_or(Ok(6), |rounds| rounds.parse())?;
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("file");
     write_file(&file, mib)?;
@@ -84,8 +85,8 @@ async fn compare(holders: &mut [Holder], dir: &Path, mib: u64, rounds: usize) ->
     let known = network::connect(holders.iter().map(|holder| holder.address.clone()).collect()).await?;
     let known = Arc::new(known);
     let mut done = Vec::new();
-    for _ in 0..rounds {
-        let round = Round::run(&known, holders, dir, mib).await?;
+    for first in [First::Copy, First::Fetch].into_iter().cycle().take(rounds) {
+        let round = Round::run(&known, holders, dir, mib, first).await?;
         println!("{}", round.row(mib));
         done.push(round);
     }

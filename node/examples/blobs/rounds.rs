@@ -36,23 +36,38 @@ struct Cost {
     busy: Duration,
 }
 
+/// What a round begins with.
+#[derive(Clone, Copy)]
+pub enum First {
+    Copy,
+    Fetch,
+}
+
 impl Round {
     /// Copies and fetches a file of so many MiB.
-    pub async fn run(known: &Arc<Known>, holders: &mut [Holder], dir: &Path, mib: u64) -> Result<Self> {
+    pub async fn run(
+        known: &Arc<Known>,
+        holders: &mut [Holder],
+        dir: &Path,
+        mib: u64,
+        first: First,
+    ) -> Result<Self> {
         let pids: Vec<_> = holders.iter().map(Holder::pid).chain([std::process::id()]).collect();
         let busy = || pids.iter().map(|pid| usage::busy(*pid)).sum::<Result<Duration>>();
-        let (copy, sink) = (dir.join("copy"), dir.join("sink"));
-        let before = busy()?;
-        let passed = Duration::from_secs_f64(bare::copy(known, &copy, mib << 20).await?);
-        let bare = Cost { passed, busy: busy()?.saturating_sub(before) };
-        std::fs::remove_file(copy)?;
-        let sent_before = sent_bytes(holders)?;
-        let before = busy()?;
         let artifact: ArtifactId = holders.first().ok_or("no holders")?.artifact;
+        let copied = match first {
+            First::Copy => Some(copy(known, dir, mib, &busy).await?),
+            First::Fetch => None,
+        };
+        let (sent_before, before, sink) = (sent_bytes(holders)?, busy()?, dir.join("sink"));
         let fetched = fetch(known, &sink, artifact, busy).await?;
         std::fs::remove_dir_all(sink)?;
         let cost = Cost { passed: fetched.verified, busy: fetched.then?.saturating_sub(before) };
         let sent_bytes = sent_bytes(holders)? - sent_before;
+        let bare = match copied {
+            Some(bare) => bare,
+            None => copy(known, dir, mib, &busy).await?,
+        };
         Ok(Self { bare, fetched: cost, whole: fetched.whole, sent_bytes })
     }
 
@@ -76,6 +91,19 @@ impl Round {
     fn ratio(&self) -> f64 {
         self.bare.passed.as_secs_f64() / self.fetched.passed.as_secs_f64()
     }
+}
+
+async fn copy(
+    known: &Arc<Known>,
+    dir: &Path,
+    mib: u64,
+    busy: &impl Fn() -> Result<Duration>,
+) -> Result<Cost> {
+    let (to, before) = (dir.join("copy"), busy()?);
+    let passed = Duration::from_secs_f64(bare::copy(known, &to, mib << 20).await?);
+    let cost = Cost { passed, busy: busy()?.saturating_sub(before) };
+    std::fs::remove_file(to)?;
+    Ok(cost)
 }
 
 /// The medians of rounds, and what hashing alone would make of the copy.

@@ -217,8 +217,8 @@ mod tests {
         let blobs = vec![(long.blake3, long.size)];
         let download = Arc::new(Download::new(Arc::clone(&sink), quick(), blobs, lease).unwrap());
         let Take::Piece(flight) = download.take(PeerId::random()) else { panic!("a piece") };
-        let mut bytes = Vec::new();
-        source.reader(&long.blake3).unwrap().encode(0..long.size, &mut bytes).unwrap();
+        let reader = source.reader(&long.blake3).unwrap();
+        let bytes = reader.encode(0..long.size).unwrap().next_chunk(Vec::new()).unwrap().unwrap();
         let partial = download.partial(0).unwrap();
         partial.receive(0..long.size, bytes.as_slice(), |_| ControlFlow::Continue(())).unwrap();
         download.settle(0, &partial);

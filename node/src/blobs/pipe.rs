@@ -1,9 +1,9 @@
 //! Bytes between a stream, which async code reads and writes, and a thread that hashes and touches the disk.
 //!
 //! A pipe holds a few chunks. Who fills it waits while it is full, so a slow disk slows its stream down, and a slow
-//! stream its disk.
+//! stream its disk. More of them would only go out of a processor's cache before they are taken.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt};
@@ -11,11 +11,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 /// Bytes of a chunk: large against the cost of waking a thread.
-const CHUNK_BYTES: usize = 256 << 10;
-/// Bytes of a usual write, by which a chunk may become longer: a group.
-const WRITE_BYTES: usize = 16 << 10;
+pub const CHUNK_BYTES: usize = 128 << 10;
 /// Chunks that wait.
-const CHUNKS_WAITING_MAX: usize = 4;
+const CHUNKS_WAITING_MAX: usize = 2;
 /// How long a chunk waits to become full: short against the time of a range, and long enough that a stream that brings a
 /// frame at a time does not wake the thread for each.
 pub const LINGER: Duration = Duration::from_millis(2);
@@ -34,7 +32,7 @@ pub fn to_thread() -> (Chunks, PipeReader, mpsc::Receiver<Vec<u8>>) {
 pub fn from_thread() -> (PipeWriter, mpsc::Receiver<Vec<u8>>, mpsc::Sender<Vec<u8>>) {
     let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
     let (spent, spare) = mpsc::channel(CHUNKS_WAITING_MAX + 1);
-    (PipeWriter { chunks: sender, spare, chunk: Vec::new() }, chunks, spent)
+    (PipeWriter { chunks: sender, spare }, chunks, spent)
 }
 
 /// A chunk that is being filled from a stream.
@@ -133,33 +131,24 @@ impl Read for PipeReader {
     }
 }
 
-/// The thread's end of a pipe that goes to a stream; what is written arrives in chunks, the last one on flushing.
+/// The thread's end of a pipe that goes to a stream.
 #[derive(Debug)]
 pub struct PipeWriter {
     chunks: mpsc::Sender<Vec<u8>>,
     spare: mpsc::Receiver<Vec<u8>>,
-    chunk: Vec<u8>,
 }
 
-impl Write for PipeWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.chunk.capacity() == 0 {
-            self.chunk = self.spare.try_recv().unwrap_or_default();
-            self.chunk.clear();
-            self.chunk.reserve(CHUNK_BYTES + WRITE_BYTES);
-        }
-        self.chunk.extend_from_slice(bytes);
-        if self.chunk.len() >= CHUNK_BYTES {
-            self.flush()?;
-        }
-        Ok(bytes.len())
+impl PipeWriter {
+    /// A chunk that was sent, to be filled anew, or an empty one.
+    pub fn spare(&mut self) -> Vec<u8> {
+        self.spare.try_recv().unwrap_or_default()
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let chunk = std::mem::take(&mut self.chunk);
+    /// Sends a chunk.
+    ///
+    /// # Errors
+    /// When nobody takes chunks any more.
+    pub fn send(&self, chunk: Vec<u8>) -> io::Result<()> {
         self.chunks.blocking_send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }

@@ -1,13 +1,13 @@
 //! Answers the requests of peers.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use assay_manifest::{ArtifactId, Digest32};
-use assay_store::{BlobReader, EncodeFailure, Store, StoreError, is_range_of_groups};
+use assay_store::{BlobReader, Store, StoreError, is_range_of_groups};
 use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncReadExt, AsyncWriteExt, Stream, StreamExt};
 use libp2p::PeerId;
@@ -312,8 +312,9 @@ impl Job {
         let Self { store, request, opened } = self;
         match request {
             Request::Manifest(artifact) => {
-                let answer = manifest(&store, &artifact)?;
-                out.write_all(&answer).and_then(|()| out.flush()).map_err(ServeError::Write)?;
+                for chunk in manifest(&store, &artifact)?.chunks(pipe::CHUNK_BYTES) {
+                    out.send(chunk.to_vec()).map_err(ServeError::Write)?;
+                }
                 Ok(opened)
             }
             Request::Range { blob, start, end } => {
@@ -328,14 +329,13 @@ impl Job {
                     Some(_) => (Answer::Refused, None),
                     None => (Answer::NotFound, None),
                 };
-                out.write_all(&answer.message()).map_err(ServeError::Write)?;
+                out.send(answer.message()).map_err(ServeError::Write)?;
                 if let Some(reader) = &reader {
-                    reader.encode(start..end, &mut *out).map_err(|error| match error {
-                        EncodeFailure::Store(damage) => ServeError::Damaged(damage),
-                        EncodeFailure::Output(error) => ServeError::Write(error),
-                    })?;
+                    let mut range = reader.encode(start..end).map_err(ServeError::Damaged)?;
+                    while let Some(chunk) = range.next_chunk(out.spare()).map_err(ServeError::Damaged)? {
+                        out.send(chunk).map_err(ServeError::Write)?;
+                    }
                 }
-                out.flush().map_err(ServeError::Write)?;
                 Ok(reader.map(|reader| (blob, reader)))
             }
         }

@@ -1,17 +1,16 @@
-//! From a blob's file to a range of it with its hashes, verified before it is passed on.
-//!
-//! Many groups are read and hashed at once; which of them is damaged is looked for when they are.
+//! From a blob's file to a range of it with its hashes: each group is read into its place between them, and verified there.
 
 use crate::tree::{PAIR_BYTES, Pair, Subtree, Walk};
 use assay_manifest::Digest32;
 use bao_tree::io::sync::ReadAt;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 
-/// Groups that are read and hashed at once: enough for the widest instructions, and no more than stays in a processor's
-/// own cache while it is read, hashed and passed on.
-const BATCH_GROUPS: u64 = 16;
+/// Groups of a chunk at most: few enough to stay in a processor's own cache until they are passed on.
+const CHUNK_GROUPS: usize = 8;
+/// Groups of a subtree of which all pairs are read at once: a page of them.
+const NEIGHBOURS_GROUPS: u64 = 64;
 
 /// The files of a blob.
 #[derive(Clone, Copy, Debug)]
@@ -34,109 +33,86 @@ pub(crate) enum Refusal {
     Data(io::Error),
     /// The pairs could not be read.
     Pairs(io::Error),
-    /// What was encoded could not be passed on.
-    Output(io::Error),
 }
 
-/// Neighbours that were read together.
-#[derive(Debug, Default)]
-struct Batch {
-    bytes: Range<u64>,
-    data: Vec<u8>,
-    /// Where `pairs` begin in their file.
-    pairs_at: u64,
+/// A range on its way out.
+#[derive(Debug)]
+pub(crate) struct Encoder<'a> {
+    source: Source<'a>,
+    walk: Walk,
+    /// Pairs that were read together, and where they begin in their file.
     pairs: Vec<u8>,
-    content: Content,
+    pairs_at: u64,
 }
 
-/// What is known of the bytes of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Content {
-    /// They have their hash.
-    Sound,
-    /// They do not, so each group is hashed alone to find which is damaged.
-    #[default]
-    Damaged,
+impl<'a> Source<'a> {
+    /// Encodes `range`, which begins and ends with groups.
+    pub(crate) fn encode(self, range: &Range<u64>) -> Encoder<'a> {
+        let walk = Walk::new(Subtree::root(self.blake3, self.size_bytes), range);
+        Encoder { source: self, walk, pairs: Vec::new(), pairs_at: 0 }
+    }
+
+    /// Reads `range`, and passes nothing on.
+    pub(crate) fn verify(self, range: &Range<u64>) -> Result<(), Refusal> {
+        let (mut encoder, mut chunk) = (self.encode(range), Vec::new());
+        while let Some(next) = encoder.next_chunk(chunk)? {
+            chunk = next;
+        }
+        Ok(())
+    }
 }
 
-impl Source<'_> {
-    /// Writes `range`, which begins and ends with groups: the pairs and groups in pre-order, each verified before.
-    pub(crate) fn encode(&self, range: &Range<u64>, mut out: impl Write) -> Result<(), Refusal> {
-        let mut walk = Walk::new(Subtree::root(self.blake3, self.size_bytes), range);
-        let mut batch = Batch::default();
-        while let Some(subtree) = walk.next() {
-            if !batch.has(&subtree) && walk.covers(&subtree) && subtree.groups() <= BATCH_GROUPS {
-                batch.read(self, &subtree)?;
+impl Encoder<'_> {
+    /// The next pairs and groups in pre-order, each verified, in place of what `chunk` had; nothing behind the last.
+    pub(crate) fn next_chunk(&mut self, mut chunk: Vec<u8>) -> Result<Option<Vec<u8>>, Refusal> {
+        let (mut filled, mut groups) = (0, 0);
+        while groups < CHUNK_GROUPS
+            && let Some(subtree) = self.walk.next()
+        {
+            let end = filled + subtree.encoded_bytes();
+            if chunk.len() < end {
+                chunk.resize(end, 0);
             }
+            let place = chunk.get_mut(filled..end).unwrap_or_default();
             if subtree.is_group() {
-                out.write_all(batch.group(&subtree)?).map_err(Refusal::Output)?;
-                continue;
+                let start = subtree.bytes().start;
+                self.source.data.read_exact_at(start, place).map_err(Refusal::Data)?;
+                if !subtree.is_made_of(place) {
+                    return Err(Refusal::Group(start));
+                }
+                groups += 1;
+            } else {
+                let pair = self.pair(&subtree)?;
+                self.walk.enter(subtree.split(&pair).ok_or(Refusal::Pair)?);
+                place.copy_from_slice(&pair);
             }
-            let pair = match batch.pair(&subtree) {
-                Some(pair) => *pair,
-                None => self.pair(&subtree)?,
-            };
-            walk.enter(subtree.split(&pair).ok_or(Refusal::Pair)?);
-            out.write_all(&pair).map_err(Refusal::Output)?;
+            filled = end;
         }
-        Ok(())
+        chunk.truncate(filled);
+        Ok((filled > 0).then_some(chunk))
     }
 
-    fn pair(&self, subtree: &Subtree) -> Result<Pair, Refusal> {
-        let mut pair = [0; PAIR_BYTES as usize];
-        self.read_pairs(subtree.pair_at(), &mut pair)?;
-        Ok(pair)
-    }
-
-    fn read_pairs(&self, at: u64, into: &mut [u8]) -> Result<(), Refusal> {
-        match self.pairs {
-            Some(file) => read_pairs(file, at, into).map_err(Refusal::Pairs),
-            None => Ok(()),
+    /// The pair of a subtree. With that of a small one come all below it, which are asked for next.
+    fn pair(&mut self, subtree: &Subtree) -> Result<Pair, Refusal> {
+        let at = subtree.pair_at();
+        if let Some(pair) = self.read_pair(at) {
+            return Ok(pair);
         }
-    }
-}
-
-impl Batch {
-    fn read(&mut self, source: &Source<'_>, subtree: &Subtree) -> Result<(), Refusal> {
-        (self.bytes, self.pairs_at) = (subtree.bytes(), subtree.pairs().start);
-        self.data.resize(length(&self.bytes), 0);
-        self.pairs.resize(length(&subtree.pairs()), 0);
-        source.data.read_exact_at(self.bytes.start, &mut self.data).map_err(Refusal::Data)?;
-        source.read_pairs(self.pairs_at, &mut self.pairs)?;
-        let is_sound = subtree.is_made_of(&self.data);
-        self.content = if is_sound { Content::Sound } else { Content::Damaged };
-        Ok(())
-    }
-
-    fn has(&self, subtree: &Subtree) -> bool {
-        let Range { start, end } = subtree.bytes();
-        self.bytes.start <= start && end <= self.bytes.end
-    }
-
-    /// The bytes of a group, which is one of the batch.
-    fn group(&self, group: &Subtree) -> Result<&[u8], Refusal> {
-        let start = group.bytes().start;
-        let bytes = part(&self.data, start.wrapping_sub(self.bytes.start), length(&group.bytes()));
-        bytes
-            .filter(|bytes| self.content == Content::Sound || group.is_made_of(bytes))
-            .ok_or(Refusal::Group(start))
-    }
-
-    fn pair(&self, subtree: &Subtree) -> Option<&Pair> {
-        if !self.has(subtree) {
-            return None;
+        let own = at..at + PAIR_BYTES;
+        let read = if subtree.groups() <= NEIGHBOURS_GROUPS { subtree.pairs() } else { own };
+        self.pairs_at = read.start;
+        self.pairs.resize(usize::try_from(read.end - read.start).unwrap_or(usize::MAX), 0);
+        if let Some(file) = self.source.pairs {
+            read_pairs(file, read.start, &mut self.pairs).map_err(Refusal::Pairs)?;
         }
-        let at = subtree.pair_at().checked_sub(self.pairs_at)?;
-        part(&self.pairs, at, PAIR_BYTES as usize)?.first_chunk()
+        self.read_pair(at).ok_or(Refusal::Pair)
     }
-}
 
-fn length(range: &Range<u64>) -> usize {
-    usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
-}
-
-fn part(of: &[u8], at: u64, length: usize) -> Option<&[u8]> {
-    of.get(usize::try_from(at).ok()?..)?.get(..length)
+    /// A pair that was read.
+    fn read_pair(&self, at: u64) -> Option<Pair> {
+        let before = usize::try_from(at.checked_sub(self.pairs_at)?).ok()?;
+        self.pairs.get(before..)?.first_chunk().copied()
+    }
 }
 
 /// Reads pairs. Those that a file is too short for are damaged: zeros are no hashes of anything.

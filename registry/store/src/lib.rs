@@ -52,7 +52,7 @@ mod tests;
 pub use error::StoreError;
 pub use import::Progress;
 pub use index::{IdKind, Match};
-pub use outboard::{BlobReader, EncodeFailure};
+pub use outboard::{BlobReader, EncodedRange};
 pub use partial::{CLAIM_BYTES, Partial};
 pub use ranges::{BLOB_BYTES_MAX, GROUP_BYTES, is_range_of_groups};
 pub use receive::{ReceiveError, Received};

@@ -3,7 +3,7 @@
 //! They stand in post-order, 64 bytes a pair and without a header, so that they can be written while the blob is read
 //! once. They follow from the blob: who needs them and finds none makes them.
 
-use crate::encode::{Refusal, Source};
+use crate::encode::{Encoder, Refusal, Source};
 use crate::error::StoreError;
 use crate::layout::Layout;
 use crate::ranges::{check_range, tree_of};
@@ -34,15 +34,11 @@ pub struct BlobReader {
 /// The stored pairs; a blob of one group has none.
 type Hashes = Option<File>;
 
-/// A range could not be read or passed on.
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeFailure {
-    /// The blob is not what it should be, or cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Whoever takes the bytes does not take them any more.
-    #[error("passing on a range: {0}")]
-    Output(io::Error),
+/// A range with its hashes, chunk by chunk.
+#[derive(Debug)]
+pub struct EncodedRange<'a> {
+    reader: &'a BlobReader,
+    encoder: Encoder<'a>,
 }
 
 impl BlobReader {
@@ -71,27 +67,15 @@ impl BlobReader {
         self.size
     }
 
-    /// Writes a range to `out` with the hashes by which whoever knows the blob's name and length can verify it. Each
-    /// group is verified before it is written.
+    /// A range with the hashes by which whoever knows the blob's name and length can verify it.
     ///
     /// # Errors
-    /// When the range does not begin and end with groups, the blob or its hashes are damaged, or `out` fails.
-    pub fn encode(&self, range: Range<u64>, out: impl Write) -> Result<(), EncodeFailure> {
+    /// When the range does not begin and end with groups.
+    pub fn encode(&self, range: Range<u64>) -> Result<EncodedRange<'_>, StoreError> {
         check_range(&self.blake3, self.size, &range)?;
         let Self { blake3, size, data, hashes, .. } = self;
         let source = Source { blake3, size_bytes: *size, data, pairs: hashes.as_ref() };
-        source.encode(&range, out).map_err(|refusal| self.failure(refusal))
-    }
-
-    fn failure(&self, refusal: Refusal) -> EncodeFailure {
-        let damage = match refusal {
-            Refusal::Group(at) => StoreError::CorruptRange { blob: self.blake3, at },
-            Refusal::Pair => self.forget_hashes(),
-            Refusal::Data(error) => StoreError::io("reading", &self.path)(error),
-            Refusal::Pairs(error) => StoreError::io("reading", &self.hashes_path)(error),
-            Refusal::Output(error) => return EncodeFailure::Output(error),
-        };
-        damage.into()
+        Ok(EncodedRange { reader: self, encoder: source.encode(&range) })
     }
 
     /// Removes damaged hashes, so that the next who opens the blob makes them anew.
@@ -102,6 +86,23 @@ impl BlobReader {
             }
             _ => StoreError::CorruptOutboard(self.blake3),
         }
+    }
+}
+
+impl EncodedRange<'_> {
+    /// The next 128 KiB, or what is left: all of it was verified. `spare` is filled anew, whatever it has. Nothing
+    /// is behind the end.
+    ///
+    /// # Errors
+    /// When the blob or its hashes are damaged, or cannot be read.
+    pub fn next_chunk(&mut self, spare: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        let reader = self.reader;
+        self.encoder.next_chunk(spare).map_err(|refusal| match refusal {
+            Refusal::Group(at) => StoreError::CorruptRange { blob: reader.blake3, at },
+            Refusal::Pair => reader.forget_hashes(),
+            Refusal::Data(error) => StoreError::io("reading", &reader.path)(error),
+            Refusal::Pairs(error) => StoreError::io("reading", &reader.hashes_path)(error),
+        })
     }
 }
 

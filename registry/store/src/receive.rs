@@ -1,14 +1,15 @@
 //! Receiving a range of a download: what is verified is written, then claimed, then told of.
 
-use crate::arrival::{Arrival, Pause, Verified};
+use crate::arrival::{Arrival, Then, Verified};
 use crate::error::StoreError;
 use crate::partial::{CLAIM_BYTES, Partial};
-use crate::ranges::{GROUP_BYTES, check_range};
+use crate::ranges::check_range;
 use crate::tree::{Pair, Subtree};
 use assay_manifest::Digest32;
 use bao_tree::io::sync::WriteAt;
+use rustix::io::{Errno, pwritev};
 use std::fs::File;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, IoSlice};
 use std::ops::{ControlFlow, Range};
 
 /// How receiving a range ended, when nothing went wrong.
@@ -56,7 +57,7 @@ struct Kept<'a> {
 }
 
 impl Partial {
-    /// Reads a range with its hashes, as [`crate::BlobReader::encode`] writes it, and keeps what is verified.
+    /// Reads a range with its hashes, as [`crate::BlobReader::encode`] gives it, and keeps what is verified.
     /// `watch` hears of each group where it ends, and may stop there. What `encoded` has buffered is verified together,
     /// and before more is waited for.
     ///
@@ -66,25 +67,34 @@ impl Partial {
     pub fn receive(
         &self,
         range: Range<u64>,
-        encoded: impl BufRead,
+        mut encoded: impl BufRead,
         mut watch: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Received, ReceiveError> {
         check_range(self.blake3(), self.size_bytes(), &range)?;
         let mut kept = Kept::new(self, range.start)?;
-        let mut arrival = Arrival::new(Subtree::root(self.blake3(), self.size_bytes()), &range, encoded);
+        let mut arrival = Arrival::new(Subtree::root(self.blake3(), self.size_bytes()), &range);
         let mut watch = |end| if end < range.end { watch(end) } else { ControlFlow::Continue(()) };
+        let failed = |source| ReceiveError::Source { blob: *self.blake3(), source };
         let ended = loop {
-            let pause = arrival.gather();
-            match kept.keep(&arrival.take(), &mut watch) {
+            let came = match encoded.fill_buf() {
+                Ok([]) => break Err(failed(io::ErrorKind::UnexpectedEof.into())),
+                Ok(came) => came,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => break Err(failed(error)),
+            };
+            let verified = arrival.take(came);
+            let (taken, then) = (verified.taken, verified.then);
+            let goes_on = kept.keep(&verified, &mut watch);
+            encoded.consume(taken);
+            match goes_on {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => break Ok(Received::Stopped),
-                Err(error) => break Err(error),
+                Err(error) => break Err(error.into()),
             }
-            match pause {
-                Pause::Take => {}
-                Pause::End => break Ok(Received::Whole),
-                Pause::Corrupt(at) => break Err(kept.corrupt(at)),
-                Pause::Failed(source) => break Err(ReceiveError::Source { blob: *self.blake3(), source }),
+            match then {
+                Then::More => {}
+                Then::End => break Ok(Received::Whole),
+                Then::Corrupt(at) => break Err(ReceiveError::Corrupt { blob: *self.blake3(), at }),
             }
         };
         kept.claim()?;
@@ -103,12 +113,10 @@ impl<'a> Kept<'a> {
         &mut self,
         verified: &Verified<'_>,
         mut watch: impl FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, ReceiveError> {
+    ) -> Result<ControlFlow<()>, StoreError> {
         self.write(verified).map_err(|error| self.partial.failed("writing", error))?;
-        let Verified { start, data, corrupt, .. } = *verified;
-        let end = start + data.len() as u64;
-        for group in (start..end).step_by(GROUP_BYTES as usize) {
-            self.unclaimed.end = end.min(group + GROUP_BYTES);
+        for group in &verified.groups {
+            self.unclaimed.end += group.len() as u64;
             if self.unclaimed.end - self.unclaimed.start >= CLAIM_BYTES {
                 self.claim()?;
             }
@@ -116,16 +124,16 @@ impl<'a> Kept<'a> {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        corrupt.map_or(Ok(ControlFlow::Continue(())), |at| Err(self.corrupt(at)))
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn write(&mut self, Verified { start, data, pairs, .. }: &Verified<'_>) -> io::Result<()> {
+    fn write(&mut self, Verified { start, groups, pairs, .. }: &Verified<'_>) -> io::Result<()> {
         for neighbours in pairs.chunk_by(|(at, pair), (next, _)| at + pair.len() as u64 == *next) {
             let bytes: Vec<Pair> = neighbours.iter().map(|(_, pair)| *pair).collect();
             let at = neighbours.first().map_or(0, |(at, _)| *at);
             self.pairs.write_all_at(at, bytes.as_flattened())?;
         }
-        self.data.write_all_at(*start, data)
+        write_at(&self.data, *start, groups)
     }
 
     fn claim(&mut self) -> Result<(), StoreError> {
@@ -133,8 +141,22 @@ impl<'a> Kept<'a> {
         self.unclaimed.start = self.unclaimed.end;
         Ok(())
     }
+}
 
-    fn corrupt(&self, at: u64) -> ReceiveError {
-        ReceiveError::Corrupt { blob: *self.partial.blake3(), at }
+/// Writes neighbours, as many as possible at once.
+fn write_at(file: &File, mut at: u64, parts: &[&[u8]]) -> io::Result<()> {
+    let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut left = slices.as_mut_slice();
+    while !left.is_empty() {
+        match pwritev(file, left, at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                at += written as u64;
+                IoSlice::advance_slices(&mut left, written);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(())
 }

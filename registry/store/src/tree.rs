@@ -1,8 +1,7 @@
 //! The tree of a blob's hashes: what each covers, where its pair stands, and in which order a range meets them.
 //!
 //! The hash of one group is made of its bytes, and that of more groups of a *pair*: the hashes of their two halves, of
-//! which the left one has the largest power of two of groups that is less than all (BLAKE3, section 2.1). So a hash can
-//! be found in two ways, and the pairs below one that was found from the bytes need not be known.
+//! which the left one has the largest power of two of groups that is less than all (BLAKE3, section 2.1).
 //!
 //! In post-order a pair stands behind all pairs of its halves, so those below one hash are neighbours. In pre-order, in
 //! which a range is sent, it stands before them, and each group behind the pairs that verify it.
@@ -59,6 +58,13 @@ impl Subtree {
         self.groups.start * GROUP_BYTES..self.size_bytes.min(self.groups.end * GROUP_BYTES)
     }
 
+    /// Bytes that it has for itself in an encoded range: those of a group, or else its pair.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        let Range { start, end } = self.bytes();
+        let bytes = if self.is_group() { end - start } else { PAIR_BYTES };
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
     /// Whether `bytes`, of which there are as many as [`Self::bytes`] says, have its hash.
     pub(crate) fn is_made_of(&self, bytes: &[u8]) -> bool {
         let mut hasher = Hasher::new();
@@ -107,10 +113,6 @@ impl Subtree {
         self.pairs().end.saturating_sub(PAIR_BYTES)
     }
 
-    fn is_within(&self, groups: &Range<u64>) -> bool {
-        groups.start <= self.groups.start && self.groups.end <= groups.end
-    }
-
     const fn meets(&self, groups: &Range<u64>) -> bool {
         self.groups.start < groups.end && groups.start < self.groups.end
     }
@@ -135,11 +137,6 @@ impl Walk {
     pub(crate) fn enter(&mut self, halves: [Subtree; 2]) {
         let met = halves.into_iter().rev().filter(|half| half.meets(&self.groups));
         self.ahead.extend(met);
-    }
-
-    /// Whether the range has all of a subtree.
-    pub(crate) fn covers(&self, subtree: &Subtree) -> bool {
-        subtree.is_within(&self.groups)
     }
 }
 

@@ -115,8 +115,10 @@ fn receive(from: &Store, store: &Store, mut wait: impl FnMut(), mut told: impl F
         for start in (missing.start..missing.end).step_by(step as usize) {
             let range = start..missing.end.min(start + step);
             wait();
-            let mut bytes = Vec::new();
-            reader.encode(range.clone(), &mut bytes).unwrap();
+            let (mut encoding, mut bytes) = (reader.encode(range.clone()).unwrap(), Vec::new());
+            while let Some(chunk) = encoding.next_chunk(Vec::new()).unwrap() {
+                bytes.extend_from_slice(&chunk);
+            }
             partial.receive(range.clone(), bytes.as_slice(), |_| ControlFlow::Continue(())).unwrap();
             told(range);
         }

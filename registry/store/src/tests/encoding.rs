@@ -1,8 +1,8 @@
 //! What is sent and kept, held against bao-tree's own encoder and decoder.
 
-use super::ranges::{go_on, only, with_blob};
+use super::ranges::{encode, go_on, only, with_blob};
 use super::*;
-use crate::arrival::{Arrival, Pause};
+use crate::arrival::{Arrival, Then};
 use crate::layout::PartialFile;
 use crate::ranges::GROUP;
 use crate::tree::Subtree;
@@ -70,24 +70,27 @@ impl Bao {
         came
     }
 
-    fn arrived(&self, range: &Range<u64>, encoded: impl BufRead) -> Came {
-        let mut arrival = Arrival::new(Subtree::root(&self.name(), self.size()), range, encoded);
+    fn arrived(&self, range: &Range<u64>, mut encoded: impl BufRead) -> Came {
+        let mut arrival = Arrival::new(Subtree::root(&self.name(), self.size()), range);
         let mut came = Came { verified: Vec::new(), corrupt: None };
         loop {
-            let pause = arrival.gather();
-            let verified = arrival.take();
+            let buffered = encoded.fill_buf().unwrap();
+            if buffered.is_empty() {
+                return came;
+            }
+            let verified = arrival.take(buffered);
             assert_eq!(verified.start, range.start + came.verified.len() as u64);
-            came.verified.extend_from_slice(verified.data);
+            came.verified.extend_from_slice(&verified.groups.concat());
             for (at, pair) in verified.pairs {
                 assert_eq!(self.outboard.data[*at as usize..][..64], *pair, "only what is verified");
             }
-            came.corrupt = verified.corrupt;
-            match pause {
-                Pause::Take if came.corrupt.is_none() => continue,
-                Pause::Corrupt(at) => came.corrupt = came.corrupt.or(Some(at)),
-                _ => {}
+            let (taken, then) = (verified.taken, verified.then);
+            encoded.consume(taken);
+            match then {
+                Then::More => {}
+                Then::End => return came,
+                Then::Corrupt(at) => return Came { corrupt: Some(at), ..came },
             }
-            return came;
         }
     }
 }
@@ -112,8 +115,7 @@ proptest! {
         let manifest = import_dataset(&store, &fixture.write("blob", &bao.bytes)).unwrap();
         prop_assert_eq!(manifest.files()[0].blake3, bao.name());
         let range = bao.range(groups);
-        let mut encoded = Vec::new();
-        store.reader(&bao.name()).unwrap().encode(range.clone(), &mut encoded).unwrap();
+        let encoded = encode(&store.reader(&bao.name()).unwrap(), range.clone()).unwrap();
         prop_assert!(encoded == bao.encoded(&range));
     }
 
