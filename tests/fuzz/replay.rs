@@ -27,6 +27,8 @@ mod memory;
 mod model;
 #[path = "src/random.rs"]
 mod random;
+#[path = "src/ranges.rs"]
+mod ranges;
 #[path = "src/receipts.rs"]
 mod receipts;
 #[path = "src/rpc.rs"]
@@ -73,7 +75,7 @@ macro_rules! target {
 }
 
 /// All of them. The node of `rpc` stays, and takes memory when it likes: it comes last.
-const TARGETS: [Target; 14] = [
+const TARGETS: [Target; 15] = [
     target!(gguf, mutate),
     target!(safetensors),
     target!(model, mutate),
@@ -83,6 +85,7 @@ const TARGETS: [Target; 14] = [
     target!(template),
     target!(encodings),
     target!(streams),
+    target!(ranges),
     target!(consensus),
     target!(receipts, mutate),
     target!(extrinsics, mutate),

@@ -16,6 +16,7 @@ pub mod tokenizer;
 pub mod template;
 pub mod encodings;
 pub mod streams;
+pub mod ranges;
 pub mod consensus;
 pub mod receipts;
 pub mod extrinsics;

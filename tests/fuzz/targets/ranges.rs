@@ -1,0 +1,5 @@
+//! libFuzzer's entry to [`assay_fuzz::ranges`].
+
+#![no_main]
+
+assay_fuzz::target!(ranges);
