@@ -1,7 +1,7 @@
 //! Bytes between a stream, which async code reads and writes, and a thread that hashes and touches the disk.
 //!
 //! A pipe holds a few chunks. Who fills it waits while it is full, so a slow disk slows its stream down, and a slow
-//! stream its disk. More of them would only go out of a processor's cache before they are taken.
+//! stream its disk. More chunks would only leave a processor's cache before they are taken.
 
 use std::io::{self, BufRead, Read};
 use std::time::Duration;

@@ -63,8 +63,17 @@ impl<'a> Source<'a> {
 }
 
 impl Encoder<'_> {
-    /// The next pairs and groups in pre-order, each verified, in place of what `chunk` had; nothing behind the last.
-    pub(crate) fn next_chunk(&mut self, mut chunk: Vec<u8>) -> Result<Option<Vec<u8>>, Refusal> {
+    /// The next pairs and groups in pre-order, each verified, in place of what `chunk` had; nothing behind the last, and
+    /// nothing after an error, for what comes later would stand in the wrong place.
+    pub(crate) fn next_chunk(&mut self, chunk: Vec<u8>) -> Result<Option<Vec<u8>>, Refusal> {
+        let next = self.fill(chunk);
+        if next.is_err() {
+            self.walk.end();
+        }
+        next
+    }
+
+    fn fill(&mut self, mut chunk: Vec<u8>) -> Result<Option<Vec<u8>>, Refusal> {
         let (mut filled, mut groups) = (0, 0);
         while groups < CHUNK_GROUPS
             && let Some(subtree) = self.walk.next()

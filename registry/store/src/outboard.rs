@@ -91,7 +91,7 @@ impl BlobReader {
 
 impl EncodedRange<'_> {
     /// The next 128 KiB, or what is left: all of it was verified. `spare` is filled anew, whatever it has. Nothing
-    /// is behind the end.
+    /// is behind the end, nor after an error.
     ///
     /// # Errors
     /// When the blob or its hashes are damaged, or cannot be read.

@@ -138,6 +138,11 @@ impl Walk {
         let met = halves.into_iter().rev().filter(|half| half.meets(&self.groups));
         self.ahead.extend(met);
     }
+
+    /// Goes no further.
+    pub(crate) fn end(&mut self) {
+        self.ahead.clear();
+    }
 }
 
 impl Iterator for Walk {

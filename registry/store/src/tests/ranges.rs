@@ -95,6 +95,13 @@ fn a_damaged_range_is_found_when_it_is_read_and_the_others_are_read_all_the_same
     let refused = encode(&reader, 4 * 16_384..8 * 16_384);
     let expected = 5 * 16_384;
     assert!(matches!(refused, Err(StoreError::CorruptRange { at, .. }) if at == expected), "{refused:?}");
+    let mut range = reader.encode(4 * 16_384..10 * 16_384).unwrap();
+    assert!(range.next_chunk(Vec::new()).is_err());
+    assert_eq!(
+        range.next_chunk(Vec::new()).unwrap(),
+        None,
+        "what is behind it is not passed off as next to it"
+    );
     encode(&reader, 0..4 * 16_384).unwrap();
     encode(&reader, 8 * 16_384..10 * 16_384).unwrap();
 }
