@@ -39,7 +39,7 @@ enum Came {
     CutOff,
 }
 
-/// Sound ranges of each blob, in portions of several sizes, and one that is cut off.
+/// Sound ranges of each blob, in portions of several sizes, one that is cut off, and some with an altered byte.
 pub fn seeds() -> Vec<Vec<u8>> {
     let whole = u32::MAX.to_le_bytes();
     let head = |blob: usize, last: u8, portion: u16, cut: [u8; 4]| {
@@ -47,7 +47,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
         vec![blob as u8, 0, last, low, high, cut[0], cut[1], cut[2]]
     };
     let sound = (0..SIZES.len()).flat_map(|blob| [0, 1_000].map(|portion| head(blob, 255, portion, whole)));
-    sound.chain([head(4, 3, 20_000, 40_000u32.to_le_bytes())]).collect()
+    let altered = (0..16u32).map(|n| {
+        let [low, middle, high, _] = (n * 9_001).to_le_bytes();
+        [head(4, 255, 20_000 * (n % 2) as u16, whole), vec![low, middle, high, 1]].concat()
+    });
+    sound.chain([head(4, 3, 20_000, 40_000u32.to_le_bytes())]).chain(altered).collect()
 }
 
 /// What is of the blob is kept and nothing else, up to the first item that is damaged or does not come whole; what stands
