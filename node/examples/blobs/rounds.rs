@@ -77,13 +77,14 @@ impl Round {
         let busy = |cost: Cost| cost.busy.as_secs_f64() * 1024.0 / mib as f64;
         format!(
             "bare {:>5.0} MiB/s, {:.2} s of processors a GiB | fetched {:>5.0} MiB/s, {:.2} of it, {:.2} s | in the \
-             store {:>5.0} MiB/s",
+             store {:>5.0} MiB/s | sent {:.3} of the file",
             rate(self.bare.passed),
             busy(self.bare),
             rate(self.fetched.passed),
             self.ratio(),
             busy(self.fetched),
             rate(self.whole),
+            self.sent_bytes as f64 / (mib << 20) as f64,
         )
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 /// How this node serves.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
-    /// Streams that are answered at the same time; each takes a thread and about 2 MiB. More are told that this node
-    /// is busy.
+    /// Streams that are answered at the same time; each takes 128 KiB beside what its connection
+    /// buffers. More are told that this node is busy.
     pub streams_max: usize,
     /// Of these, how many may be one peer's.
     pub streams_per_peer_max: usize,
@@ -15,7 +15,7 @@ pub struct ServeConfig {
     pub bytes_per_second: Option<NonZeroU64>,
     /// How long a peer may take for the next request of a stream.
     pub request_timeout: Duration,
-    /// How long a peer may take for the next 256 KiB of an answer.
+    /// How long a peer may take for the next 128 KiB of an answer.
     pub write_timeout: Duration,
     /// While all streams are taken: bytes a second below which a peer loses its own, and how long it may ask for nothing.
     pub full: WhenFull,
@@ -54,15 +54,17 @@ impl Default for ServeConfig {
 /// How this node fetches.
 #[derive(Clone, Debug)]
 pub struct FetchConfig {
-    /// Holders that are asked at the same time; each takes a thread and about 2 MiB.
+    /// Holders that are asked at the same time; each takes 128 KiB beside what its connection buffers.
     pub holders_max: usize,
-    /// Bytes of a range that one holder is asked for: a multiple of a group. Larger ones cost more when they are lost,
-    /// smaller ones leave gaps between answers.
+    /// Bytes of a range that one holder is asked for: a multiple of a group, and less towards the end. Larger ones cost
+    /// more when they are lost, smaller ones leave gaps between answers.
     pub range_bytes: u64,
     /// Requests ahead on one stream, so that a holder never waits for the next.
     pub ahead: usize,
     /// How long a stream may bring less than a group, while something is asked for, before it is dropped.
     pub stall: Duration,
+    /// How long a range may be under way before another holder that has time takes over a part of what is left of it.
+    pub take_over_after: Duration,
     /// How long a range may be under way before another holder that has time is asked for what is left of it as well.
     pub twin_after: Duration,
     /// While more holders are known than are asked, the slowest has to leave its place to another so often.
@@ -86,6 +88,7 @@ impl Default for FetchConfig {
             range_bytes: 8 << 20,
             ahead: 2,
             stall: Duration::from_secs(15),
+            take_over_after: Duration::from_millis(500),
             twin_after: Duration::from_secs(5),
             replace_after: Duration::from_secs(30),
             progress_timeout: Duration::from_secs(300),

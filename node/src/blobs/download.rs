@@ -10,11 +10,14 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use super::config::FetchConfig;
+use super::disk::Disk;
 use super::error::Missing;
 use super::fetch::{Progress, Stage};
-use super::plan::{Flight, Piece, Plan, Take};
+use super::plan::{Flight, Piece, Plan, Take, Terms};
 use super::wire::RANGE_BYTES_MAX;
 
+/// Bytes of the shortest piece, where pieces may be longer: time enough for the next to be asked for.
+const PIECE_BYTES_MIN: u64 = 1 << 20;
 /// Syncs at the same time: the disk is one.
 const SYNCS_MAX: usize = 2;
 /// A whole blob of so many bytes is synced at once; shorter ones, which may be many, when the artifact is published.
@@ -23,6 +26,8 @@ const SYNCED_AT_ONCE_BYTES_MIN: u64 = 16 << 20;
 /// One fetch, shared by all who bring something.
 pub struct Download {
     pub config: FetchConfig,
+    /// Where it is written to.
+    pub disk: Arc<Disk>,
     store: Arc<Store>,
     blobs: Vec<(Digest32, u64)>,
     total_bytes: u64,
@@ -57,7 +62,7 @@ pub enum Next {
 impl Download {
     /// Looks which ranges are missing.
     pub fn new(
-        store: Arc<Store>,
+        (store, disk): (Arc<Store>, Arc<Disk>),
         config: FetchConfig,
         blobs: Vec<(Digest32, u64)>,
         lease: Lease,
@@ -68,11 +73,27 @@ impl Download {
         }
         let total_bytes = blobs.iter().map(|(_, size)| *size).fold(0, u64::saturating_add);
         // What a holder answers at most, and no part of a group.
-        let range_bytes = config.range_bytes.clamp(GROUP_BYTES, RANGE_BYTES_MAX);
-        let plan = Mutex::new(Plan::new(missing, range_bytes - range_bytes % GROUP_BYTES));
+        let longest = config.range_bytes.clamp(GROUP_BYTES, RANGE_BYTES_MAX);
+        let longest = longest - longest % GROUP_BYTES;
+        let FetchConfig { take_over_after, twin_after, .. } = config;
+        let terms =
+            Terms { piece_bytes: [longest.min(PIECE_BYTES_MIN), longest], take_over_after, twin_after };
+        let plan = Mutex::new(Plan::new(missing, terms));
         let (changed, syncs, begun) = (Notify::new(), Arc::new(Semaphore::new(SYNCS_MAX)), Mutex::default());
         let failure = Mutex::default();
-        Ok(Self { config, store, blobs, total_bytes, plan, changed, syncs, failure, begun, _lease: lease })
+        Ok(Self {
+            config,
+            disk,
+            store,
+            blobs,
+            total_bytes,
+            plan,
+            changed,
+            syncs,
+            failure,
+            begun,
+            _lease: lease,
+        })
     }
 
     /// The next piece for a holder; waits while others may give something back.
@@ -90,7 +111,7 @@ impl Download {
 
     /// The next piece for a holder, if there is one now.
     pub fn take(&self, holder: PeerId) -> Take {
-        self.plan().take(holder, Instant::now(), self.config.twin_after)
+        self.plan().take(holder, Instant::now())
     }
 
     /// Lets holders that wait ask again: time alone may have made something of a flight.
@@ -129,10 +150,18 @@ impl Download {
         self.blobs.get(blob).map_or(Digest32::ZERO, |(blake3, _)| *blake3)
     }
 
+    /// A blob that is being received.
+    pub fn opened(&self, blob: usize) -> Option<Arc<Partial>> {
+        match self.begun().get(&blob) {
+            Some(Begun::Open(partial)) => Some(Arc::clone(partial)),
+            Some(Begun::Whole) | None => None,
+        }
+    }
+
     /// Opens a blob to be received; it stays open until it is whole. Blocks.
     pub fn partial(&self, blob: usize) -> Result<Arc<Partial>, StoreError> {
-        if let Some(Begun::Open(partial)) = self.begun().get(&blob) {
-            return Ok(Arc::clone(partial));
+        if let Some(partial) = self.opened(blob) {
+            return Ok(partial);
         }
         let (blake3, size) = self.blobs.get(blob).copied().unwrap_or_default();
         // Two that come here at the same time get the same one.
@@ -215,7 +244,8 @@ mod tests {
         let long = manifest.files().iter().find(|file| file.size == 100_000).unwrap();
         let lease = sink.lease(&manifest);
         let blobs = vec![(long.blake3, long.size)];
-        let download = Arc::new(Download::new(Arc::clone(&sink), quick(), blobs, lease).unwrap());
+        let download =
+            Arc::new(Download::new((Arc::clone(&sink), Arc::default()), quick(), blobs, lease).unwrap());
         let Take::Piece(flight) = download.take(PeerId::random()) else { panic!("a piece") };
         let reader = source.reader(&long.blake3).unwrap();
         let bytes = reader.encode(0..long.size).unwrap().next_chunk(Vec::new()).unwrap().unwrap();

@@ -15,6 +15,7 @@ use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
 use super::config::FetchConfig;
+use super::disk::Disk;
 use super::download::Download;
 use super::error::FetchError;
 use super::gather::Gathering;
@@ -111,6 +112,8 @@ type Turn = Arc<OwnedMutexGuard<()>>;
 pub struct Fetcher<S> {
     pub(super) swarm: Arc<S>,
     store: Arc<Store>,
+    /// Where the store is.
+    disk: Arc<Disk>,
     config: FetchConfig,
     uploads: Uploads,
     /// One lock an artifact: who asks for one that is being fetched waits and finds it in the store.
@@ -136,7 +139,7 @@ impl<S: Swarm> Fetch for Fetcher<S> {
 impl<S: Swarm> Fetcher<S> {
     /// Fetches into `store`, by preference from peers to which nothing is sent at the time.
     pub fn new(swarm: Arc<S>, store: Arc<Store>, config: FetchConfig, uploads: Uploads) -> Self {
-        Self { swarm, store, config, uploads, running: Mutex::default() }
+        Self { swarm, store, disk: Arc::default(), config, uploads, running: Mutex::default() }
     }
 
     async fn fetch_once(&self, want: Want, watch: Watch<'_>) -> Result<Manifest, FetchError> {
@@ -266,8 +269,8 @@ impl<S: Swarm> Fetcher<S> {
         }
         let blobs = blobs(claimed).map_err(|blob| FetchError::TwoLengths { artifact, blob })?;
         let lease = self.store.lease(claimed);
-        let (store, config) = (Arc::clone(&self.store), self.config.clone());
-        on_disk(artifact, move || Download::new(store, config, blobs, lease)).await.map(Arc::new)
+        let (written, config) = ((Arc::clone(&self.store), Arc::clone(&self.disk)), self.config.clone());
+        on_disk(artifact, move || Download::new(written, config, blobs, lease)).await.map(Arc::new)
     }
 
     /// Computes every id anew. A call that is dropped meanwhile does so to the end, and keeps its turn until then.

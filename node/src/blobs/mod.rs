@@ -9,14 +9,14 @@
 //! answers them in their order: a short header, then the bytes. [`wire`] has both; each length is bounded before
 //! anything of it is kept.
 //!
-//! Disk and hashes are worked on blocking threads, one a stream, which bounded channels join to the stream. So memory
-//! follows from how many streams there are, and not from how long a blob is.
+//! Streams are hashed, and their bytes read from files and written, in the tasks that they belong to (module `disk`), 128 KiB at
+//! a time. So memory follows from how many streams there are, and not from how long a blob is.
 
 mod ports;
 pub mod wire;
 mod error;
 mod config;
-mod pipe;
+mod disk;
 mod server;
 mod plan;
 mod download;

@@ -12,6 +12,9 @@ use assay_store::{CLAIM_BYTES, GROUP_BYTES};
 use libp2p::PeerId;
 use tokio::time::Instant;
 
+/// What is cut off the queue at a time, by all that is queued: at the end pieces are short, so that all holders come to it
+/// at about the same time.
+const PART_OF_QUEUE: u64 = 16;
 /// A part of what is left of a range under way is taken over only when the range has at least twice as much to come.
 const TAKE_OVER_BYTES_MIN: u64 = 256 << 10;
 
@@ -48,8 +51,22 @@ pub enum Take {
     Done,
 }
 
+/// How holders share what is missing.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Bytes of the shortest and of the longest piece that is cut, both multiples of a group.
+    pub piece_bytes: [u64; 2],
+    /// How long a piece may be under way before another holder takes over a part of it. What its own holder has sent by
+    /// then and is not read yet goes to waste.
+    pub take_over_after: Duration,
+    /// How long it may be under way before another holder is asked for the same.
+    pub twin_after: Duration,
+}
+
 #[derive(Debug)]
 pub struct Plan {
+    terms: Terms,
+    /// Not asked for, and not cut yet.
     queue: VecDeque<Piece>,
     queued_bytes: u64,
     flights: BTreeMap<u64, (PeerId, Flight)>,
@@ -90,17 +107,12 @@ impl Flight {
 }
 
 impl Plan {
-    /// A plan for these ranges, cut into pieces of `piece_bytes`, which is a multiple of a group.
-    pub fn new(missing: impl IntoIterator<Item = Piece>, piece_bytes: u64) -> Self {
-        let cut = |Piece { blob, range }: Piece| {
-            let starts = (0..(range.end - range.start).div_ceil(piece_bytes))
-                .map(move |i| range.start + i * piece_bytes);
-            starts.map(move |start| Piece { blob, range: start..range.end.min(start + piece_bytes) })
-        };
-        let queue: VecDeque<_> = missing.into_iter().flat_map(cut).collect();
+    /// A plan for these ranges.
+    pub fn new(missing: impl IntoIterator<Item = Piece>, terms: Terms) -> Self {
+        let queue: VecDeque<_> = missing.into_iter().collect();
         let queued_bytes = queue.iter().map(|piece| piece.range.end - piece.range.start).sum();
         let (flights, twins) = (BTreeMap::new(), BTreeMap::new());
-        Self { queue, queued_bytes, flights, twins, next_id: 0, lacking: HashSet::new() }
+        Self { terms, queue, queued_bytes, flights, twins, next_id: 0, lacking: HashSet::new() }
     }
 
     /// Bytes that are still to come.
@@ -119,27 +131,25 @@ impl Plan {
         self.queue.is_empty() && self.flights.is_empty()
     }
 
-    /// The next piece for a holder: of the queue; or, when that has none for it, a part of what is under way from
-    /// another; or all that is left of one that has been under way for `twin_after`, a second time.
-    pub fn take(&mut self, holder: PeerId, now: Instant, twin_after: Duration) -> Take {
+    /// The next piece for a holder: of the queue; or, when that has none for it, a part of what has been under way from
+    /// another for a while; or all that is left of one that takes still longer, a second time.
+    pub fn take(&mut self, holder: PeerId, now: Instant) -> Take {
         if self.is_done() {
             return Take::Done;
         }
         if let Some(at) = self.queue.iter().position(|piece| self.has(holder, piece.blob))
-            && let Some(piece) = self.queue.remove(at)
+            && let Some(piece) = self.cut(at)
         {
-            self.queued_bytes -= piece.range.end - piece.range.start;
             return Take::Piece(self.fly(holder, piece, now));
         }
         if !self.flights.values().any(|(by, flight)| *by == holder || self.has(holder, flight.piece.blob)) {
             return Take::Useless;
         }
-        if let Some(piece) = self.take_over(holder) {
+        if let Some(piece) = self.take_over(holder, now) {
             return Take::Piece(self.fly(holder, piece, now));
         }
-        let late = |flight: &Flight| now.duration_since(flight.began) >= twin_after;
         let Some((original, piece)) = self
-            .longest_of_others(holder, late)
+            .longest_of_others(holder, now, self.terms.twin_after)
             .map(|most| (most.id, Piece { blob: most.piece.blob, range: most.unclaimed() }))
         else {
             return Take::Wait;
@@ -149,9 +159,24 @@ impl Plan {
         Take::Piece(twin)
     }
 
+    /// The beginning of what is queued there.
+    fn cut(&mut self, at: usize) -> Option<Piece> {
+        let [shortest, longest] = self.terms.piece_bytes;
+        let part = (self.queued_bytes / PART_OF_QUEUE).next_multiple_of(GROUP_BYTES);
+        let bytes = part.max(shortest).min(longest);
+        let Piece { blob, range } = self.queue.get_mut(at)?;
+        let piece = Piece { blob: *blob, range: range.start..range.end.min(range.start + bytes) };
+        range.start = piece.range.end;
+        if range.is_empty() {
+            self.queue.remove(at);
+        }
+        self.queued_bytes -= piece.range.end - piece.range.start;
+        Some(piece)
+    }
+
     /// The second half of what has most to come from another, if that is worth it.
-    fn take_over(&self, holder: PeerId) -> Option<Piece> {
-        let most = self.longest_of_others(holder, |_| true)?;
+    fn take_over(&self, holder: PeerId, now: Instant) -> Option<Piece> {
+        let most = self.longest_of_others(holder, now, self.terms.take_over_after)?;
         let left = most.left();
         let middle = (left.start + (left.end - left.start) / 2).next_multiple_of(GROUP_BYTES);
         if middle >= left.end || left.end - middle < TAKE_OVER_BYTES_MIN {
@@ -161,12 +186,13 @@ impl Plan {
         Some(Piece { blob: most.piece.blob, range: middle..left.end })
     }
 
-    /// What has most to come from others, of blobs that the holder has, and without a twin.
-    fn longest_of_others(&self, holder: PeerId, is_fit: impl Fn(&Flight) -> bool) -> Option<&Flight> {
+    /// What has most to come from others, of blobs that the holder has, is under way for so long, and has no twin.
+    fn longest_of_others(&self, holder: PeerId, now: Instant, after: Duration) -> Option<&Flight> {
+        let is_late = |flight: &Flight| now.duration_since(flight.began) >= after;
         let is_free = |id: &u64| !self.twins.iter().any(|(twin, original)| id == twin || id == original);
         let others = self.flights.values().filter(|(by, _)| *by != holder).map(|(_, flight)| flight);
         others
-            .filter(|flight| self.has(holder, flight.piece.blob) && is_free(&flight.id) && is_fit(flight))
+            .filter(|flight| self.has(holder, flight.piece.blob) && is_free(&flight.id) && is_late(flight))
             .filter(|flight| flight.left_bytes() > 0)
             .max_by_key(|flight| flight.left_bytes())
     }
@@ -232,9 +258,11 @@ mod tests {
     }
 
     const TWIN_AFTER: Duration = Duration::from_secs(5);
+    const TERMS: Terms =
+        Terms { piece_bytes: [8 * MIB; 2], take_over_after: Duration::ZERO, twin_after: TWIN_AFTER };
 
     fn take(plan: &mut Plan, holder: PeerId) -> Take {
-        plan.take(holder, Instant::now(), TWIN_AFTER)
+        plan.take(holder, Instant::now())
     }
 
     fn taken(plan: &mut Plan, holder: PeerId) -> Flight {
@@ -246,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_cut_and_handed_out_once() {
-        let mut plan = Plan::new([piece(0, 0..20 * MIB), piece(1, 3 * MIB..4 * MIB)], 8 * MIB);
+        let mut plan = Plan::new([piece(0, 0..20 * MIB), piece(1, 3 * MIB..4 * MIB)], TERMS);
         let (a, b) = (holder(), holder());
         assert_eq!(plan.left_bytes(), 21 * MIB);
         let flights: Vec<_> = [a, b, a, b].map(|holder| taken(&mut plan, holder)).into();
@@ -260,8 +288,42 @@ mod tests {
     }
 
     #[test]
+    fn pieces_are_short_where_little_is_left() {
+        let mut plan = Plan::new([piece(0, 0..200 * MIB)], Terms { piece_bytes: [MIB, 8 * MIB], ..TERMS });
+        let (a, mut end, mut lengths) = (holder(), 0, Vec::new());
+        while end < 200 * MIB {
+            let flight = taken(&mut plan, a);
+            assert_eq!(flight.piece.range.start, end);
+            end = flight.piece.range.end;
+            lengths.push(end - flight.piece.range.start);
+            plan.landed(&flight);
+        }
+        assert!(plan.is_done());
+        let (last, cut) = lengths.split_last().unwrap();
+        assert!(
+            cut.is_sorted_by(|one, next| one >= next) && cut.iter().all(|length| length % GROUP_BYTES == 0)
+        );
+        assert_eq!((cut[0], cut[cut.len() - 1]), (8 * MIB, MIB));
+        assert!(*last <= MIB);
+        // With each a sixteenth of what is left goes: from 128 MiB to 16 MiB in ln 8 / ln (16 / 15) = 32 steps.
+        let between = cut.iter().filter(|length| (MIB + 1..8 * MIB).contains(length)).count();
+        assert!((32..=35).contains(&between), "{between}");
+    }
+
+    #[test]
+    fn nothing_is_taken_over_at_once() {
+        let later = Duration::from_millis(500);
+        let mut plan = Plan::new([piece(0, 0..8 * MIB)], Terms { take_over_after: later, ..TERMS });
+        let (a, b, now) = (holder(), holder(), Instant::now());
+        let Take::Piece(flight) = plan.take(a, now) else { panic!("a piece") };
+        assert!(matches!(plan.take(b, now + later - Duration::from_millis(1)), Take::Wait));
+        let Take::Piece(over) = plan.take(b, now + later) else { panic!("half of it") };
+        assert_eq!((flight.wanted(), over.wanted()), (0..4 * MIB, 4 * MIB..8 * MIB));
+    }
+
+    #[test]
     fn who_has_time_takes_over_half_of_what_has_most_to_come() {
-        let mut plan = Plan::new([piece(0, 0..8 * MIB), piece(0, 8 * MIB..16 * MIB)], 8 * MIB);
+        let mut plan = Plan::new([piece(0, 0..8 * MIB), piece(0, 8 * MIB..16 * MIB)], TERMS);
         let (a, b) = (holder(), holder());
         let (first, second) = (taken(&mut plan, a), taken(&mut plan, a));
         assert!(matches!(take(&mut plan, a), Take::Wait), "nobody takes over from itself");
@@ -278,7 +340,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_goes_to_others_first() {
-        let mut plan = Plan::new([piece(0, 0..8 * MIB), piece(1, 0..8 * MIB)], 8 * MIB);
+        let mut plan = Plan::new([piece(0, 0..8 * MIB), piece(1, 0..8 * MIB)], TERMS);
         let (a, b) = (holder(), holder());
         let flight = taken(&mut plan, a);
         plan.give_back(&flight, [2 * MIB..3 * MIB, 5 * MIB..8 * MIB]);
@@ -289,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_holder_is_not_asked_for_what_it_lacks() {
-        let mut plan = Plan::new([piece(0, 0..MIB), piece(1, 0..MIB)], 8 * MIB);
+        let mut plan = Plan::new([piece(0, 0..MIB), piece(1, 0..MIB)], TERMS);
         let (a, b) = (holder(), holder());
         plan.lacks(a, 0);
         let own = taken(&mut plan, a);
@@ -306,15 +368,15 @@ mod tests {
         let long_ago = Instant::now();
         let later = long_ago + TWIN_AFTER;
         for first_is_the_twin in [true, false] {
-            let mut plan = Plan::new([piece(0, 0..8 * MIB)], 8 * MIB);
+            let mut plan = Plan::new([piece(0, 0..8 * MIB)], TERMS);
             let (a, b, c) = (holder(), holder(), holder());
-            let Take::Piece(slow) = plan.take(a, long_ago, TWIN_AFTER) else { panic!("a piece") };
+            let Take::Piece(slow) = plan.take(a, long_ago) else { panic!("a piece") };
             slow.reached.store(8 * MIB - 100 * 1024, Ordering::Relaxed);
-            assert!(matches!(plan.take(b, long_ago, TWIN_AFTER), Take::Wait), "it is not late yet");
-            let Take::Piece(twin) = plan.take(b, later, TWIN_AFTER) else { panic!("a twin") };
+            assert!(matches!(plan.take(b, long_ago), Take::Wait), "it is not late yet");
+            let Take::Piece(twin) = plan.take(b, later) else { panic!("a twin") };
             assert_eq!(twin.piece, piece(0, 7 * MIB..8 * MIB), "from where it is recorded");
             assert_eq!(plan.left_bytes(), 100 * 1024, "nothing is counted twice");
-            assert!(matches!(plan.take(c, later + TWIN_AFTER, TWIN_AFTER), Take::Wait), "one twin is enough");
+            assert!(matches!(plan.take(c, later + TWIN_AFTER), Take::Wait), "one twin is enough");
             let (first, second) = if first_is_the_twin { (&twin, &slow) } else { (&slow, &twin) };
             plan.landed(first);
             assert!(plan.is_done());
@@ -328,12 +390,12 @@ mod tests {
     fn a_twin_that_fails_brings_nothing_back_and_one_whose_original_fails_goes_on() {
         let (long_ago, a, b) = (Instant::now(), holder(), holder());
         let later = long_ago + TWIN_AFTER;
-        let mut plan = Plan::new([piece(0, 0..MIB / 4)], 8 * MIB);
-        let Take::Piece(slow) = plan.take(a, long_ago, TWIN_AFTER) else { panic!("a piece") };
-        let Take::Piece(twin) = plan.take(b, later, TWIN_AFTER) else { panic!("a twin") };
+        let mut plan = Plan::new([piece(0, 0..MIB / 4)], TERMS);
+        let Take::Piece(slow) = plan.take(a, long_ago) else { panic!("a piece") };
+        let Take::Piece(twin) = plan.take(b, later) else { panic!("a twin") };
         plan.give_back(&twin, std::iter::once(0..MIB / 4));
         assert_eq!(plan.left_bytes(), MIB / 4);
-        let Take::Piece(again) = plan.take(b, later, TWIN_AFTER) else { panic!("a twin") };
+        let Take::Piece(again) = plan.take(b, later) else { panic!("a twin") };
         plan.give_back(&slow, []);
         assert_eq!(plan.left_bytes(), MIB / 4, "it is a flight like any other now");
         plan.landed(&again);

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use assay_manifest::{ArtifactId, Digest32};
 use assay_store::{BlobReader, Store, StoreError, is_range_of_groups};
-use futures::io::{ReadHalf, WriteHalf};
-use futures::{AsyncReadExt, AsyncWriteExt, Stream, StreamExt};
+use futures::{AsyncWriteExt, Stream, StreamExt};
 use libp2p::PeerId;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, warn};
 
 use super::config::ServeConfig;
+use super::disk::Disk;
 use super::error::Fault;
-use super::pipe::{self, PipeWriter};
 use super::ports::Swarm;
 use super::wire::{Answer, MANIFEST_BYTES_MAX, ReadError, Request, read_message};
 use crate::supervisor::told_to_stop;
@@ -28,6 +28,8 @@ const TOLD_BUSY_MAX: usize = 64;
 
 /// A blob that a stream asks nothing more of for so long is closed: an open one cannot be removed.
 const OPEN_IDLE_MAX: Duration = Duration::from_secs(2);
+/// Bytes of a manifest that are sent at once.
+const PART_BYTES: usize = 128 << 10;
 /// How often whoever waits for a peer looks whether it waited long enough.
 const STEP: Duration = Duration::from_secs(1);
 
@@ -43,6 +45,8 @@ struct Shared<S> {
     uploads: Uploads,
     busy: Semaphore,
     pace: Option<Pace>,
+    /// Where the store is.
+    disk: Disk,
 }
 
 impl<S: Swarm> Server<S> {
@@ -50,7 +54,8 @@ impl<S: Swarm> Server<S> {
     pub fn new(swarm: Arc<S>, store: Arc<Store>, config: ServeConfig, uploads: Uploads) -> Self {
         let pace = config.bytes_per_second.map(Pace::new);
         let busy = Semaphore::new(TOLD_BUSY_MAX);
-        Self { shared: Arc::new(Shared { swarm, store, config, uploads, busy, pace }) }
+        let disk = Disk::default();
+        Self { shared: Arc::new(Shared { swarm, store, config, uploads, busy, pace, disk }) }
     }
 
     /// Answers on every stream that comes until `stop` turns true.
@@ -144,56 +149,58 @@ impl<S: Swarm> Shared<S> {
         Ok(())
     }
 
-    async fn answer_all(&self, stream: S::Stream) -> Result<(), ServeError> {
-        let (requests, answers) = stream.split();
-        let (writer, chunks, spent) = pipe::from_thread();
-        let idle = Idle::default();
-        let mut sending = std::pin::pin!(self.send((chunks, spent), answers, &idle));
-        let answering = self.answer_each(requests, writer, &idle);
-        let answered = tokio::select! {
-            biased;
-            // Nobody takes what is answered.
-            sent = &mut sending => return sent.and(Err(ServeError::Panicked)),
-            answered = answering => answered,
-        };
-        let sent = sending.await;
-        answered.and(sent)
-    }
-
-    /// Prepares the answers one after the other. What was prepared waits in the pipe, so that the next one is begun
-    /// while the one before is sent.
-    async fn answer_each(
-        &self,
-        mut requests: ReadHalf<S::Stream>,
-        mut writer: PipeWriter,
-        idle: &Idle,
-    ) -> Result<(), ServeError> {
-        let mut opened = None;
-        while let Some(request) = self.next_request(&mut requests, &mut opened, idle).await? {
-            let job = Job { store: Arc::clone(&self.store), request, opened };
-            let answering = tokio::task::spawn_blocking(move || job.run(writer));
-            (opened, writer) = answering.await.map_err(|_| ServeError::Panicked)??;
+    /// Answers requests one after the other.
+    async fn answer_all(&self, mut stream: S::Stream) -> Result<(), ServeError> {
+        let (mut opened, mut chunk) = (None, Vec::new());
+        while let Some(request) = self.next_request(&mut stream, &mut opened).await? {
+            match request {
+                Request::Manifest(artifact) => {
+                    let store = Arc::clone(&self.store);
+                    let answer = on_thread(move || manifest(&store, &artifact)).await?;
+                    for part in answer.chunks(PART_BYTES) {
+                        self.send(&mut stream, part).await?;
+                    }
+                }
+                Request::Range { blob, start, end } => {
+                    let range = match self.open(&mut opened, blob).await? {
+                        Some(reader) if is_range_of_groups(reader.size_bytes(), &(start..end)) => {
+                            Ok(reader.encode(start..end)?)
+                        }
+                        Some(_) => Err(Answer::Refused),
+                        None => Err(Answer::NotFound),
+                    };
+                    let answer = range.as_ref().err().copied().unwrap_or(Answer::Range);
+                    self.send(&mut stream, &answer.message()).await?;
+                    if let Ok(mut range) = range {
+                        while let Some(read) = self.disk.work(|| range.read(chunk))? {
+                            chunk = range.verify(read)?;
+                            self.send(&mut stream, &chunk).await?;
+                        }
+                        chunk = Vec::new();
+                    }
+                }
+            }
+            self.in_time(0, stream.flush()).await?;
         }
-        Ok(())
+        self.in_time(0, stream.close()).await
     }
 
     /// Waits for a request; a blob that nobody asks for meanwhile is closed, so that it may be removed.
     async fn next_request(
         &self,
-        requests: &mut ReadHalf<S::Stream>,
+        stream: &mut S::Stream,
         opened: &mut Opened,
-        idle: &Idle,
     ) -> Result<Option<Request>, ServeError> {
         let ServeConfig { request_timeout, full, .. } = self.config;
-        let mut message = std::pin::pin!(read_message(requests));
-        idle.ends();
+        let mut message = std::pin::pin!(read_message(stream));
+        let begun = Instant::now();
         loop {
             let step = request_timeout.min(STEP);
             if let Ok(message) = timeout(step, &mut message).await {
                 let parsed = message?.map(|bytes| Request::parse(&bytes)).transpose();
                 return Ok(parsed.map_err(ReadError::from)?);
             }
-            let since = idle.since().elapsed();
+            let since = begun.elapsed();
             if since >= OPEN_IDLE_MAX {
                 *opened = None;
             }
@@ -203,31 +210,28 @@ impl<S: Swarm> Shared<S> {
         }
     }
 
-    /// Sends what comes out of the pipe, to its end.
-    async fn send(
+    /// The blob that a stream asks for, which is often the one that it asked for last.
+    async fn open<'a>(
         &self,
-        (mut chunks, spent): (mpsc::Receiver<Vec<u8>>, mpsc::Sender<Vec<u8>>),
-        mut answers: WriteHalf<S::Stream>,
-        idle: &Idle,
-    ) -> Result<(), ServeError> {
-        loop {
-            let next = match timeout(pipe::LINGER, chunks.recv()).await {
-                Ok(next) => next,
-                Err(_) => {
-                    self.in_time(0, answers.flush()).await?;
-                    chunks.recv().await
-                }
-            };
-            let Some(chunk) = next else { break };
-            if let Some(pace) = &self.pace {
-                pace.wait_for(chunk.len()).await;
-            }
-            self.in_time(chunk.len(), answers.write_all(&chunk)).await?;
-            idle.ends();
-            // Where there are enough of them, one is freed.
-            drop(spent.try_send(chunk));
+        opened: &'a mut Opened,
+        blob: Digest32,
+    ) -> Result<Option<&'a BlobReader>, ServeError> {
+        if opened.as_ref().is_none_or(|(known, _)| *known != blob) {
+            let store = Arc::clone(&self.store);
+            let reader = on_thread(move || open(&store, &blob)).await?;
+            *opened = reader.map(|reader| (blob, reader));
         }
-        self.in_time(0, answers.close()).await
+        Ok(opened.as_ref().map(|(_, reader)| reader))
+    }
+
+    /// Sends some bytes in their turn.
+    async fn send(&self, stream: &mut S::Stream, bytes: &[u8]) -> Result<(), ServeError> {
+        // A peer that always takes something does not keep a thread for itself.
+        consume_budget().await;
+        if let Some(pace) = &self.pace {
+            pace.wait_for(bytes.len()).await;
+        }
+        self.in_time(bytes.len(), stream.write_all(bytes)).await
     }
 
     /// Gives a peer the time that it may take for so many bytes: less while others wait for a stream.
@@ -257,25 +261,6 @@ impl<S: Swarm> Shared<S> {
     }
 }
 
-/// Since when nothing was done on a stream.
-struct Idle(Mutex<Instant>);
-
-impl Default for Idle {
-    fn default() -> Self {
-        Self(Mutex::new(Instant::now()))
-    }
-}
-
-impl Idle {
-    fn ends(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    fn since(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Serving a stream ended before its peer ended it.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
@@ -286,68 +271,28 @@ enum ServeError {
     #[error("sending an answer: {0}")]
     Write(io::Error),
     #[error(transparent)]
-    Damaged(StoreError),
+    Damaged(#[from] StoreError),
     #[error("answering: the thread panicked")]
     Panicked,
 }
 
+/// The blob that a stream asked for last.
 type Opened = Option<(Digest32, BlobReader)>;
 
-/// An answer in the making, on a thread where that may take long.
-struct Job {
-    store: Arc<Store>,
-    request: Request,
-    /// The blob that the stream asked for last.
-    opened: Opened,
-}
-
-impl Job {
-    /// Returns the blob that was asked for, and what to write the next answer to.
-    fn run(self, mut out: PipeWriter) -> Result<(Opened, PipeWriter), ServeError> {
-        let opened = self.answer(&mut out)?;
-        Ok((opened, out))
-    }
-
-    fn answer(self, out: &mut PipeWriter) -> Result<Opened, ServeError> {
-        let Self { store, request, opened } = self;
-        match request {
-            Request::Manifest(artifact) => {
-                for chunk in manifest(&store, &artifact)?.chunks(pipe::CHUNK_BYTES) {
-                    out.send(chunk.to_vec()).map_err(ServeError::Write)?;
-                }
-                Ok(opened)
-            }
-            Request::Range { blob, start, end } => {
-                let reader = match opened {
-                    Some((known, reader)) if known == blob => Some(reader),
-                    _ => open(&store, &blob)?,
-                };
-                let (answer, reader) = match reader {
-                    Some(reader) if is_range_of_groups(reader.size_bytes(), &(start..end)) => {
-                        (Answer::Range, Some(reader))
-                    }
-                    Some(_) => (Answer::Refused, None),
-                    None => (Answer::NotFound, None),
-                };
-                out.send(answer.message()).map_err(ServeError::Write)?;
-                if let Some(reader) = &reader {
-                    let mut range = reader.encode(start..end).map_err(ServeError::Damaged)?;
-                    while let Some(chunk) = range.next_chunk(out.spare()).map_err(ServeError::Damaged)? {
-                        out.send(chunk).map_err(ServeError::Write)?;
-                    }
-                }
-                Ok(reader.map(|reader| (blob, reader)))
-            }
-        }
-    }
+/// Runs what may take long on a thread of its own.
+async fn on_thread<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ServeError> {
+    let called = tokio::task::spawn_blocking(call).await;
+    Ok(called.map_err(|_| ServeError::Panicked)??)
 }
 
 /// The whole answer to who asks for a manifest.
-fn manifest(store: &Store, artifact: &ArtifactId) -> Result<Vec<u8>, ServeError> {
+fn manifest(store: &Store, artifact: &ArtifactId) -> Result<Vec<u8>, StoreError> {
     let bytes = match store.get(artifact) {
         Ok(manifest) => manifest.to_bytes(),
         Err(StoreError::UnknownArtifact(_)) => return Ok(Answer::NotFound.message()),
-        Err(damage) => return Err(ServeError::Damaged(damage)),
+        Err(damage) => return Err(damage),
     };
     note_use(store, artifact);
     Ok(match u32::try_from(bytes.len()) {
@@ -358,13 +303,14 @@ fn manifest(store: &Store, artifact: &ArtifactId) -> Result<Vec<u8>, ServeError>
     })
 }
 
-fn open(store: &Store, blob: &Digest32) -> Result<Option<BlobReader>, ServeError> {
+/// A blob, if it is here.
+fn open(store: &Store, blob: &Digest32) -> Result<Option<BlobReader>, StoreError> {
     let reader = match store.reader(blob) {
         Ok(reader) => reader,
         Err(StoreError::UnknownBlob(_)) => return Ok(None),
-        Err(damage) => return Err(ServeError::Damaged(damage)),
+        Err(damage) => return Err(damage),
     };
-    for found in store.find(blob).map_err(ServeError::Damaged)? {
+    for found in store.find(blob)? {
         note_use(store, &found.artifact_id);
     }
     Ok(Some(reader))

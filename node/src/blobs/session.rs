@@ -1,6 +1,7 @@
-//! One stream to one holder: requests go out ahead, and a thread verifies and keeps what comes.
+//! One stream to one holder: requests go out ahead, and what comes is verified and kept.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -8,21 +9,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use assay_manifest::{ArtifactId, Manifest};
-use assay_store::{GROUP_BYTES, ReceiveError, Received, StoreError};
+use assay_store::{GROUP_BYTES, ReceiveError, Received, Receiving, StoreError};
 use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::config::FetchConfig;
 use super::download::Download;
 use super::error::Fault;
-use super::pipe::{self, Chunks, Filling, PipeReader};
 use super::plan::{Flight, Take};
 use super::wire::{Answer, ReadError, Request, read_message};
 use super::worker::{Lent, Place};
 use crate::supervisor::told_to_stop;
+
+/// Bytes of a manifest that are read at once.
+const PART_BYTES: usize = 128 << 10;
+/// How often it is looked at what a stream has brought, in the time that it may stall.
+const LOOKS_PER_STALL: u32 = 8;
 
 /// Why a stream ended.
 #[derive(Debug)]
@@ -62,36 +67,30 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (read, write) = stream.split();
-    let (chunks, reader, spare) = pipe::to_thread();
-    let ahead = download.config.ahead.max(1);
-    let (expect, expected) = mpsc::channel(ahead);
-    let (tell, outcomes) = mpsc::channel(ahead);
-    let (place, leave) = (Arc::clone(&lent.0), &mut lent.1);
-    let receiver = Receiver { download: Arc::clone(download), place, reader, expected, outcomes: tell };
-    let receiving = tokio::task::spawn_blocking(move || receiver.run());
     let mut conversation = Conversation {
         holder,
         download,
+        place: &lent.0,
         write,
-        expect,
-        outcomes,
-        spare,
         first: Some(first),
-        asked: VecDeque::with_capacity(ahead),
+        asked: VecDeque::with_capacity(download.config.ahead.max(1)),
+        receiving: None,
         brought: Brought::Nothing,
     };
     let ended = tokio::select! {
-        ended = conversation.run(read, chunks) => ended,
-        () = told_to_stop(leave) => Ended::Replaced,
+        ended = conversation.run(read) => {
+            let Err(ended) = ended;
+            ended
+        }
+        () = told_to_stop(&mut lent.1) => Ended::Replaced,
     };
-    let Conversation { expect, first, asked, brought, .. } = conversation;
-    drop(expect);
-    // Its pipe is closed, so it ends when it has kept what had come.
-    let received = receiving.await;
+    let Conversation { first, asked, receiving, brought, .. } = conversation;
+    // What came of it counts from here on, and is not given back.
+    drop(receiving);
     for flight in first.into_iter().chain(asked) {
         download.give_back(&flight);
     }
-    (if received.is_err() { Ended::Panicked } else { ended }, brought)
+    (ended, brought)
 }
 
 /// Whether a stream was of use.
@@ -105,85 +104,96 @@ pub enum Brought {
 
 struct Conversation<'a, T> {
     holder: PeerId,
-    download: &'a Download,
+    download: &'a Arc<Download>,
+    /// Where what it brings is noted.
+    place: &'a Place,
     write: WriteHalf<T>,
-    expect: mpsc::Sender<Flight>,
-    outcomes: mpsc::Receiver<Outcome>,
-    /// Chunks that the thread has read.
-    spare: mpsc::Receiver<Vec<u8>>,
     /// What the stream was opened for, until it is asked for.
     first: Option<Flight>,
     /// Asked for and not here, in order.
     asked: VecDeque<Flight>,
+    /// What comes of the first of them, once its answer has begun.
+    receiving: Option<Receiving>,
     brought: Brought,
 }
 
-/// How a piece ended.
-type Outcome = Result<Received, Ended>;
-
-/// How long a holder has for the next group of bytes.
-struct Window {
-    stall: Duration,
-    ends: Instant,
-    bytes: u64,
+/// What came and was not taken yet.
+#[derive(Default)]
+struct Came {
+    chunk: Vec<u8>,
+    filled: usize,
+    /// Bytes that ever came.
+    ever: u64,
 }
 
-impl Window {
-    fn new(stall: Duration) -> Self {
-        Self { stall, ends: Instant::now() + stall, bytes: 0 }
+impl Came {
+    fn bytes(&self) -> &[u8] {
+        self.chunk.get(..self.filled).unwrap_or_default()
     }
 
-    fn restart(&mut self) {
-        *self = Self::new(self.stall);
+    /// Forgets all but so many bytes, the last.
+    fn keep_last(&mut self, left: usize) {
+        self.chunk.copy_within(self.filled - left..self.filled, 0);
+        self.filled = left;
+    }
+
+    /// Reads until so many bytes are here; not so when the stream has ended. Nothing is lost when this is dropped while it
+    /// waits.
+    async fn fill<R: AsyncRead + Unpin>(&mut self, from: &mut R, wanted: usize) -> io::Result<bool> {
+        if self.chunk.len() < wanted {
+            self.chunk.resize(wanted, 0);
+        }
+        while let Some(room) = self.chunk.get_mut(self.filled..wanted).filter(|room| !room.is_empty()) {
+            let more = from.read(room).await?;
+            if more == 0 {
+                return Ok(false);
+            }
+            self.filled += more;
+            self.ever += more as u64;
+        }
+        Ok(true)
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<'_, T> {
-    async fn run(&mut self, mut read: ReadHalf<T>, chunks: Chunks) -> Ended {
-        let (mut chunks, mut filling) = (Some(chunks), Filling::new());
-        let mut window = Window::new(self.download.config.stall);
+    /// Asks and receives, and returns only why that ended.
+    async fn run(&mut self, mut read: ReadHalf<T>) -> Result<Infallible, Ended> {
+        let stall = self.download.config.stall;
+        let mut pace = interval((stall / LOOKS_PER_STALL).max(Duration::from_millis(1)));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut came = Came::default();
+        // The holder has from then on to bring the next group behind so many bytes.
+        let (mut since, mut before) = (Instant::now(), 0);
         loop {
-            if let Err(ended) = self.ask().await {
-                return ended;
-            }
+            // A stream that always has something does not keep a thread for itself.
+            consume_budget().await;
+            self.ask().await?;
             if self.asked.is_empty() {
-                return Ended::Idle;
+                return Err(Ended::Idle);
             }
-            tokio::select! {
-                biased;
-                outcome = self.outcomes.recv() => match outcome {
-                    Some(Ok(Received::Whole)) => self.land(),
-                    Some(Ok(Received::Stopped)) => {
-                        self.land();
-                        return Ended::TakenOver;
-                    }
-                    Some(Err(ended)) => return ended,
-                    None => return Ended::Panicked,
-                },
-                filled = filling.fill(&mut read), if chunks.is_some() => match (filled, &chunks) {
-                    (Ok(bytes @ 1..), Some(to)) => {
-                        window.bytes += bytes as u64;
-                        let chunk = filling.take(self.spare.try_recv().ok());
-                        // A receiver that has ended says why by its outcome.
-                        if to.send(chunk).await.is_err() {
-                            chunks = None;
-                        }
-                        // Waiting for our own disk is not the holder's fault.
-                        if window.ends <= Instant::now() {
-                            window.restart();
-                        }
-                    }
-                    // The receiver finds the end where it comes too early.
-                    (Ok(_), _) => chunks = None,
-                    (Err(error), _) => return Ended::Failed(format!("reading: {error}")),
-                },
-                () = sleep_until(window.ends) => {
-                    let waits_for_us = chunks.as_ref().is_none_or(|to| to.capacity() < to.max_capacity());
-                    if window.bytes < GROUP_BYTES && !waits_for_us {
-                        return Ended::Fault(Fault::Stalled);
-                    }
-                    window.restart();
+            let wanted = match &self.receiving {
+                Some(receiving) => receiving.chunk_bytes(),
+                None => Answer::MESSAGE_BYTES_MIN.max(came.filled + 1),
+            };
+            let goes_on = tokio::select! {
+                filled = came.fill(&mut read, wanted) => {
+                    filled.map_err(|error| Ended::Failed(format!("reading: {error}")))?
                 }
+                // What comes slowly is looked at before there is much of it.
+                _ = pace.tick() => true,
+            };
+            let begun = Instant::now();
+            self.take(&mut came).await?;
+            if !goes_on {
+                return Err(Ended::Failed("the holder ended the stream".into()));
+            }
+            // Waiting for our own disk is not the holder's fault.
+            since += begun.elapsed();
+            if since.elapsed() >= stall {
+                if came.ever - before < GROUP_BYTES {
+                    return Err(Ended::Fault(Fault::Stalled));
+                }
+                (since, before) = (Instant::now(), came.ever);
             }
         }
     }
@@ -199,7 +209,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<'_, T> {
                 },
             };
             let request = Request::range(self.download.blake3(flight.piece.blob), &flight.piece.range);
-            self.asked.push_back(flight.clone());
+            self.asked.push_back(flight);
             let message = request.message();
             let sending = async {
                 self.write.write_all(&message).await?;
@@ -210,76 +220,91 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<'_, T> {
                 Ok(Err(error)) => return Err(Ended::Failed(format!("asking: {error}"))),
                 Err(_) => return Err(Ended::Fault(Fault::Stalled)),
             }
-            if self.expect.send(flight).await.is_err() {
-                return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Takes what came, but for what is not a whole answer yet.
+    async fn take(&mut self, came: &mut Came) -> Result<(), Ended> {
+        while let Some(flight) = self.asked.front().cloned() {
+            let mut rest = came.bytes();
+            let Some(receiving) = &mut self.receiving else {
+                match Answer::read(&mut rest) {
+                    Ok(Answer::Range) => {}
+                    Ok(Answer::NotFound) => return Err(Ended::Lacks(flight.piece.blob)),
+                    Ok(Answer::Busy) => return Err(Ended::Busy),
+                    Ok(Answer::Refused) => return Err(Ended::Refused),
+                    Ok(Answer::Manifest { .. }) | Err(ReadError::Wire(_)) => {
+                        return Err(Ended::Fault(Fault::Malformed));
+                    }
+                    // Its end is still to come.
+                    Err(ReadError::Io(_)) => return Ok(()),
+                }
+                let left = rest.len();
+                came.keep_last(left);
+                self.receiving = Some(self.begin(&flight).await?);
+                continue;
+            };
+            let watch = |end| {
+                self.place.brought(end - flight.reached.swap(end, Ordering::Relaxed));
+                if end < flight.end.load(Ordering::Relaxed) {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            };
+            let verified = receiving.verify(&mut rest);
+            let received = self.download.disk.work(|| verified.keep(watch));
+            let left = rest.len();
+            came.keep_last(left);
+            if let Ok(None) = received {
+                if left == 0 {
+                    return Ok(());
+                }
+                continue;
+            }
+            self.download.settle(flight.piece.blob, receiving.partial());
+            self.receiving = None;
+            match received {
+                Ok(None) => {}
+                Ok(Some(Received::Whole)) => {
+                    // Nobody watches the last group come.
+                    let end = flight.piece.range.end;
+                    self.place.brought(end - flight.reached.swap(end, Ordering::Relaxed));
+                    self.land(&flight);
+                }
+                Ok(Some(Received::Stopped)) => {
+                    self.land(&flight);
+                    return Err(Ended::TakenOver);
+                }
+                Err(ReceiveError::Corrupt { blob, at }) => {
+                    return Err(Ended::Fault(Fault::CorruptRange { blob, at }));
+                }
+                Err(ReceiveError::Source { source, .. }) => return Err(Ended::Failed(source.to_string())),
+                Err(ReceiveError::Store(error)) => return Err(Ended::Local(error)),
             }
         }
         Ok(())
     }
 
-    fn land(&mut self) {
-        if let Some(flight) = self.asked.pop_front() {
-            self.download.landed(&flight);
-            self.brought = Brought::Pieces;
-        }
-    }
-}
-
-/// The thread that reads answers, verifies and keeps.
-struct Receiver {
-    download: Arc<Download>,
-    /// Where what it brings is noted.
-    place: Arc<Place>,
-    reader: PipeReader,
-    expected: mpsc::Receiver<Flight>,
-    outcomes: mpsc::Sender<Outcome>,
-}
-
-impl Receiver {
-    fn run(mut self) {
-        while let Some(flight) = self.expected.blocking_recv() {
-            let outcome = self.receive(&flight);
-            let goes_on = matches!(outcome, Ok(Received::Whole));
-            if self.outcomes.blocking_send(outcome).is_err() || !goes_on {
-                return;
-            }
-        }
-    }
-
-    fn receive(&mut self, flight: &Flight) -> Outcome {
+    /// Begins to receive a piece.
+    async fn begin(&self, flight: &Flight) -> Result<Receiving, Ended> {
         let blob = flight.piece.blob;
-        match Answer::read(&mut self.reader) {
-            Ok(Answer::Range) => {}
-            Ok(Answer::NotFound) => return Err(Ended::Lacks(blob)),
-            Ok(Answer::Busy) => return Err(Ended::Busy),
-            Ok(Answer::Refused) => return Err(Ended::Refused),
-            Ok(Answer::Manifest { .. }) | Err(ReadError::Wire(_)) => {
-                return Err(Ended::Fault(Fault::Malformed));
-            }
-            Err(ReadError::Io(error)) => return Err(Ended::Failed(error.to_string())),
-        }
-        let partial = self.download.partial(blob).map_err(Ended::Local)?;
-        let watch = |end| {
-            self.place.brought(end - flight.reached.swap(end, Ordering::Relaxed));
-            if end < flight.end.load(Ordering::Relaxed) {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
+        let partial = match self.download.opened(blob) {
+            Some(partial) => partial,
+            None => {
+                let download = Arc::clone(self.download);
+                let opening = tokio::task::spawn_blocking(move || download.partial(blob));
+                opening.await.map_err(|_| Ended::Panicked)?.map_err(Ended::Local)?
             }
         };
-        let received = partial.receive(flight.piece.range.clone(), &mut self.reader, watch);
-        self.download.settle(blob, &partial);
-        if let Ok(Received::Whole) = received {
-            // Nobody watches the last group come.
-            let end = flight.piece.range.end;
-            self.place.brought(end - flight.reached.swap(end, Ordering::Relaxed));
-        }
-        match received {
-            Ok(received) => Ok(received),
-            Err(ReceiveError::Corrupt { blob, at }) => Err(Ended::Fault(Fault::CorruptRange { blob, at })),
-            Err(ReceiveError::Source { source, .. }) => Err(Ended::Failed(source.to_string())),
-            Err(ReceiveError::Store(error)) => Err(Ended::Local(error)),
-        }
+        partial.begin(flight.piece.range.clone()).map_err(Ended::Local)
+    }
+
+    fn land(&mut self, flight: &Flight) {
+        self.asked.pop_front();
+        self.download.landed(flight);
+        self.brought = Brought::Pieces;
     }
 }
 
@@ -313,14 +338,13 @@ where
         Ok(Answer::Refused) => return Err(Ended::Refused),
         Ok(Answer::Range) | Err(_) => return Err(Ended::Fault(Fault::Malformed)),
     };
-    let (mut bytes, mut filling) = (Vec::new(), Filling::new());
+    let (mut bytes, mut part) = (Vec::new(), vec![0; PART_BYTES]);
     while bytes.len() < size_bytes {
         // No more is kept than has come: the stated size is not to be trusted before.
-        if timeout(config.stall, filling.fill(stream)).await.map_err(slow)?.map_err(failed)? == 0 {
-            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        match timeout(config.stall, stream.read(&mut part)).await.map_err(slow)?.map_err(failed)? {
+            0 => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
+            more => bytes.extend_from_slice(part.get(..more).unwrap_or_default()),
         }
-        bytes.extend_from_slice(filling.bytes());
-        filling.clear();
     }
     let parsed = tokio::task::spawn_blocking(move || {
         let bytes = bytes.get(..size_bytes).filter(|_| bytes.len() == size_bytes)?;

@@ -150,6 +150,9 @@ impl Request {
 }
 
 impl Answer {
+    /// Bytes of the shortest message.
+    pub const MESSAGE_BYTES_MIN: usize = 5;
+
     /// Reads a message's bytes.
     ///
     /// # Errors
@@ -168,10 +171,10 @@ impl Answer {
         message(&self.encode())
     }
 
-    /// Reads one from a stream that blocks.
+    /// Reads one from bytes that are here, or from a stream that blocks.
     ///
     /// # Errors
-    /// [`ReadError`] when what comes is none, or the stream fails.
+    /// [`ReadError`] when what comes is none, or it ends too early.
     pub fn read(from: &mut impl Read) -> Result<Self, ReadError> {
         let mut length = [0; 4];
         from.read_exact(&mut length)?;
@@ -232,6 +235,7 @@ mod tests {
         ];
         for (answer, bytes) in answers {
             assert_eq!(hex::encode(answer.message()), bytes);
+            assert!(answer.message().len() >= Answer::MESSAGE_BYTES_MIN);
             assert_eq!(Answer::read(&mut answer.message().as_slice()).unwrap(), answer);
         }
     }

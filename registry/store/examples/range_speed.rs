@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom, Write};
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 const RANGE_BYTES: u64 = 8 << 20;
@@ -47,7 +48,7 @@ fn main() -> Result<()> {
 }
 
 /// Seconds that each took for the whole blob.
-fn measure(reader: &BlobReader, partial: &Partial, mut copy: File) -> Result<[f64; 4]> {
+fn measure(reader: &BlobReader, partial: &Arc<Partial>, mut copy: File) -> Result<[f64; 4]> {
     let (size, mut times, mut encoded) = (reader.size_bytes(), [0.0; 4], Vec::new());
     copy.set_len(size)?;
     for start in (0..size).step_by(RANGE_BYTES as usize) {
@@ -83,7 +84,7 @@ fn encode(reader: &BlobReader, range: &Range<u64>, mut pass: impl FnMut(&[u8])) 
     Ok(())
 }
 
-fn receive(partial: &Partial, range: &Range<u64>, encoded: &[u8]) -> Result<()> {
+fn receive(partial: &Arc<Partial>, range: &Range<u64>, encoded: &[u8]) -> Result<()> {
     let portions = BufReader::with_capacity(PORTION_BYTES, encoded);
     partial.receive(range.clone(), portions, |_| ControlFlow::Continue(()))?;
     Ok(())

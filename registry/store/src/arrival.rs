@@ -27,11 +27,11 @@ pub(crate) struct Arrival {
 
 /// Neighbouring groups that were verified, and pairs.
 #[derive(Debug)]
-pub(crate) struct Verified<'a> {
+pub(crate) struct Arrived<'a> {
     /// Where the groups begin in the blob.
     pub(crate) start: u64,
     pub(crate) groups: Vec<&'a [u8]>,
-    /// In post-order, with their places in bytes.
+    /// With their places in bytes.
     pub(crate) pairs: &'a [(u64, Pair)],
     /// Bytes that were taken of what came.
     pub(crate) taken: usize,
@@ -58,9 +58,14 @@ impl Arrival {
         Self { walk, next, begun, completed, came: range.start, pairs: Vec::new() }
     }
 
+    /// Bytes that are still to come for so many groups, or for all there are.
+    pub(crate) fn encoded_bytes(&self, groups: usize) -> usize {
+        self.walk.clone().encoded_bytes(self.next.clone(), groups).saturating_sub(self.begun.len())
+    }
+
     /// Verifies some of what came, behind all that was taken before. What has come of the last pair or group without its
     /// end is kept. After [`Then::Corrupt`], nothing more may be taken.
-    pub(crate) fn take<'a>(&'a mut self, came: &'a [u8]) -> Verified<'a> {
+    pub(crate) fn take<'a>(&'a mut self, came: &'a [u8]) -> Arrived<'a> {
         let Self { walk, next, begun, completed, pairs, .. } = self;
         let (start, mut rest, mut groups) = (self.came, came, Vec::new());
         let mut first = next.as_ref().and_then(|next| complete(next, begun, completed, &mut rest));
@@ -95,8 +100,7 @@ impl Arrival {
             *next = walk.next();
             then = Then::End;
         }
-        pairs.sort_unstable_by_key(|(at, _)| *at);
-        Verified { start, groups, pairs, taken: came.len() - rest.len(), then }
+        Arrived { start, groups, pairs, taken: came.len() - rest.len(), then }
     }
 }
 

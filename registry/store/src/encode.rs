@@ -1,14 +1,14 @@
-//! From a blob's file to a range of it with its hashes: each group is read into its place between them, and verified there.
+//! From a blob's file to a range of it with its hashes: groups are read into their places between them, and verified there.
 
+use crate::ranges::CHUNK_GROUPS;
 use crate::tree::{PAIR_BYTES, Pair, Subtree, Walk};
 use assay_manifest::Digest32;
 use bao_tree::io::sync::ReadAt;
+use rustix::io::{Errno, preadv};
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 
-/// Groups of a chunk at most: few enough to stay in a processor's own cache until they are passed on.
-const CHUNK_GROUPS: usize = 8;
 /// Groups of a subtree of which all pairs are read at once: a page of them.
 const NEIGHBOURS_GROUPS: u64 = 64;
 
@@ -35,6 +35,14 @@ pub(crate) enum Refusal {
     Pairs(io::Error),
 }
 
+/// Pairs that were verified, and groups that were only read.
+#[derive(Debug)]
+pub struct Unverified {
+    chunk: Vec<u8>,
+    /// Each with its place in the chunk.
+    groups: Vec<(Subtree, Range<usize>)>,
+}
+
 /// A range on its way out.
 #[derive(Debug)]
 pub(crate) struct Encoder<'a> {
@@ -55,50 +63,44 @@ impl<'a> Source<'a> {
     /// Reads `range`, and passes nothing on.
     pub(crate) fn verify(self, range: &Range<u64>) -> Result<(), Refusal> {
         let (mut encoder, mut chunk) = (self.encode(range), Vec::new());
-        while let Some(next) = encoder.next_chunk(chunk)? {
-            chunk = next;
+        while let Some(next) = encoder.read(chunk)? {
+            chunk = next.verify()?;
         }
         Ok(())
     }
 }
 
 impl Encoder<'_> {
-    /// The next pairs and groups in pre-order, each verified, in place of what `chunk` had; nothing behind the last, and
-    /// nothing after an error, for what comes later would stand in the wrong place.
-    pub(crate) fn next_chunk(&mut self, chunk: Vec<u8>) -> Result<Option<Vec<u8>>, Refusal> {
-        let next = self.fill(chunk);
-        if next.is_err() {
-            self.walk.end();
-        }
-        next
-    }
-
-    fn fill(&mut self, mut chunk: Vec<u8>) -> Result<Option<Vec<u8>>, Refusal> {
-        let (mut filled, mut groups) = (0, 0);
-        while groups < CHUNK_GROUPS
+    /// The next pairs and groups in pre-order, in place of what `chunk` had, without the groups being verified; nothing
+    /// behind the last.
+    pub(crate) fn read(&mut self, mut chunk: Vec<u8>) -> Result<Option<Unverified>, Refusal> {
+        let (mut filled, mut groups) = (0, Vec::with_capacity(CHUNK_GROUPS));
+        while groups.len() < CHUNK_GROUPS
             && let Some(subtree) = self.walk.next()
         {
-            let end = filled + subtree.encoded_bytes();
-            if chunk.len() < end {
-                chunk.resize(end, 0);
+            let place = filled..filled + subtree.encoded_bytes();
+            filled = place.end;
+            if chunk.len() < filled {
+                chunk.resize(filled, 0);
             }
-            let place = chunk.get_mut(filled..end).unwrap_or_default();
             if subtree.is_group() {
-                let start = subtree.bytes().start;
-                self.source.data.read_exact_at(start, place).map_err(Refusal::Data)?;
-                if !subtree.is_made_of(place) {
-                    return Err(Refusal::Group(start));
-                }
-                groups += 1;
-            } else {
-                let pair = self.pair(&subtree)?;
-                self.walk.enter(subtree.split(&pair).ok_or(Refusal::Pair)?);
-                place.copy_from_slice(&pair);
+                groups.push((subtree, place));
+                continue;
             }
-            filled = end;
+            let pair = self.pair(&subtree)?;
+            self.walk.enter(subtree.split(&pair).ok_or(Refusal::Pair)?);
+            chunk.get_mut(place).unwrap_or_default().copy_from_slice(&pair);
         }
         chunk.truncate(filled);
-        Ok((filled > 0).then_some(chunk))
+        let places = groups.iter().map(|(_, place)| place.clone());
+        let start = groups.first().map_or(0, |(group, _)| group.bytes().start);
+        read_into(self.source.data, start, places, &mut chunk).map_err(Refusal::Data)?;
+        Ok((filled > 0).then_some(Unverified { chunk, groups }))
+    }
+
+    /// Reads nothing more: what comes behind an error would stand in the wrong place.
+    pub(crate) fn end(&mut self) {
+        self.walk.end();
     }
 
     /// The pair of a subtree. With that of a small one come all below it, which are asked for next.
@@ -122,6 +124,48 @@ impl Encoder<'_> {
         let before = usize::try_from(at.checked_sub(self.pairs_at)?).ok()?;
         self.pairs.get(before..)?.first_chunk().copied()
     }
+}
+
+impl Unverified {
+    /// All of it, if the groups are of the blob.
+    pub(crate) fn verify(self) -> Result<Vec<u8>, Refusal> {
+        let Self { chunk, groups } = self;
+        let is_sound = |(group, place): &(Subtree, Range<usize>)| {
+            chunk.get(place.clone()).is_some_and(|bytes| group.is_made_of(bytes))
+        };
+        match groups.iter().find(|group| !is_sound(group)) {
+            Some((group, _)) => Err(Refusal::Group(group.bytes().start)),
+            None => Ok(chunk),
+        }
+    }
+}
+
+/// Reads neighbours to their places in a chunk, as many as possible at once.
+fn read_into(
+    file: &File,
+    mut at: u64,
+    places: impl Iterator<Item = Range<usize>>,
+    mut chunk: &mut [u8],
+) -> io::Result<()> {
+    let (mut parts, mut passed) = (Vec::with_capacity(CHUNK_GROUPS), 0);
+    for place in places {
+        let _between = chunk.split_off_mut(..place.start - passed);
+        parts.push(IoSliceMut::new(chunk.split_off_mut(..place.len()).unwrap_or_default()));
+        passed = place.end;
+    }
+    let mut left = parts.as_mut_slice();
+    while !left.is_empty() {
+        match preadv(file, left, at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                at += read as u64;
+                IoSliceMut::advance_slices(&mut left, read);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Reads pairs. Those that a file is too short for are damaged: zeros are no hashes of anything.

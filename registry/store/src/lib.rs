@@ -49,12 +49,13 @@ mod error;
 #[cfg(test)]
 mod tests;
 
+pub use encode::Unverified;
 pub use error::StoreError;
 pub use import::Progress;
 pub use index::{IdKind, Match};
 pub use outboard::{BlobReader, EncodedRange};
 pub use partial::{CLAIM_BYTES, Partial};
 pub use ranges::{BLOB_BYTES_MAX, GROUP_BYTES, is_range_of_groups};
-pub use receive::{ReceiveError, Received};
+pub use receive::{ReceiveError, Received, Receiving, Verified};
 pub use room::{Freed, Lease, PinReason};
 pub use store::Store;

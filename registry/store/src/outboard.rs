@@ -3,7 +3,7 @@
 //! They stand in post-order, 64 bytes a pair and without a header, so that they can be written while the blob is read
 //! once. They follow from the blob: who needs them and finds none makes them.
 
-use crate::encode::{Encoder, Refusal, Source};
+use crate::encode::{Encoder, Refusal, Source, Unverified};
 use crate::error::StoreError;
 use crate::layout::Layout;
 use crate::ranges::{check_range, tree_of};
@@ -90,18 +90,45 @@ impl BlobReader {
 }
 
 impl EncodedRange<'_> {
-    /// The next 128 KiB, or what is left: all of it was verified. `spare` is filled anew, whatever it has. Nothing
-    /// is behind the end, nor after an error.
+    /// The next 128 KiB, or what is left, verified: what [`Self::read`] and [`Self::verify`] do one after the other.
     ///
     /// # Errors
-    /// When the blob or its hashes are damaged, or cannot be read.
+    /// As of those.
     pub fn next_chunk(&mut self, spare: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.read(spare)? {
+            Some(chunk) => self.verify(chunk).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the next 128 KiB, or what is left. `spare` is filled anew, whatever it has. Nothing is behind the end, nor
+    /// after an error. May wait for the disk.
+    ///
+    /// # Errors
+    /// When the blob's hashes are damaged, or they or the blob cannot be read.
+    pub fn read(&mut self, spare: Vec<u8>) -> Result<Option<Unverified>, StoreError> {
+        let read = self.encoder.read(spare);
+        self.sound(read)
+    }
+
+    /// What was read, if it is of the blob.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn verify(&mut self, chunk: Unverified) -> Result<Vec<u8>, StoreError> {
+        self.sound(chunk.verify())
+    }
+
+    fn sound<T>(&mut self, found: Result<T, Refusal>) -> Result<T, StoreError> {
         let reader = self.reader;
-        self.encoder.next_chunk(spare).map_err(|refusal| match refusal {
-            Refusal::Group(at) => StoreError::CorruptRange { blob: reader.blake3, at },
-            Refusal::Pair => reader.forget_hashes(),
-            Refusal::Data(error) => StoreError::io("reading", &reader.path)(error),
-            Refusal::Pairs(error) => StoreError::io("reading", &reader.hashes_path)(error),
+        found.map_err(|refusal| {
+            self.encoder.end();
+            match refusal {
+                Refusal::Group(at) => StoreError::CorruptRange { blob: reader.blake3, at },
+                Refusal::Pair => reader.forget_hashes(),
+                Refusal::Data(error) => StoreError::io("reading", &reader.path)(error),
+                Refusal::Pairs(error) => StoreError::io("reading", &reader.hashes_path)(error),
+            }
         })
     }
 }

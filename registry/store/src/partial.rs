@@ -226,9 +226,8 @@ impl Partial {
     }
 
     /// Its content and pairs, to be written.
-    pub(crate) fn files(&self) -> Result<(File, File), StoreError> {
-        let opened = self.data.try_clone().and_then(|data| Ok((data, self.hashes.try_clone()?)));
-        opened.map_err(|error| self.failed("opening", error))
+    pub(crate) const fn files(&self) -> (&File, &File) {
+        (&self.data, &self.hashes)
     }
 
     /// How many syncs have failed, for [`Self::claim`].

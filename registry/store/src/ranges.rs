@@ -11,6 +11,9 @@ pub const GROUP_BYTES: u64 = 16 << 10;
 /// 16 chunks of 1 KiB.
 pub(crate) const GROUP: BlockSize = BlockSize::from_chunk_log(4);
 const _: () = assert!(GROUP_BYTES == 1024 << 4);
+/// Groups that are worked on together: many against the cost of a call to the system, and few enough to stay in a
+/// processor's own cache from one end to the other.
+pub(crate) const CHUNK_GROUPS: usize = 8;
 
 /// Longest blob, in bytes; above what file systems hold, and low enough that no sum of offsets overflows.
 pub const BLOB_BYTES_MAX: u64 = 1 << 50;

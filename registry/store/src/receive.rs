@@ -1,16 +1,18 @@
 //! Receiving a range of a download: what is verified is written, then claimed, then told of.
 
-use crate::arrival::{Arrival, Then, Verified};
+use crate::arrival::{Arrival, Arrived, Then};
 use crate::error::StoreError;
 use crate::partial::{CLAIM_BYTES, Partial};
-use crate::ranges::check_range;
+use crate::ranges::{CHUNK_GROUPS, check_range};
 use crate::tree::{Pair, Subtree};
 use assay_manifest::Digest32;
-use bao_tree::io::sync::WriteAt;
 use rustix::io::{Errno, pwritev};
 use std::fs::File;
 use std::io::{self, BufRead, IoSlice};
 use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use tracing::warn;
 
 /// How receiving a range ended, when nothing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +47,31 @@ pub enum ReceiveError {
     Store(#[from] StoreError),
 }
 
-/// What was kept of a range.
-struct Kept<'a> {
-    partial: &'a Partial,
-    data: File,
-    pairs: File,
+/// A range on its way in.
+#[derive(Debug)]
+pub struct Receiving {
+    arrival: Arrival,
+    kept: Kept,
+    /// Where the range ends.
+    end: u64,
+}
+
+/// What was verified of what came, and is to be kept.
+#[derive(Debug)]
+#[must_use]
+pub struct Verified<'a> {
+    arrived: Arrived<'a>,
+    kept: &'a mut Kept,
+    /// Where the range ends.
+    end: u64,
+}
+
+/// What was kept of a range. What is not claimed yet is when this is dropped.
+#[derive(Debug)]
+struct Kept {
+    partial: Arc<Partial>,
+    /// Pairs that were verified and are not written yet, with their places in bytes.
+    pairs: Vec<(u64, Pair)>,
     /// Verified, written, and not claimed yet; up to the end of what is kept.
     unclaimed: Range<u64>,
     /// How many syncs had failed before any of it was written.
@@ -57,65 +79,108 @@ struct Kept<'a> {
 }
 
 impl Partial {
-    /// Reads a range with its hashes, as [`crate::BlobReader::encode`] gives it, and keeps what is verified.
-    /// `watch` hears of each group where it ends, and may stop there. What `encoded` has buffered is verified together,
-    /// and before more is waited for.
+    /// Begins to receive a range with its hashes, as [`crate::BlobReader::encode`] gives it.
     ///
     /// # Errors
-    /// When something is not of this blob, `encoded` ends or fails, or the file system does. What was verified before
-    /// counts.
+    /// When the range does not begin and end with groups.
+    pub fn begin(self: &Arc<Self>, range: Range<u64>) -> Result<Receiving, StoreError> {
+        check_range(self.blake3(), self.size_bytes(), &range)?;
+        let arrival = Arrival::new(Subtree::root(self.blake3(), self.size_bytes()), &range);
+        let (partial, unclaimed) = (Arc::clone(self), range.start..range.start);
+        let (pairs, failed_syncs) = (Vec::new(), self.failed_syncs());
+        let kept = Kept { partial, pairs, unclaimed, failed_syncs };
+        Ok(Receiving { arrival, kept, end: range.end })
+    }
+
+    /// Receives a range from who is waited for. What `encoded` has buffered is verified together, and before more is
+    /// waited for. `watch` is that of [`Verified::keep`].
+    ///
+    /// # Errors
+    /// As of [`Self::begin`] and [`Verified::keep`], and when `encoded` ends or fails.
     pub fn receive(
-        &self,
+        self: &Arc<Self>,
         range: Range<u64>,
         mut encoded: impl BufRead,
         mut watch: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Received, ReceiveError> {
-        check_range(self.blake3(), self.size_bytes(), &range)?;
-        let mut kept = Kept::new(self, range.start)?;
-        let mut arrival = Arrival::new(Subtree::root(self.blake3(), self.size_bytes()), &range);
-        let mut watch = |end| if end < range.end { watch(end) } else { ControlFlow::Continue(()) };
+        let mut receiving = self.begin(range)?;
         let failed = |source| ReceiveError::Source { blob: *self.blake3(), source };
-        let ended = loop {
+        loop {
             let came = match encoded.fill_buf() {
-                Ok([]) => break Err(failed(io::ErrorKind::UnexpectedEof.into())),
+                Ok([]) => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
                 Ok(came) => came,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => break Err(failed(error)),
+                Err(error) => return Err(failed(error)),
             };
-            let verified = arrival.take(came);
-            let (taken, then) = (verified.taken, verified.then);
-            let goes_on = kept.keep(&verified, &mut watch);
+            let mut rest = came;
+            let received = receiving.verify(&mut rest).keep(&mut watch);
+            let taken = came.len() - rest.len();
             encoded.consume(taken);
-            match goes_on {
-                Ok(ControlFlow::Continue(())) => {}
-                Ok(ControlFlow::Break(())) => break Ok(Received::Stopped),
-                Err(error) => break Err(error.into()),
+            if let Some(received) = received? {
+                return Ok(received);
             }
-            match then {
-                Then::More => {}
-                Then::End => break Ok(Received::Whole),
-                Then::Corrupt(at) => break Err(ReceiveError::Corrupt { blob: *self.blake3(), at }),
+        }
+    }
+}
+
+impl Receiving {
+    /// The blob that it is of.
+    pub const fn partial(&self) -> &Arc<Partial> {
+        &self.kept.partial
+    }
+
+    /// In how many bytes the next 128 KiB are still to come, or what is left of the range, with their hashes.
+    pub fn chunk_bytes(&self) -> usize {
+        self.arrival.encoded_bytes(CHUNK_GROUPS)
+    }
+
+    /// Verifies some of what came, which is taken away from `came`. What stands behind the range is left there.
+    pub fn verify<'a, 'b: 'a>(&'a mut self, came: &mut &'b [u8]) -> Verified<'a> {
+        let arrived = self.arrival.take(came);
+        *came = came.get(arrived.taken..).unwrap_or_default();
+        Verified { arrived, kept: &mut self.kept, end: self.end }
+    }
+}
+
+impl Verified<'_> {
+    /// Keeps it. `watch` hears of each group where it ends, unless that is the end of the range, and may stop there.
+    /// Nothing comes of it while there is more to come. May wait for the disk.
+    ///
+    /// # Errors
+    /// When what came behind it is not of this blob or the file system fails; then no more may be taken. What was verified
+    /// before counts.
+    pub fn keep(
+        self,
+        mut watch: impl FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Option<Received>, ReceiveError> {
+        let Self { arrived, kept, end } = self;
+        let watch = |at| if at < end { watch(at) } else { ControlFlow::Continue(()) };
+        let ended = match (kept.keep(&arrived, watch), arrived.then) {
+            (Ok(ControlFlow::Continue(())), Then::More) => return Ok(None),
+            (Ok(ControlFlow::Continue(())), Then::End) => Ok(Some(Received::Whole)),
+            (Ok(ControlFlow::Continue(())), Then::Corrupt(at)) => {
+                Err(ReceiveError::Corrupt { blob: *kept.partial.blake3(), at })
             }
+            (Ok(ControlFlow::Break(())), _) => Ok(Some(Received::Stopped)),
+            (Err(error), _) => Err(error.into()),
         };
         kept.claim()?;
         ended
     }
 }
 
-impl<'a> Kept<'a> {
-    fn new(partial: &'a Partial, start: u64) -> Result<Self, StoreError> {
-        let (data, pairs) = partial.files()?;
-        Ok(Self { partial, data, pairs, unclaimed: start..start, failed_syncs: partial.failed_syncs() })
-    }
-
-    /// Writes what was verified, and tells of it group by group.
+impl Kept {
+    /// Writes groups, and tells of each.
     fn keep(
         &mut self,
-        verified: &Verified<'_>,
+        arrived: &Arrived<'_>,
         mut watch: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
-        self.write(verified).map_err(|error| self.partial.failed("writing", error))?;
-        for group in &verified.groups {
+        self.pairs.extend_from_slice(arrived.pairs);
+        let (data, _) = self.partial.files();
+        write_at(data, arrived.start, &arrived.groups)
+            .map_err(|error| self.partial.failed("writing", error))?;
+        for group in &arrived.groups {
             self.unclaimed.end += group.len() as u64;
             if self.unclaimed.end - self.unclaimed.start >= CLAIM_BYTES {
                 self.claim()?;
@@ -127,19 +192,32 @@ impl<'a> Kept<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn write(&mut self, Verified { start, groups, pairs, .. }: &Verified<'_>) -> io::Result<()> {
-        for neighbours in pairs.chunk_by(|(at, pair), (next, _)| at + pair.len() as u64 == *next) {
-            let bytes: Vec<Pair> = neighbours.iter().map(|(_, pair)| *pair).collect();
-            let at = neighbours.first().map_or(0, |(at, _)| *at);
-            self.pairs.write_all_at(at, bytes.as_flattened())?;
-        }
-        write_at(&self.data, *start, groups)
-    }
-
+    /// Writes the pairs of all groups that were written, and claims them.
     fn claim(&mut self) -> Result<(), StoreError> {
+        self.write_pairs().map_err(|error| self.partial.failed("writing", error))?;
         self.partial.claim(&self.unclaimed, self.failed_syncs)?;
         self.unclaimed.start = self.unclaimed.end;
         Ok(())
+    }
+
+    fn write_pairs(&mut self) -> io::Result<()> {
+        let (_, hashes) = self.partial.files();
+        self.pairs.sort_unstable_by_key(|(at, _)| *at);
+        for neighbours in self.pairs.chunk_by(|(at, pair), (next, _)| at + pair.len() as u64 == *next) {
+            let bytes: Vec<Pair> = neighbours.iter().map(|(_, pair)| *pair).collect();
+            let at = neighbours.first().map_or(0, |(at, _)| *at);
+            hashes.write_all_at(bytes.as_flattened(), at)?;
+        }
+        self.pairs.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Err(error) = self.claim() {
+            warn!(%error, "what came of a range is fetched again");
+        }
     }
 }
 

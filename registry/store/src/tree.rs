@@ -79,16 +79,24 @@ impl Subtree {
 
     /// Its halves by a pair, if they make its hash.
     pub(crate) fn split(&self, pair: &Pair) -> Option<[Self; 2]> {
-        let (halves, _) = pair.as_chunks();
-        let [left, right] = halves else { return None };
+        let halves = self.halves(pair);
+        let [left, right] = [&halves[0].hash, &halves[1].hash];
         let hash = match self.rank {
             Rank::Root => *merge_subtrees_root(left, right, Mode::Hash).as_bytes(),
             Rank::Inner => merge_subtrees_non_root(left, right, Mode::Hash),
         };
-        let (Range { start, end }, middle, size_bytes) =
-            (self.groups.clone(), self.middle(), self.size_bytes);
-        let half = |groups, hash: &ChainingValue| Self { groups, hash: *hash, rank: Rank::Inner, size_bytes };
-        (hash == self.hash).then(|| [half(start..middle, left), half(middle..end, right)])
+        (hash == self.hash).then_some(halves)
+    }
+
+    /// What its halves are by a pair, whether that is its own or not.
+    fn halves(&self, pair: &Pair) -> [Self; 2] {
+        let (Range { start, end }, middle) = (self.groups.clone(), self.middle());
+        let (hashes, _) = pair.as_chunks();
+        let half = |groups, at: usize| {
+            let hash = hashes.get(at).copied().unwrap_or_default();
+            Self { groups, hash, rank: Rank::Inner, size_bytes: self.size_bytes }
+        };
+        [half(start..middle, 0), half(middle..end, 1)]
     }
 
     /// Where its halves meet, in bytes of the blob.
@@ -119,7 +127,7 @@ impl Subtree {
 }
 
 /// A way through a tree in pre-order, along all that a range meets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Walk {
     groups: Range<u64>,
     /// What is still to come, the next one last.
@@ -137,6 +145,24 @@ impl Walk {
     pub(crate) fn enter(&mut self, halves: [Subtree; 2]) {
         let met = halves.into_iter().rev().filter(|half| half.meets(&self.groups));
         self.ahead.extend(met);
+    }
+
+    /// Bytes in which so many groups come, or all there are, with the pairs before and between them; `next` is ahead of all.
+    pub(crate) fn encoded_bytes(mut self, next: Option<Subtree>, groups: usize) -> usize {
+        self.ahead.extend(next);
+        let (mut bytes, mut left) = (0, groups);
+        while left > 0
+            && let Some(subtree) = self.next()
+        {
+            bytes += subtree.encoded_bytes();
+            if subtree.is_group() {
+                left -= 1;
+            } else {
+                // Where things stand depends on no hash.
+                self.enter(subtree.halves(&[0; PAIR_BYTES as usize]));
+            }
+        }
+        bytes
     }
 
     /// Goes no further.

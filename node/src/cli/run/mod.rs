@@ -20,7 +20,9 @@ use clap::Args;
 use rand::RngCore;
 use serde::Serialize;
 use sp_core::Pair;
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
+use tokio::try_join;
 
 use self::stream::Stream;
 use super::asking::{Asking, Question};
@@ -80,15 +82,18 @@ impl Run {
         let key = signer(context)?;
         let output = context.output();
         let file = Arc::new(GgufFile::open(&self.model)?);
-        let hashed = Arc::clone(&file);
-        let model_id = spawn_blocking(move || hashed.model_id());
-        let machine = self.machine.clone();
-        let model = spawn_blocking(move || file.generator(&machine, output)).await??;
+        let (loaded, machine) = (Arc::clone(&file), self.machine.clone());
+        let model = spawn_blocking(move || loaded.generator(&machine, output)).await??;
         let request = self.request(model.as_ref())?;
-        let began = Instant::now();
-        let execution = execute(Arc::clone(&model), request.clone(), output).await?;
-        let took = began.elapsed();
-        let model_id = model_id.await??;
+        let (begin, begun) = oneshot::channel();
+        let hash = async {
+            // Hashing takes as much of a machine as loading. Whether a token came or none will is the same here.
+            let _ = begun.await;
+            spawn_blocking(move || file.model_id()).await?
+        };
+        let (answer, model_id) =
+            try_join!(execute(Arc::clone(&model), request.clone(), output, begin), hash)?;
+        let (execution, took) = answer;
         let statement = statement(model.as_ref(), model_id, request, &execution, &key);
         let path = self.receipt_path(context, &statement)?;
         write_json(&path, &sign(statement, &key))?;
@@ -186,13 +191,20 @@ fn signer(context: &Context) -> Result<Key, Failure> {
     Ok(Key { name: "receipts".into(), pair: seed.sr25519() })
 }
 
-/// Executes on a thread of its own; Ctrl-C ends it at the next token.
-async fn execute(model: Arc<dyn Generator>, request: Request, output: Output) -> Result<Execution, Failure> {
+/// Executes on a thread of its own, and says how long that took; Ctrl-C ends it at the next token. `begin` is told when
+/// the first one came.
+async fn execute(
+    model: Arc<dyn Generator>,
+    request: Request,
+    output: Output,
+    begin: oneshot::Sender<()>,
+) -> Result<(Execution, Duration), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
+    let began = Instant::now();
     let mut running = spawn_blocking(move || {
         let seed = request.seed.unwrap_or_default();
-        let mut stream = Stream::new(model.text(), output, &stopped);
+        let mut stream = Stream::new(model.text(), output, &stopped, begin);
         let execution = model.execute(&request, &seed, &mut stream);
         stream.finish()?;
         execution.map_err(explain)
@@ -215,7 +227,7 @@ async fn execute(model: Arc<dyn Generator>, request: Request, output: Output) ->
             };
             Err(Failure::usage(format!("running the model: it fails with {failure:?}")).hint(hint))
         }
-        None => Ok(execution),
+        None => Ok((execution, began.elapsed())),
     }
 }
 

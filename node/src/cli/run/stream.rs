@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use assay_engine::Observer;
 use assay_engine::text::{Decoder, Text};
 use indicatif::ProgressBar;
+use tokio::sync::oneshot;
 
 use crate::cli::output::{Format, Output};
 use crate::cli::progress;
@@ -18,18 +19,22 @@ pub struct Stream<'a> {
     decoder: Decoder,
     bar: ProgressBar,
     stop: &'a AtomicBool,
+    /// Hears of the first token.
+    begin: Option<oneshot::Sender<()>>,
     screen: Screen,
     failed: Option<io::Error>,
 }
 
 impl<'a> Stream<'a> {
-    /// Prints if `output` is for people; ends the execution when `stop` turns true.
-    pub fn new(text: &'a Text, output: Output, stop: &'a AtomicBool) -> Self {
+    /// Prints if `output` is for people; ends the execution when `stop` turns true, and tells `begin` when the first
+    /// token was printed.
+    pub fn new(text: &'a Text, output: Output, stop: &'a AtomicBool, begin: oneshot::Sender<()>) -> Self {
         Self {
             text,
             decoder: text.decoder(),
             bar: progress::tokens(output, "reading the prompt"),
             stop,
+            begin: Some(begin),
             screen: Screen::of(output),
             failed: None,
         }
@@ -64,6 +69,10 @@ impl Observer for Stream<'_> {
         self.bar.finish_and_clear();
         let text = self.decoder.push(self.text, token);
         self.failed = self.screen.print(&text).err();
+        if let Some(begin) = self.begin.take() {
+            // Nobody may wait for it any more.
+            let _ = begin.send(());
+        }
         self.goes_on()
     }
 }

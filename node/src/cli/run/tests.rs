@@ -2,14 +2,15 @@
 
 use std::fs;
 
-use assay_engine::Model;
 use assay_engine::synthetic::Synthetic;
+use assay_engine::{Model, Observer};
 use assay_protocol::certificate::ValidatorSet;
 use assay_protocol::job::Verdict;
 use assay_protocol::receipt::Trust;
 
 use super::*;
 use crate::cli::testing::parse;
+use tokio::sync::oneshot::error::TryRecvError;
 
 fn trust() -> Trust {
     Trust::of_genesis(Digest32::ZERO, ValidatorSet::new(Vec::new()))
@@ -114,4 +115,20 @@ async fn settings_of_the_exact_engine_are_refused_where_they_would_do_nothing() 
         assert!(failure.next_step().unwrap().contains("RAYON_NUM_THREADS"), "{failure:?}");
     }
     run_model(dir.path(), &phi2, &["--prompt", "the", "--raw", "--prefill-chunk", "1"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_hashed_before_the_first_token() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["--prompt", "the and", "--max-tokens", "2"]).await.unwrap();
+    let (model, stop) = (model(dir.path()), AtomicBool::new(false));
+    let (begin, mut begun) = oneshot::channel();
+    let mut stream = Stream::new(model.text(), Output::new(Format::Json), &stop, begin);
+    assert!(stream.positions(2, 2).is_continue());
+    assert_eq!(begun.try_recv(), Err(TryRecvError::Empty));
+    for _ in 0..2 {
+        assert!(stream.token(0).is_continue());
+    }
+    assert_eq!(begun.try_recv(), Ok(()));
+    stream.finish().unwrap();
 }

@@ -4,7 +4,7 @@ use super::ranges::{encode, go_on, only, with_blob};
 use super::*;
 use crate::arrival::{Arrival, Then};
 use crate::layout::PartialFile;
-use crate::ranges::GROUP;
+use crate::ranges::{CHUNK_GROUPS, GROUP};
 use crate::tree::Subtree;
 use bao_tree::io::outboard::PostOrderMemOutboard;
 use bao_tree::io::sync::{DecodeResponseIter, encode_ranges_validated};
@@ -146,6 +146,52 @@ proptest! {
         let file = |kind| fs::read(store.layout.partial_path(&bao.name(), bao.size(), kind)).unwrap();
         prop_assert!(file(PartialFile::Data) == bao.bytes);
         prop_assert!(file(PartialFile::Outboard) == bao.outboard.data);
+    }
+
+    #[test]
+    fn who_receives_expects_the_chunks_that_are_sent(size in sizes(), groups in any::<[u64; 2]>()) {
+        let (fixture, bao) = (Fixture::new(), Bao::new(size));
+        let (holder, sink) = (fixture.open(), Store::open(&fixture.dir.path().join("sink")).unwrap());
+        import_dataset(&holder, &fixture.write("blob", &bao.bytes)).unwrap();
+        let range = bao.range(groups);
+        let reader = holder.reader(&bao.name()).unwrap();
+        let mut sending = reader.encode(range.clone()).unwrap();
+        let partial = sink.partial(&bao.name(), bao.size()).unwrap();
+        let mut receiving = partial.begin(range.clone()).unwrap();
+        let (mut received, mut came) = (None, range.start);
+        while let Some(chunk) = sending.next_chunk(Vec::new()).unwrap() {
+            prop_assert_eq!(received, None);
+            prop_assert_eq!(receiving.chunk_bytes(), chunk.len());
+            let mut rest = &*chunk;
+            received = receiving.verify(&mut rest).keep(go_on).unwrap();
+            prop_assert!(rest.is_empty());
+            came = range.end.min(came + CHUNK_GROUPS as u64 * GROUP_BYTES);
+        }
+        prop_assert_eq!((received, came), (Some(Received::Whole), range.end));
+        prop_assert_eq!(receiving.chunk_bytes(), 0);
+    }
+
+    #[test]
+    fn what_came_counts_when_the_rest_is_not_waited_for(
+        size in sizes(),
+        groups in any::<[u64; 2]>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (fixture, bao) = (Fixture::new(), Bao::new(size));
+        let store = fixture.open();
+        let partial = store.partial(&bao.name(), bao.size()).unwrap();
+        let range = bao.range(groups);
+        let encoded = bao.encoded(&range);
+        let cut = &encoded[..cut.index(encoded.len())];
+        let mut receiving = partial.begin(range.clone()).unwrap();
+        let mut rest = cut;
+        while !rest.is_empty() {
+            prop_assert_eq!(receiving.verify(&mut rest).keep(go_on).unwrap(), None);
+        }
+        drop(receiving);
+        let verified = bao.decoded(&range, cut).verified.len() as u64;
+        let missing = partial.missing(range.clone());
+        prop_assert_eq!(missing, only(range.start + verified..range.end));
     }
 
     #[test]
