@@ -257,23 +257,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<'_, T> {
             let received = self.download.disk.work(|| verified.keep(watch));
             let left = rest.len();
             came.keep_last(left);
-            if let Ok(None) = received {
+            let Some(received) = received.transpose() else {
+                // No more than a few groups are verified at once.
                 if left == 0 {
                     return Ok(());
                 }
                 continue;
-            }
+            };
             self.download.settle(flight.piece.blob, receiving.partial());
             self.receiving = None;
             match received {
-                Ok(None) => {}
-                Ok(Some(Received::Whole)) => {
+                Ok(Received::Whole) => {
                     // Nobody watches the last group come.
                     let end = flight.piece.range.end;
                     self.place.brought(end - flight.reached.swap(end, Ordering::Relaxed));
                     self.land(&flight);
                 }
-                Ok(Some(Received::Stopped)) => {
+                Ok(Received::Stopped) => {
                     self.land(&flight);
                     return Err(Ended::TakenOver);
                 }

@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// Verified bytes of a range, from its start, after which they are claimed, so that a process that is killed then does
 /// not fetch them again.
 pub const CLAIM_BYTES: u64 = 1 << 20;
-/// Claimed bytes after which they should be synced: about what a power cut leaves to be verified again, which takes a
-/// second. To sync more often slows what comes meanwhile down.
+/// Claimed bytes after which they should be synced: about what a power cut leaves to be verified again, which takes half
+/// a second. To sync more often slows what comes meanwhile down.
 const UNSYNCED_BYTES_MAX: u64 = 2 << 30;
 const _: () = assert!(CLAIM_BYTES.is_multiple_of(GROUP_BYTES) && CLAIM_BYTES < UNSYNCED_BYTES_MAX);
 

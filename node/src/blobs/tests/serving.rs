@@ -208,7 +208,6 @@ async fn who_takes_next_to_nothing_while_the_node_is_full_loses_the_stream() {
     let (near, far) = tokio::io::duplex(1_000);
     served.streams.send((served.world.me, far.compat())).await.unwrap();
     let mut slow = near.compat();
-    // Few enough bytes that all of them wait in the pipe: no thread waits, and the clock of the test goes on.
     slow.write_all(&Request::range(long.blake3, &(0..20 * GROUP_BYTES)).message()).await.unwrap();
     let mut byte = [0];
     slow.read_exact(&mut byte).await.unwrap();
