@@ -18,7 +18,7 @@ use crate::adapters::{
     Board, CandidateFile, Journal, JournalError, Market, Models, Orders, Peers, PoolSource, Swarm, Workplace,
     open_ledger,
 };
-use crate::blobs::{self, FetchConfig, Fetcher, NoNetwork, ServeConfig, Uploads};
+use crate::blobs::{self, FetchConfig, Fetcher, NoNetwork, ServeConfig};
 use crate::chain_spec::ChainSpec;
 use crate::consensus::{self, CandidatesError, Consensus, Proposer, ValidatorKeys};
 use crate::data_dir::{DataDir, DataDirError};
@@ -301,10 +301,10 @@ fn start_blobs<S: blobs::Swarm>(
     serve: ServeConfig,
 ) -> Fetcher<S> {
     let blobs::Joined { swarm, incoming } = network;
-    let uploads = Uploads::default();
-    let server = blobs::Server::new(Arc::clone(&swarm), Arc::clone(store), serve, uploads.clone());
+    let server = blobs::Server::new(swarm, Arc::clone(store), serve);
+    let fetcher = server.fetcher(FetchConfig::default());
     supervisor.spawn("blobs", infallible(server.run(incoming, supervisor.stopping())));
-    Fetcher::new(swarm, Arc::clone(store), FetchConfig::default(), uploads)
+    fetcher
 }
 
 /// Where models are run, after it was found out whether they can be run there as is asked for.

@@ -73,7 +73,7 @@ impl frame_system::Config for Runtime {
     // For the pallets that are not ours: their weights count reads and writes apart from execution.
     type DbWeight = DbWeight;
     type SystemWeightInfo = frame_system::weights::SubstrateWeight<Runtime>;
-    type ExtensionsWeightInfo = frame_system::SubstrateExtensionsWeight<Runtime>;
+    type ExtensionsWeightInfo = limits::InTransaction;
     type SS58Prefix = ConstU16<SS58_PREFIX>;
     type MaxConsumers = ConstU32<16>;
 }
@@ -110,7 +110,7 @@ impl pallet_transaction_payment::Config for Runtime {
     type WeightToFee = IdentityFee<Balance>;
     type LengthToFee = ConstantMultiplier<Balance, ConstU128<FEE_PER_BYTE>>;
     type FeeMultiplierUpdate = ConstFeeMultiplier<FeeMultiplier>;
-    type WeightInfo = pallet_transaction_payment::weights::SubstrateWeight<Runtime>;
+    type WeightInfo = limits::InTransaction;
 }
 
 impl pallet_utility::Config for Runtime {

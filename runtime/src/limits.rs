@@ -9,6 +9,8 @@ use frame_support::weights::constants::WEIGHT_REF_TIME_PER_SECOND;
 use frame_system::limits::{BlockLength, BlockWeights};
 use sp_runtime::Perbill;
 
+use crate::weights::TRANSACTION;
+
 /// Execution time of a full block: half of the target interval of one second.
 const BLOCK_REF_TIME: u64 = WEIGHT_REF_TIME_PER_SECOND / 2;
 /// Bytes of proof are not limited: blocks are executed with the state at hand.
@@ -26,7 +28,7 @@ pub fn block_weights() -> BlockWeights {
     BlockWeights::builder()
         .base_block(Weight::from_parts(1_000_000, 0))
         .for_class(DispatchClass::all(), |weights| {
-            weights.base_extrinsic = Weight::from_parts(60_000_000, 0);
+            weights.base_extrinsic = TRANSACTION;
         })
         .for_class(DispatchClass::Normal, |weights| weights.max_total = Some(PAID_SHARE * whole))
         .for_class(DispatchClass::Operational, |weights| {
@@ -35,6 +37,45 @@ pub fn block_weights() -> BlockWeights {
         })
         .avg_block_initialization(Perbill::from_percent(10))
         .build_or_panic()
+}
+
+/// The weights of what each transaction is checked by and pays with: [`TRANSACTION`] was measured with all of it.
+pub struct InTransaction;
+
+impl frame_system::ExtensionsWeightInfo for InTransaction {
+    fn check_genesis() -> Weight {
+        Weight::zero()
+    }
+    fn check_mortality_mortal_transaction() -> Weight {
+        Weight::zero()
+    }
+    fn check_mortality_immortal_transaction() -> Weight {
+        Weight::zero()
+    }
+    fn check_non_zero_sender() -> Weight {
+        Weight::zero()
+    }
+    fn check_nonce() -> Weight {
+        Weight::zero()
+    }
+    fn check_spec_version() -> Weight {
+        Weight::zero()
+    }
+    fn check_tx_version() -> Weight {
+        Weight::zero()
+    }
+    fn check_weight() -> Weight {
+        Weight::zero()
+    }
+    fn weight_reclaim() -> Weight {
+        Weight::zero()
+    }
+}
+
+impl pallet_transaction_payment::WeightInfo for InTransaction {
+    fn charge_transaction_payment() -> Weight {
+        Weight::zero()
+    }
 }
 
 /// Bytes of a block.
@@ -51,6 +92,7 @@ mod tests {
     use crate::weights::Measured;
     use assay_protocol::params::{Params, ROUNDS_MAX};
     use pallet_assay_jobs::WeightInfo as _;
+    use pallet_balances::WeightInfo as _;
 
     /// How many transactions of this weight one block takes.
     fn fit(class: DispatchClass, weight: Weight) -> u64 {
@@ -63,16 +105,21 @@ mod tests {
     #[test]
     fn a_block_takes_a_market_of_jobs() {
         let step = |act: Weight| act.saturating_add(Measured::authorize_step());
-        let cases: [(&str, DispatchClass, Weight, u64); 4] = [
-            ("requests", DispatchClass::Normal, Measured::request(), 400),
-            ("steps", DispatchClass::Operational, step(Measured::step()), 130),
-            ("reveals", DispatchClass::Operational, step(Measured::reveal()), 160),
-            ("registrations", DispatchClass::Normal, register(), 1_500),
+        let cases: [(&str, DispatchClass, Weight, u64); 5] = [
+            ("requests", DispatchClass::Normal, Measured::request(), 330),
+            ("steps", DispatchClass::Operational, step(Measured::step()), 150),
+            ("reveals", DispatchClass::Operational, step(Measured::reveal()), 140),
+            ("registrations", DispatchClass::Normal, register(), 1_250),
+            ("transfers", DispatchClass::Normal, transfer(), 1_350),
         ];
         for (what, class, weight, expected) in cases {
             let count = fit(class, weight);
             assert!(count >= expected, "{count} {what} fit into a block, expected {expected}");
         }
+    }
+
+    fn transfer() -> Weight {
+        <crate::Runtime as pallet_balances::Config>::WeightInfo::transfer_keep_alive()
     }
 
     fn register() -> Weight {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use assay_manifest::{ArtifactId, ArtifactKind};
-use assay_node::blobs::{Fetch, FetchConfig, Fetcher, Progress, Stage, Uploads, Want};
+use assay_node::blobs::{Fetch, FetchConfig, Fetcher, Progress, Stage, Want};
 use assay_store::Store;
 use libp2p::Multiaddr;
 
@@ -58,7 +58,7 @@ async fn into_store(
     artifact: ArtifactId,
     watch: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(), Failed> {
-    let fetcher = Fetcher::new(Arc::clone(known), store, FetchConfig::default(), Uploads::default());
+    let fetcher = Fetcher::new(Arc::clone(known), store, FetchConfig::default());
     fetcher.fetch(Want { artifact, kind: Some(ArtifactKind::Dataset) }, watch).await?;
     Ok(())
 }

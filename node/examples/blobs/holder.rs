@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use assay_manifest::{ArtifactId, ArtifactKind};
-use assay_node::blobs::{ServeConfig, Server, Uploads};
+use assay_node::blobs::{ServeConfig, Server};
 use assay_store::Store;
 use futures::StreamExt;
 use libp2p::Multiaddr;
@@ -36,7 +36,7 @@ pub async fn run(dir: &Path, at: &str, trouble: Trouble) -> Result<(), Failed> {
     let incoming = control.accept(blobs()?)?.map(move |(peer, stream)| (peer, Stream::new(stream, &counted)));
     let network = Arc::new(Known::new(control, Vec::new()));
     let (_running, stop) = watch::channel(false);
-    let server = Server::new(network, store, ServeConfig::default(), Uploads::default());
+    let server = Server::new(network, store, ServeConfig::default());
     tokio::spawn(server.run(incoming, stop));
     println!("{address}\n{artifact}");
     let telling = tokio::task::spawn_blocking(move || {

@@ -47,8 +47,8 @@ const ACCOUNTS: u32 = 12_000;
 const EMPTY_BLOCKS: u32 = 30;
 /// Blocks of the engines alone that are measured at the most.
 const BARE_BLOCKS_MAX: u64 = 60;
-/// What a block takes of transfers, by their weights.
-const PER_BLOCK: usize = 690;
+/// Transfers a second unless others are asked for.
+const RATE: usize = 690;
 
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -63,7 +63,7 @@ fn main() -> Result<()> {
         return ended;
     }
     let seconds = arguments.first().map_or(Ok(120), |seconds| seconds.parse())?;
-    let rate = arguments.get(1).map_or(Ok(PER_BLOCK), |rate| rate.parse())?;
+    let rate = arguments.get(1).map_or(Ok(RATE), |rate| rate.parse())?;
     let crowd = Crowd::new(ACCOUNTS);
     let dir = tempfile::tempdir()?;
     let town = Town::start(dir.path(), VALIDATORS, &crowd)?;

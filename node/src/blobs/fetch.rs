@@ -137,9 +137,19 @@ impl<S: Swarm> Fetch for Fetcher<S> {
 }
 
 impl<S: Swarm> Fetcher<S> {
-    /// Fetches into `store`, by preference from peers to which nothing is sent at the time.
-    pub fn new(swarm: Arc<S>, store: Arc<Store>, config: FetchConfig, uploads: Uploads) -> Self {
-        Self { swarm, store, disk: Arc::default(), config, uploads, running: Mutex::default() }
+    /// Fetches into `store`, of which nothing is served; [`Server::fetcher`](super::Server::fetcher) does both.
+    pub fn new(swarm: Arc<S>, store: Arc<Store>, config: FetchConfig) -> Self {
+        Self::beside(Default::default(), swarm, store, config)
+    }
+
+    /// Fetches beside a server, which tells whom it serves, from the same disk.
+    pub(super) fn beside(
+        (uploads, disk): (Uploads, Arc<Disk>),
+        swarm: Arc<S>,
+        store: Arc<Store>,
+        config: FetchConfig,
+    ) -> Self {
+        Self { swarm, store, disk, config, uploads, running: Mutex::default() }
     }
 
     async fn fetch_once(&self, want: Want, watch: Watch<'_>) -> Result<Manifest, FetchError> {

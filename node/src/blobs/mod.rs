@@ -32,4 +32,4 @@ pub use config::{FetchConfig, ServeConfig, WhenFull};
 pub use error::{Fault, FetchError, Missing, OpenError};
 pub use fetch::{Fetch, Fetcher, NoNetwork, Progress, Stage, Want};
 pub use ports::{Joined, Swarm};
-pub use server::{Server, Uploads};
+pub use server::Server;

@@ -16,9 +16,10 @@ use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, warn};
 
-use super::config::ServeConfig;
+use super::config::{FetchConfig, ServeConfig};
 use super::disk::Disk;
 use super::error::Fault;
+use super::fetch::Fetcher;
 use super::ports::Swarm;
 use super::wire::{Answer, MANIFEST_BYTES_MAX, ReadError, Request, read_message};
 use crate::supervisor::told_to_stop;
@@ -46,16 +47,23 @@ struct Shared<S> {
     busy: Semaphore,
     pace: Option<Pace>,
     /// Where the store is.
-    disk: Disk,
+    disk: Arc<Disk>,
 }
 
 impl<S: Swarm> Server<S> {
-    /// Serves what is in `store`. Whom it serves is noted in `uploads`, for whoever fetches.
-    pub fn new(swarm: Arc<S>, store: Arc<Store>, config: ServeConfig, uploads: Uploads) -> Self {
+    /// Serves what is in `store`.
+    pub fn new(swarm: Arc<S>, store: Arc<Store>, config: ServeConfig) -> Self {
         let pace = config.bytes_per_second.map(Pace::new);
         let busy = Semaphore::new(TOLD_BUSY_MAX);
-        let disk = Disk::default();
+        let (uploads, disk) = (Uploads::default(), Arc::default());
         Self { shared: Arc::new(Shared { swarm, store, config, uploads, busy, pace, disk }) }
+    }
+
+    /// Fetches into the same store, by preference from peers that are not served at the time.
+    pub fn fetcher(&self, config: FetchConfig) -> Fetcher<S> {
+        let Shared { swarm, store, uploads, disk, .. } = &*self.shared;
+        let (swarm, store) = (Arc::clone(swarm), Arc::clone(store));
+        Fetcher::beside((uploads.clone(), Arc::clone(disk)), swarm, store, config)
     }
 
     /// Answers on every stream that comes until `stop` turns true.
@@ -325,7 +333,7 @@ fn note_use(store: &Store, artifact: &ArtifactId) {
 
 /// The peers that this node is sending to.
 #[derive(Clone, Debug, Default)]
-pub struct Uploads(Arc<Mutex<HashMap<PeerId, usize>>>);
+pub(super) struct Uploads(Arc<Mutex<HashMap<PeerId, usize>>>);
 
 struct Upload {
     uploads: Uploads,

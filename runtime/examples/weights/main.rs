@@ -5,8 +5,9 @@
 //! The weight of a call is what one more of them adds to importing a block: its execution, its part of the
 //! state root and of the durable write. It is the slope of a least-squares line over blocks that hold
 //! different numbers of the call, so that a block's own cost is not in it. Time is that of the processor, so that
-//! other programs on the machine do not count. A transaction's own signature is not in it either: the base weight
-//! of every transaction pays for that.
+//! other programs on the machine do not count. Nor does a host that is slow for minutes: the same blocks are executed in
+//! several runs, and each counts with what it took in the fastest. What a transaction takes whatever it calls, its
+//! signature among it, is measured for itself.
 
 #[path = "../../tests/flows/answers.rs"]
 #[allow(dead_code)]
@@ -34,7 +35,22 @@ mod validators;
 use samples::Samples;
 use town::Town;
 
+/// So often everything is measured.
+const RUNS: usize = 3;
+
 fn main() -> std::io::Result<()> {
+    let mut samples = measure()?;
+    for _ in 1..RUNS {
+        samples.keep_least(&measure()?);
+    }
+    samples.print();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/weights.rs");
+    std::fs::write(path, render::render(&samples))?;
+    eprintln!("written: {path}");
+    Ok(())
+}
+
+fn measure() -> std::io::Result<Samples> {
     let dir = tempfile::tempdir()?;
     let mut samples = Samples::default();
     eprintln!("building a chain with {} accounts and {} providers", town::ACCOUNTS, town::PROVIDERS);
@@ -48,9 +64,5 @@ fn main() -> std::io::Result<()> {
     delivery::measure(&mut town, &mut samples);
     providers::measure(&mut town, &mut samples);
     validators::measure(&mut town, &mut samples);
-    samples.print();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/weights.rs");
-    std::fs::write(path, render::render(&samples))?;
-    eprintln!("written: {path}");
-    Ok(())
+    Ok(samples)
 }

@@ -1,5 +1,7 @@
 //! Stake, offers and keys, among lists of providers that are full.
 
+use std::ops::Range;
+
 use assay_protocol::seal::SealingSecret;
 use assay_protocol::signature::{Signature, rotation_digest};
 use assay_runtime::{RuntimeCall, UncheckedExtrinsic, general};
@@ -12,9 +14,15 @@ use crate::samples::Samples;
 use crate::support::provider;
 use crate::town::{PROVIDERS, Town, UNBONDING, full_offer, lonely_offer, stake_call};
 
+/// Who stakes, of whom a block puts the offers of all in force.
+const NEWCOMERS: [Range<u8>; 6] = [0..4, 4..12, 12..24, 24..28, 28..36, 36..48];
+
+/// How often one joins and leaves.
+const LEAVES: usize = 7;
+
 /// One more provider after another: it fills every list, and leaves every list.
 pub fn measure(town: &mut Town, samples: &mut Samples) {
-    for batch in [0..8u8, 8..24, 24..56] {
+    for batch in NEWCOMERS {
         let each = |call: fn(u8) -> RuntimeCall| batch.clone().map(move |n| (n, call(n)));
         take(town, samples, "stake", each(stake_call));
         let rotations: Vec<_> = batch.clone().map(|n| rotation(town, n)).collect();
@@ -37,7 +45,7 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
     }
     // A whole provider leaves sixteen full lists: while it is one, it fills each of them.
     let joining = PROVIDERS;
-    for _ in 0..3 {
+    for _ in 0..LEAVES {
         take(town, samples, "building", [(joining, stake_call(joining))].into_iter());
         take(town, samples, "building", [(joining, set_offer(full_offer()))].into_iter());
         town.pass("building", 0, samples);
@@ -49,7 +57,11 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
     for _ in 0..UNBONDING {
         town.pass("building", 0, samples);
     }
-    take(town, samples, "withdraw", [(joining, RuntimeCall::Providers(Call::withdraw {}))].into_iter());
+    let withdraw = |n| (n, RuntimeCall::Providers(Call::withdraw {}));
+    take(town, samples, "building", [withdraw(joining)].into_iter());
+    for batch in NEWCOMERS {
+        take(town, samples, "withdraw", batch.map(withdraw));
+    }
 }
 
 fn set_keys(n: u8) -> RuntimeCall {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use pallet_assay_validators::{BONDS_MAX, JUDGED_MAX};
+use pallet_assay_validators::{BONDS_MAX, JUDGED_MAX, VALIDATORS_MAX};
 
 use crate::samples::Samples;
 use crate::town::{ACCOUNTS, PROVIDERS};
@@ -64,6 +64,7 @@ pub fn render(samples: &Samples) -> String {
     let read = samples.direct("read");
     let write = samples.each("transfer_to_each") - samples.each("transfer_to_one") - read;
     text.push_str(&database(us(read), us(write)));
+    text.push_str(&transaction(us(samples.direct("sr25519") + samples.each("nothing"))));
     text.push_str("\nimpl pallet_assay_artifacts::WeightInfo for Measured {\n");
     by_call.iter().for_each(|(name, us)| text.push_str(&constant(name, *us)));
     text.push_str(&validators(samples));
@@ -107,7 +108,9 @@ fn validators(samples: &Samples) -> String {
     // At the most all bonds are looked through for the one that gives way.
     let scan = f64::from(BONDS_MAX) * samples.each("choose");
     let bond = samples.each("bond").max(samples.each("bond_more")) + scan;
-    let crowd = (samples.direct("crowded") - samples.direct("empty")).max(0.0);
+    // Empty blocks hold the commit of the one before, of as many validators, which is charged for by its places.
+    let commit = f64::from(VALIDATORS_MAX) * samples.direct("signature");
+    let crowd = (samples.direct("crowded") - commit - samples.direct("empty")).max(0.0);
     let check = samples.direct("authorize_convict");
     [
         "}\n\nimpl pallet_assay_validators::WeightInfo for Measured {\n".into(),
@@ -156,6 +159,16 @@ fn database(read: u64, write: u64) -> String {
          pub const DATABASE: RuntimeDbWeight = RuntimeDbWeight {{ read: {}, write: {} }};\n",
         grouped(read.saturating_mul(1_000_000)),
         grouped(write.saturating_mul(1_000_000)),
+    )
+}
+
+/// What is charged for every transaction beside its call.
+fn transaction(whole: u64) -> String {
+    format!(
+        "\n/// What every transaction takes whatever it calls: its signature, and a read and a write of its sender's account, from\n\
+         /// which the fee is taken.\n\
+         pub const TRANSACTION: Weight = us({});\n",
+        grouped(whole),
     )
 }
 

@@ -13,11 +13,25 @@ impl Samples {
         self.points.entry(name).or_default().push((items as f64, us));
     }
 
-    /// Microseconds that one more item adds to a block.
+    /// Of the same blocks in another run, keeps what took less.
+    pub fn keep_least(&mut self, other: &Self) {
+        for (name, points) in &mut self.points {
+            let others = &other.points[name];
+            assert_eq!(points.len(), others.len(), "{name}: both runs are alike");
+            for (kept, (items, us)) in points.iter_mut().zip(others) {
+                assert_eq!(kept.0, *items, "{name}: both runs are alike");
+                kept.1 = kept.1.min(*us);
+            }
+        }
+    }
+
+    /// Microseconds that one more item adds to a block. The line begins at blocks without any that were taken under
+    /// this name, where the chain then was another than when all empty blocks were.
     pub fn each(&self, name: &str) -> f64 {
-        let empty = median(self.points["empty"].iter().map(|point| point.1).collect());
         let mut points = self.points[name].clone();
-        points.push((0.0, empty));
+        if points.iter().all(|(items, _)| *items > 0.0) {
+            points.push((0.0, self.direct("empty")));
+        }
         slope(&points).max(1.0)
     }
 
@@ -27,8 +41,17 @@ impl Samples {
     }
 
     pub fn print(&self) {
-        for name in self.points.keys().filter(|name| **name != "empty") {
-            eprintln!("{name:>24} {:>10.1} us each, of {:?}", self.each(name), self.points[name]);
+        for (name, points) in &self.points {
+            let mut by_items: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+            for (items, us) in points {
+                by_items.entry(*items as u64).or_default().push(*us);
+            }
+            let each = if by_items.len() > 1 { self.each(name) } else { self.direct(name) };
+            let medians: Vec<String> = by_items
+                .into_iter()
+                .map(|(items, us)| format!("{items}: {:.0} ({})", median(us.clone()), us.len()))
+                .collect();
+            eprintln!("{name:>24} {each:>10.1} us each; median of blocks by items: {}", medians.join(", "));
         }
     }
 }
@@ -38,11 +61,12 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// The median of the slopes between all points of different numbers of items (P. K. Sen, Journal of the American
+/// Statistical Association 63, 1968): single blocks that took long, as a store's commit may, do not bend the line.
 fn slope(points: &[(f64, f64)]) -> f64 {
-    let count = points.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
-    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
-    let covariance: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
-    let variance: f64 = points.iter().map(|point| (point.0 - x) * (point.0 - x)).sum();
-    covariance / variance
+    let slopes = points.iter().enumerate().flat_map(|(index, (x, y))| {
+        let later = points[index + 1..].iter().filter(move |point| point.0 != *x);
+        later.map(move |point| (point.1 - y) / (point.0 - x))
+    });
+    median(slopes.collect())
 }

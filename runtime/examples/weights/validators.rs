@@ -22,14 +22,18 @@ use crate::town::{SESSION, Town, VALIDATOR_UNBONDING};
 
 /// Who is chosen beside the authority: as many as there may be.
 const CHOSEN: Range<u8> = 100..100 + (VALIDATORS_MAX as u8 - 1);
+/// Who bonds and leaves again.
+const NEWCOMERS: [Range<u8>; 6] = [0..8, 8..24, 24..56, 56..64, 64..80, 200..232];
 
 /// As many validators as there may be, which every block reads; then one bond after another, all unbonded before any of
 /// them can be chosen; then convictions, each of which takes one out of the full set.
 pub fn measure(town: &mut Town, samples: &mut Samples) {
     fill(town, samples);
     let mut bonded = 1 + CHOSEN.len();
-    for batch in [0..8u8, 8..24, 24..56] {
+    for batch in NEWCOMERS {
         start_of_session(town, samples, bonded);
+        let among_many = ["bond", "bond_more", "announce", "unbond"];
+        among_many.into_iter().for_each(|name| town.pass(name, 0, samples));
         take(town, samples, "bond", batch.clone().map(|n| (n, bond(town, n))).collect());
         take(town, samples, "bond_more", batch.clone().map(|n| (n, bond(town, n))).collect());
         let announce = |n| (n, RuntimeCall::Validators(Call::announce { addresses: longest() }));
@@ -39,15 +43,17 @@ pub fn measure(town: &mut Town, samples: &mut Samples) {
         take(town, samples, "unbond", batch.clone().map(unbond(UNIT)).collect());
         bonded += batch.len();
     }
-    for count in [8, 16, 32] {
+    for count in [8, 16, 32, 8, 16] {
         let convictions: Vec<_> = chosen(town).into_iter().take(count).map(|n| conviction(town, n)).collect();
         authorize(town, samples, "authorize_convict", &convictions[0]);
+        town.pass("convict", 0, samples);
         town.take("convict", convictions, samples);
     }
     for _ in 0..VALIDATOR_UNBONDING {
         town.pass("building", 0, samples);
     }
-    for batch in [0..8u8, 8..24, 24..56] {
+    for batch in NEWCOMERS {
+        town.pass("withdraw_bond", 0, samples);
         let withdraw = |n| (n, RuntimeCall::Validators(Call::withdraw {}));
         take(town, samples, "withdraw_bond", batch.map(withdraw).collect());
     }
@@ -62,10 +68,10 @@ fn longest() -> Announced {
 /// Bonds for all places among the validators, and blocks until they decide.
 fn fill(town: &mut Town, samples: &mut Samples) {
     for some in CHOSEN.collect::<Vec<_>>().chunks(33) {
-        take(town, samples, "bond", some.iter().map(|n| (*n, bond(town, *n))).collect());
+        take(town, samples, "building", some.iter().map(|n| (*n, bond(town, *n))).collect());
     }
     while chosen(town).len() < CHOSEN.len() {
-        start_of_session(town, samples, 1 + CHOSEN.len());
+        town.pass("building", 0, samples);
     }
     for _ in 0..SESSION / 2 {
         town.pass("crowded", 0, samples);
@@ -83,8 +89,9 @@ fn chosen(town: &Town) -> Vec<u8> {
 fn start_of_session(town: &mut Town, samples: &mut Samples, bonded: usize) {
     loop {
         let us = town.block(vec![]);
-        if (town.market.height() + 1).is_multiple_of(SESSION) {
-            samples.add("choose", bonded, us);
+        let chooses = (town.market.height() + 1).is_multiple_of(SESSION);
+        samples.add("choose", if chooses { bonded } else { 0 }, us);
+        if chooses {
             return;
         }
     }

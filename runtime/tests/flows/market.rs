@@ -38,11 +38,11 @@ pub const N_MAX: u128 = 50;
 /// Tokens of the right answer.
 pub const N_OUT: u128 = 3;
 /// Base units of a prompt token.
-pub const P_IN: Balance = 100_000_000;
+pub const P_IN: Balance = 150_000_000;
 /// Base units of a generated token.
-pub const P_OUT: Balance = 200_000_000;
+pub const P_OUT: Balance = 300_000_000;
 /// Base units of a verified token, as offered.
-pub const P_VERIFY: Balance = 50_000_000;
+pub const P_VERIFY: Balance = 75_000_000;
 /// The same, as capped by the request.
 pub const P_VERIFY_MAX: Balance = P_IN;
 

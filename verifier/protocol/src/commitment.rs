@@ -66,9 +66,13 @@ impl Salt {
 }
 
 fn hkdf_sha256(secret: &[u8], info: &[u8]) -> Digest32 {
+    expand(&Hkdf::new(None, secret), info)
+}
+
+fn expand(extracted: &Hkdf<Sha256>, info: &[u8]) -> Digest32 {
     let mut okm = [0; 32];
     // Expanding fails only past 255 blocks of output; this is one.
-    let expanded = Hkdf::<Sha256>::new(None, secret).expand(info, &mut okm);
+    let expanded = extracted.expand(info, &mut okm);
     debug_assert!(expanded.is_ok(), "32 bytes are within HKDF's limit");
     Digest32::from_bytes(okm)
 }
@@ -177,8 +181,9 @@ impl Claim {
 
 /// RFC 9162 root over the salted tokens; each leaf's salt lets one token be shown without the others.
 fn output_root(output_salt: &Digest32, tokens: &[u32]) -> Digest32 {
+    let extracted = Hkdf::new(None, output_salt.as_bytes());
     let leaf = |(index, token): (u32, &u32)| {
-        let salt = hkdf_sha256(output_salt.as_bytes(), &index.to_le_bytes());
+        let salt = expand(&extracted, &index.to_le_bytes());
         let mut data = [0; 20];
         let (head, tail) = data.split_at_mut(16);
         for (to, from) in head.iter_mut().zip(salt.as_bytes()) {

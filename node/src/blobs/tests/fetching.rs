@@ -11,9 +11,7 @@ use tokio_util::compat::Compat;
 
 use super::world::{Stores, Trouble, World, fetcher, quick};
 use crate::blobs::wire::{Answer, MANIFEST_BYTES_MAX};
-use crate::blobs::{
-    Fault, Fetch, FetchConfig, FetchError, Fetcher, NoNetwork, Progress, Stage, Uploads, Want,
-};
+use crate::blobs::{Fault, Fetch, FetchConfig, FetchError, Fetcher, NoNetwork, Progress, Stage, Want};
 
 const LONG_BYTES: usize = 3_000_000;
 
@@ -172,7 +170,7 @@ async fn what_is_too_large_is_not_begun_and_what_is_no_model_does_not_enter_as_o
     let manifest = stores.artifact(&source, 100_000);
     let holder = world.add(&source, Trouble::None);
     let config = FetchConfig { artifact_bytes_max: 100_000, ..quick() };
-    let limited = Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config, Uploads::default());
+    let limited = Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config);
     let refused = limited.fetch(want(&manifest), &|_| {}).await;
     assert!(matches!(refused, Err(FetchError::TooLarge { limit_bytes: 100_000, .. })));
     let as_model = Want { kind: Some(ArtifactKind::Model), ..want(&manifest) };
@@ -237,7 +235,7 @@ async fn slow_holders_leave_their_places_to_others() {
     let slow: Vec<_> = (0..3).map(|_| world.add(&source, Trouble::Hangs(100_000))).collect();
     let fetching = |replace_after, twin_after| {
         let config = FetchConfig { holders_max: 1, stall: day, replace_after, twin_after, ..quick() };
-        Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config, Uploads::default())
+        Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config)
     };
     world.add(&source, Trouble::None);
     let quickly = std::time::Duration::from_millis(100);
@@ -255,7 +253,7 @@ async fn the_last_ranges_are_asked_of_two_when_one_takes_long() {
     world.add(&source, Trouble::Hangs(100_000));
     world.add(&source, Trouble::None);
     let config = FetchConfig { stall: day, twin_after: std::time::Duration::from_millis(100), ..quick() };
-    let fetching = Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config, Uploads::default());
+    let fetching = Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config);
     fetching.fetch(want(&manifest), &|_| {}).await.unwrap();
     check_whole(&sink, &manifest);
 }
@@ -269,7 +267,7 @@ async fn a_fetch_that_gets_nowhere_is_given_up() {
     let day = std::time::Duration::from_secs(86_400);
     let progress_timeout = std::time::Duration::from_millis(500);
     let config = FetchConfig { stall: day, progress_timeout, ..quick() };
-    let fetching = Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config, Uploads::default());
+    let fetching = Fetcher::new(Arc::clone(&world), Arc::clone(&sink), config);
     let failed = fetching.fetch(want(&manifest), &|_| {}).await.unwrap_err();
     assert!(matches!(&failed, FetchError::TooSlow { missing, .. } if missing.bytes > 2_000_000), "{failed}");
 }

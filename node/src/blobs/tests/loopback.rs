@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::world::{Stores, quick};
 use crate::blobs::wire::protocol;
-use crate::blobs::{Fault, Fetch, Fetcher, OpenError, ServeConfig, Server, Swarm, Uploads, Want};
+use crate::blobs::{Fault, Fetch, Fetcher, OpenError, ServeConfig, Server, Swarm, Want};
 
 /// A network of peers that are known from the beginning.
 struct Known {
@@ -95,7 +95,7 @@ async fn arrives_over(at: &str) {
         let (address, mut control) = listening(at).await;
         let incoming = control.accept(protocol("test").unwrap()).unwrap();
         let network = Arc::new(Known { control, holders: Vec::new() });
-        let server = Server::new(network, Arc::clone(&source), ServeConfig::default(), Uploads::default());
+        let server = Server::new(network, Arc::clone(&source), ServeConfig::default());
         tokio::spawn(server.run(incoming, stop.clone()));
         addresses.push(address);
     }
@@ -109,7 +109,7 @@ async fn arrives_over(at: &str) {
     let holders = addresses.iter().filter_map(peer).collect();
     let network = Arc::new(Known { control, holders });
     let config = crate::blobs::FetchConfig { range_bytes: 512 << 10, ..quick() };
-    let fetcher = Fetcher::new(network, Arc::clone(&sink), config, Uploads::default());
+    let fetcher = Fetcher::new(network, Arc::clone(&sink), config);
     let want = Want { artifact: manifest.artifact_id(), kind: None };
     assert_eq!(fetcher.fetch(want, &|_| {}).await.unwrap(), manifest);
     drop(running);

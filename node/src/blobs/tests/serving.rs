@@ -13,7 +13,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use super::world::{Plain, Stores, World};
 use crate::blobs::wire::{Answer, Request, message_length};
-use crate::blobs::{Fault, ServeConfig, Server, Uploads};
+use crate::blobs::{Fault, ServeConfig, Server};
 
 /// A server, and how to reach it.
 struct Served {
@@ -26,8 +26,7 @@ impl Served {
     fn new(store: &Arc<Store>, config: ServeConfig) -> Self {
         let world = World::new();
         let (streams, mut receiver) = mpsc::channel(16);
-        let server =
-            Server::new(Arc::new(Plain(Arc::clone(&world))), Arc::clone(store), config, Uploads::default());
+        let server = Server::new(Arc::new(Plain(Arc::clone(&world))), Arc::clone(store), config);
         let (running, stop) = watch::channel(false);
         let incoming = Box::pin(futures::stream::poll_fn(move |context| receiver.poll_recv(context)));
         tokio::spawn(server.run(incoming, stop));

@@ -18,7 +18,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
-use crate::blobs::{Fault, FetchConfig, Fetcher, OpenError, ServeConfig, Server, Swarm, Uploads};
+use crate::blobs::{Fault, FetchConfig, Fetcher, OpenError, ServeConfig, Server, Swarm};
 
 /// Bytes that a stream in memory holds.
 const STREAM_BYTES: usize = 64 << 10;
@@ -67,7 +67,7 @@ impl World {
 
     pub fn add_with(&self, store: &Arc<Store>, trouble: Trouble, config: ServeConfig) -> PeerId {
         let (sender, mut receiver) = mpsc::channel(16);
-        let server = Server::new(Arc::new(Plain(Self::new())), Arc::clone(store), config, Uploads::default());
+        let server = Server::new(Arc::new(Plain(Self::new())), Arc::clone(store), config);
         let streams = Box::pin(futures::stream::poll_fn(move |context| receiver.poll_recv(context)));
         tokio::spawn(async move {
             let (_running, stop) = watch::channel(false);
@@ -246,5 +246,5 @@ pub fn quick() -> FetchConfig {
 }
 
 pub fn fetcher(world: &Arc<World>, store: &Arc<Store>) -> Fetcher<World> {
-    Fetcher::new(Arc::clone(world), Arc::clone(store), quick(), Uploads::default())
+    Fetcher::new(Arc::clone(world), Arc::clone(store), quick())
 }

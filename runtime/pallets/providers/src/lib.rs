@@ -37,7 +37,7 @@ pub mod pallet {
     use frame_system::pallet_prelude::*;
 
     /// Offers that take effect in one block; more are put off to the next.
-    pub const OFFERS_PER_BLOCK_MAX: u32 = 16;
+    pub const OFFERS_PER_BLOCK_MAX: u32 = 12;
     /// Providers of too little stake whose offers end in one block; the others' end in the next ones.
     pub const DISMISSED_PER_BLOCK_MAX: u32 = 5;
 
