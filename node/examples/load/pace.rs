@@ -93,17 +93,23 @@ impl Block {
         let hash: String = client.request("chain_getBlockHash", rpc_params![height]).await?;
         let block: Value = client.request("chain_getBlock", rpc_params![hash]).await?;
         let extrinsics: Vec<String> = serde_json::from_value(block["block"]["extrinsics"].clone())?;
-        let first = extrinsics.first().and_then(|first| hex::decode(first.strip_prefix("0x")?).ok());
-        let first = UncheckedExtrinsic::decode_all(&mut first.ok_or("a block is empty")?.as_slice())?;
-        let RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: stated_ms }) = first.function else {
-            return Err("a block states no time".into());
-        };
+        let stated_ms = extrinsics.iter().find_map(|extrinsic| stated_ms(extrinsic));
+        let stated_ms = stated_ms.ok_or("a block states no time")?;
         Ok(Self { extrinsics, took: now.saturating_sub(Duration::from_millis(stated_ms)) })
     }
 
     /// Bytes of its transactions.
     fn size_bytes(&self) -> usize {
         self.extrinsics.iter().map(|extrinsic| extrinsic.len() / 2 - 1).sum()
+    }
+}
+
+/// The time that a block states, if this is where.
+fn stated_ms(extrinsic: &str) -> Option<u64> {
+    let bytes = hex::decode(extrinsic.strip_prefix("0x")?).ok()?;
+    match UncheckedExtrinsic::decode_all(&mut bytes.as_slice()).ok()?.function {
+        RuntimeCall::Timestamp(pallet_timestamp::Call::set { now }) => Some(now),
+        _ => None,
     }
 }
 
