@@ -97,7 +97,7 @@ fn behaviour(
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new()),
         kad: kademlia(local, names, &config.limits),
-        gossip: gossip(key, names)?,
+        gossip: gossip(names)?,
         envelopes: questions::<Envelopes>(names, &config.limits),
         book: questions::<Book>(names, &config.limits),
         streams: libp2p_stream::Behaviour::new(),
@@ -157,11 +157,13 @@ fn kademlia(local: PeerId, names: &Names, limits: &Limits) -> kad::Behaviour<Mem
     kad
 }
 
-fn gossip(key: &Keypair, names: &Names) -> Result<gossipsub::Behaviour, BuildError> {
+fn gossip(names: &Names) -> Result<gossipsub::Behaviour, BuildError> {
     let mut config = gossipsub::ConfigBuilder::default();
     config
         .protocol_id_prefix(format!("{}/gossip", names.version()))
-        .validation_mode(ValidationMode::Strict)
+        // What is gossiped is signed by whom it is of, so that who published it need not be known, nor verified anew with
+        // every copy.
+        .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(message_id)
         .duplicate_cache_time(REMEMBERED_FOR)
@@ -173,8 +175,7 @@ fn gossip(key: &Keypair, names: &Names) -> Result<gossipsub::Behaviour, BuildErr
     ] {
         config.max_transmit_size_for_topic(bytes_max, names.topic(topic).hash());
     }
-    let authenticity = MessageAuthenticity::Signed(key.clone());
-    let mut gossip = gossipsub::Behaviour::new(authenticity, config.build()?)?;
+    let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config.build()?)?;
     gossip.with_peer_score(peer_score(names), thresholds())?;
     for topic in Topic::ALL {
         gossip.subscribe(&names.topic(topic))?;
@@ -212,7 +213,7 @@ fn thresholds() -> gossipsub::PeerScoreThresholds {
 }
 
 /// The application's score is the peer's points, negated. What gossipsub counts by itself: seven messages that it
-/// refuses, with a forged signature or too large for their topic, end a peer; so does breaking promises for long. How
+/// refuses, with an author or too large for their topic, end a peer; so does breaking promises for long. How
 /// much a topic carries depends on the day, so silence costs nothing; and many honest nodes may share one address, behind
 /// a router or a relay, so that costs nothing either: gossipsub's own measure would end the fourteenth of them and all
 /// others with it.

@@ -32,15 +32,29 @@ pub struct Liar {
     streams: libp2p_stream::Control,
 }
 
-fn swarm(names: &Names) -> Swarm<Parts> {
+/// Whether gossip says whom it is from.
+#[derive(Clone, Copy)]
+enum Voice {
+    /// As nodes have it.
+    Anonymous,
+    /// As gossipsub has it by default.
+    Signed,
+}
+
+fn swarm(names: &Names, voice: Voice) -> Swarm<Parts> {
     let gossip = |key: &Keypair| {
+        let (mode, authenticity) = match voice {
+            Voice::Anonymous => (ValidationMode::Anonymous, MessageAuthenticity::Anonymous),
+            Voice::Signed => (ValidationMode::Permissive, MessageAuthenticity::Signed(key.clone())),
+        };
         let config = gossipsub::ConfigBuilder::default()
             .protocol_id_prefix(format!("{}/gossip", names.version()))
-            .validation_mode(ValidationMode::Strict)
+            .validation_mode(mode)
+            .message_id_fn(|message| gossipsub::MessageId::from(message.data.clone()))
             .max_transmit_size(8 << 20)
             .build()
             .unwrap();
-        let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Signed(key.clone()), config).unwrap();
+        let mut gossip = gossipsub::Behaviour::new(authenticity, config).unwrap();
         for topic in Topic::ALL {
             gossip.subscribe(&names.topic(topic)).unwrap();
         }
@@ -69,8 +83,12 @@ impl Liar {
 
     /// The same on a chain.
     pub async fn connect_on(to: &Multiaddr, genesis: &Digest32) -> Self {
+        Self::connect_with(to, genesis, Voice::Anonymous).await
+    }
+
+    async fn connect_with(to: &Multiaddr, genesis: &Digest32, voice: Voice) -> Self {
         let names = Names::of(genesis);
-        let mut swarm = swarm(&names);
+        let mut swarm = swarm(&names, voice);
         let (peer, streams) = (*swarm.local_peer_id(), swarm.behaviour().streams.new_control());
         swarm.dial(to.clone()).unwrap();
         let mut shared = HashSet::new();
@@ -128,10 +146,14 @@ impl Liar {
 
 /// A victim with an honest neighbour, and a liar.
 async fn town() -> (Node, Node, Liar) {
+    town_with(Voice::Anonymous).await
+}
+
+async fn town_with(voice: Voice) -> (Node, Node, Liar) {
     let victim = Node::start(QUIC, &[]).await;
     let neighbour = Node::start(QUIC, &[&victim.address]).await;
     neighbour.meets(victim.peer()).await;
-    let liar = Liar::connect(&victim.address).await;
+    let liar = Liar::connect_with(&victim.address, &GENESIS, voice).await;
     victim.meets(liar.peer).await;
     (victim, neighbour, liar)
 }
@@ -161,6 +183,16 @@ async fn bytes_that_are_no_transactions_end_in_a_refusal() {
     let (victim, neighbour, liar) = town().await;
     for number in 0..5 {
         liar.say(Topic::Transactions, vec![0xff, number]).await;
+    }
+    ends(victim, neighbour, liar).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_say_whom_they_are_from_end_in_a_refusal() {
+    let (victim, neighbour, liar) = town_with(Voice::Signed).await;
+    // Each would be taken without that.
+    for number in 0..12 {
+        liar.say(Topic::Transactions, vec![1, number]).await;
     }
     ends(victim, neighbour, liar).await;
 }
