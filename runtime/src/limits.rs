@@ -39,7 +39,7 @@ pub fn block_weights() -> BlockWeights {
         .build_or_panic()
 }
 
-/// The weights of what each transaction is checked by and pays with: [`TRANSACTION`] was measured with all of it.
+/// The weights of what each transaction is checked by and pays with: its base weight was measured with all of it.
 pub struct InTransaction;
 
 impl frame_system::ExtensionsWeightInfo for InTransaction {
