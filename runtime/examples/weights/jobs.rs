@@ -22,7 +22,8 @@ use crate::town::{MODELS, Town, full_offer, timed};
 const VERIFIERS: u8 = 4;
 /// What the pot gets: enough for every fresh verifier here.
 const POT: u128 = 10_000 * UNIT;
-/// Jobs of a lot, at the most one of each definition that is offered.
+/// Jobs of a lot, at the most one of each definition that is offered. More lots would convict so many providers that
+/// too few are left for the last jobs.
 const LOTS: [usize; 6] = [4, 8, 12, MODELS as usize, 6, 10];
 /// Signatures of a full validator set.
 const SIGNATURES: u8 = 100;

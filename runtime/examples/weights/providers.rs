@@ -17,7 +17,7 @@ use crate::town::{PROVIDERS, Town, UNBONDING, full_offer, lonely_offer, stake_ca
 /// Who stakes, of whom a block puts the offers of all in force.
 const NEWCOMERS: [Range<u8>; 6] = [0..4, 4..12, 12..24, 24..28, 28..36, 36..48];
 
-/// How often one joins and leaves.
+/// How often one joins and leaves: an account may have eight portions of stake on their way out.
 const LEAVES: usize = 7;
 
 /// One more provider after another: it fills every list, and leaves every list.

@@ -50,6 +50,7 @@ fn swarm(names: &Names, voice: Voice) -> Swarm<Parts> {
         let config = gossipsub::ConfigBuilder::default()
             .protocol_id_prefix(format!("{}/gossip", names.version()))
             .validation_mode(mode)
+            // Without authors and numbers, messages differ by their content.
             .message_id_fn(|message| gossipsub::MessageId::from(message.data.clone()))
             .max_transmit_size(8 << 20)
             .build()
