@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use assay_kernels::reference::row_values;
-use assay_kernels::{Matrix, PackError, Pool, ReadError, WeightType};
+use assay_kernels::{Arena, Matrix, PackError, Pool, ReadError, WeightType};
 use assay_manifest::formats::DType;
 use assay_manifest::formats::gguf::TensorInfo;
 
@@ -14,6 +14,8 @@ use crate::source::WeightSource;
 /// The tensors that have not been taken yet.
 pub(crate) struct Tensors<'a> {
     pool: &'a Pool,
+    /// Where all matrices go.
+    arena: Arena,
     source: &'a dyn WeightSource,
     tensors: HashMap<String, TensorInfo>,
     progress: &'a mut dyn FnMut(u64, u64),
@@ -38,7 +40,7 @@ impl<'a> Tensors<'a> {
             return Err(LoadError::TooLarge { found: total, max: options.tensor_bytes_max });
         }
         let tensors = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-        Ok(Self { pool, source, tensors, progress, done: 0, total })
+        Ok(Self { pool, arena: Arena::default(), source, tensors, progress, done: 0, total })
     }
 
     /// Whether a tensor is there, and has not been taken.
@@ -83,7 +85,7 @@ impl<'a> Tensors<'a> {
             let read = |range: Range<usize>, out: &mut [u8]| {
                 self.source.read_at(offset + range.start as u64 * row_bytes, out)
             };
-            let matrix = Matrix::read(self.pool, weight_type, rows, cols, &read);
+            let matrix = Matrix::read(self.pool, &self.arena, weight_type, rows, cols, &read);
             matrices.push(matrix.map_err(|error| match error {
                 ReadError::Source(cause) => LoadError::Source { tensor: name.to_owned(), cause },
                 ReadError::Pack(cause) => LoadError::Weights { tensor: name.to_owned(), cause },

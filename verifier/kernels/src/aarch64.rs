@@ -90,8 +90,6 @@ impl Isa for Neon {
         };
         fn splat_int(self, value: i32) -> [int32x4_t; 4] = [vdupq_n_s32(value); 4];
         fn to_floats(self, ints: [int32x4_t; 4]) -> [float32x4_t; 4] = registers!(|i| vcvtq_f32_s32(ints[i]));
-        fn prefetch(self, line: *const Quads) -> () =
-            asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
         fn quads(self, line: &Quads) -> [uint8x16_t; 4] =
             registers!(|i| vld1q_u8(std::ptr::from_ref(line).cast::<u8>().add(16 * i)));
         fn bits(self, bytes: [uint8x16_t; 4], from: u32, width: u32) -> [uint8x16_t; 4] = {

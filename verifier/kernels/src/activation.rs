@@ -10,41 +10,35 @@ use crate::reference::BLOCK;
 /// of additions hide one another's latency.
 pub(crate) const GROUP_ROWS: usize = 8;
 
-/// One block of each row of a group.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-pub(crate) struct GroupBlock {
-    /// `[row][element]`.
-    pub quants: [[i8; BLOCK]; GROUP_ROWS],
-    pub scales: [f32; GROUP_ROWS],
-    /// Sums of the integers, by which back ends with unsigned weights correct their dots.
-    pub sums: [i32; GROUP_ROWS],
+/// One block of one row.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct RowBlock {
+    pub quants: [i8; BLOCK],
+    pub scale: f32,
+    /// Sum of the integers, by which back ends with unsigned weights correct their dots.
+    pub sum: i32,
 }
 
-/// What only some types of weights need of a block of each row of a group; apart, so that the others do not read
-/// over it.
-#[derive(Clone, Copy, Debug)]
+/// What only some types of weights need of a block of one row; apart, so that the others do not read over it.
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
-pub(crate) struct GroupParts {
+pub(crate) struct RowParts {
     /// Sums of the integers of each half of the block.
-    pub halves: [[i32; GROUP_ROWS]; 2],
+    pub halves: [i32; 2],
     /// The sums of the whole block and of its halves, times the scale, which minima multiply.
-    pub offsets: [[f32; GROUP_ROWS]; 3],
+    pub offsets: [f32; 3],
 }
-
-const ZERO: GroupBlock =
-    GroupBlock { quants: [[0; BLOCK]; GROUP_ROWS], scales: [0.0; GROUP_ROWS], sums: [0; GROUP_ROWS] };
-
-const ZERO_PARTS: GroupParts = GroupParts { halves: [[0; GROUP_ROWS]; 2], offsets: [[0.0; GROUP_ROWS]; 3] };
 
 /// Up to [`GROUP_ROWS`] consecutive rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     /// `[row, cols]`.
     pub values: Vec<f32>,
-    pub blocks: Vec<GroupBlock>,
-    /// As many as blocks.
-    pub parts: Vec<GroupParts>,
+    /// `[block][row]`, of the rows that are filled: a single row is dense.
+    pub blocks: Vec<RowBlock>,
+    /// As the blocks.
+    pub parts: Vec<RowParts>,
     /// Rows that are filled.
     pub rows: usize,
 }
@@ -62,11 +56,11 @@ impl Activations {
     pub fn new(rows_max: usize, cols: usize) -> Self {
         let group = |index: usize| {
             let rows = GROUP_ROWS.min(rows_max - index * GROUP_ROWS);
-            let blocks = cols / BLOCK;
+            let blocks = rows * (cols / BLOCK);
             Group {
                 values: vec![0.0; rows * cols],
-                blocks: vec![ZERO; blocks],
-                parts: vec![ZERO_PARTS; blocks],
+                blocks: vec![RowBlock::default(); blocks],
+                parts: vec![RowParts::default(); blocks],
                 rows: 0,
             }
         };
@@ -96,7 +90,7 @@ impl Activations {
             for (row, values) in values.enumerate() {
                 write(first + row, values);
                 if quantised {
-                    cpu.quantise_row(values, row, &mut group.blocks, &mut group.parts);
+                    cpu.quantise_row(values, (row, group.rows), &mut group.blocks, &mut group.parts);
                 }
             }
         });
@@ -127,12 +121,12 @@ impl Activations {
 const OPS_PER_VALUE: usize = 8;
 
 dispatched! {
-    /// Quantises a row of whole blocks into its place in a group; see
+    /// Quantises a row of whole blocks into its place among the blocks of so many rows; see
     /// [`quantise_block`](crate::reference::quantise_block).
     pub(crate) fn quantise_row(
         values: &[f32],
-        row: usize,
-        blocks: &mut [GroupBlock],
-        parts: &mut [GroupParts],
+        place: (usize, usize),
+        blocks: &mut [RowBlock],
+        parts: &mut [RowParts],
     ) = lanes::rows::quantise;
 }

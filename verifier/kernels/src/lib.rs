@@ -32,6 +32,6 @@ pub use cache::{CacheShape, Head, PAGE_POSITIONS, Page, QUERIES_MAX};
 pub use cpu::Cpu;
 pub use matmul::{Product, matmul};
 pub use matrix::{Matrix, PackError, ReadError};
-pub use memory::MemoryError;
+pub use memory::{Arena, MemoryError};
 pub use pool::Pool;
 pub use weight::WeightType;

@@ -83,6 +83,12 @@ impl TileColumns<'_> {
         self.tiles.clone()
     }
 
+    /// Where a tile's columns of a row begin, to be asked for.
+    #[inline(always)]
+    pub(crate) fn place(&self, row: usize, tile: usize) -> *const f32 {
+        self.output.first.wrapping_add(row * self.output.matrix.rows() + tile * LANES)
+    }
+
     /// Writes a tile's columns of one row; lanes beyond the last column are dropped.
     #[inline(always)]
     pub(crate) fn write(&mut self, row: usize, tile: usize, values: &[f32; LANES]) {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use crate::cpu::dispatched;
 use crate::float::{bf16_is_finite, f16_is_finite, f16_to_f32};
-use crate::memory::{Buffer, MemoryError, Zeroed};
+use crate::memory::{Arena, Buffer, MemoryError, Zeroed};
 use crate::planes;
 use crate::pool::Pool;
 use crate::reference::{self, BLOCK, Block, HALF, LANES, SUPER_BLOCK};
@@ -125,20 +125,21 @@ impl Matrix {
             out.copy_from_slice(&bytes[rows.start * row_bytes..rows.end * row_bytes]);
             Ok::<_, std::convert::Infallible>(())
         };
-        Self::read(pool, weight_type, rows, cols, &read).map_err(|error| match error {
+        Self::read(pool, &Arena::default(), weight_type, rows, cols, &read).map_err(|error| match error {
             ReadError::Pack(error) => error,
             ReadError::Source(never) => match never {},
         })
     }
 
     /// Reads the rows of a matrix tile by tile, on all threads, and packs them as they come, so that no second
-    /// copy of it is ever in memory. `read` fills a buffer with the bytes of some rows.
+    /// copy of it is ever in memory. It takes its memory of `arena`. `read` fills a buffer with the bytes of some rows.
     ///
     /// # Errors
     /// [`ReadError`] when `read` fails, the shape is not one, or a row holds a NaN or an infinity: the first
     /// such row.
     pub fn read<E: Send>(
         pool: &Pool,
+        arena: &Arena,
         weight_type: WeightType,
         rows: usize,
         cols: usize,
@@ -147,7 +148,7 @@ impl Matrix {
         let shape_error = PackError::Shape { rows, cols, weight_type, found: 0 };
         let row_bytes = weight_type.row_bytes(cols).filter(|_| rows > 0 && cols > 0).ok_or(shape_error)?;
         row_bytes.checked_mul(rows).ok_or(shape_error)?;
-        let packed = Packed::zeroed(weight_type, rows, cols).map_err(PackError::from)?;
+        let packed = Packed::zeroed(arena, weight_type, rows, cols).map_err(PackError::from)?;
         let mut matrix = Self { rows, cols, weight_type, packed };
         let failure: Mutex<Option<(usize, ReadError<E>)>> = Mutex::new(None);
         let cpu = pool.cpu();
@@ -277,22 +278,22 @@ impl Integers {
 
 impl Packed {
     /// Room for a matrix, all zero.
-    fn zeroed(weight_type: WeightType, rows: usize, cols: usize) -> Result<Self, MemoryError> {
+    fn zeroed(arena: &Arena, weight_type: WeightType, rows: usize, cols: usize) -> Result<Self, MemoryError> {
         let tiles = rows.div_ceil(LANES);
         let of = |per_tile: usize| tiles.saturating_mul(per_tile);
         let Some(integers) = weight_type.integers() else {
             return Ok(match weight_type {
-                WeightType::F32 => Self::F32(Buffer::zeroed(of(cols))?),
-                _ => Self::Halves(Buffer::zeroed(of(cols))?),
+                WeightType::F32 => Self::F32(arena.zeroed(of(cols))?),
+                _ => Self::Halves(arena.zeroed(of(cols))?),
             });
         };
         let blocks = cols / BLOCK;
         let scales = blocks / integers.blocks_per_scale();
         Ok(Self::Integers(PackedIntegers {
-            quants: Buffer::zeroed(of(blocks * planes::lines(integers.bits)))?,
-            scales: Buffer::zeroed(of(scales))?,
-            minima: Buffer::zeroed(if integers.minima { of(scales) } else { 0 })?,
-            factors: Buffer::zeroed(if integers.nested { of(blocks * FACTORS) } else { 0 })?,
+            quants: arena.zeroed(of(blocks * planes::lines(integers.bits)))?,
+            scales: arena.zeroed(of(scales))?,
+            minima: arena.zeroed(if integers.minima { of(scales) } else { 0 })?,
+            factors: arena.zeroed(if integers.nested { of(blocks * FACTORS) } else { 0 })?,
         }))
     }
 

@@ -46,8 +46,8 @@ pub(crate) trait Isa: Copy {
     /// The sum of sixteen bytes.
     fn sum_bytes(self, bytes: &[i8; LANES]) -> i32;
 
-    /// Asks for a line that is read soon, perhaps beyond the end of its slice.
-    fn prefetch(self, line: *const Quads);
+    /// Asks for a line that is read or written soon, perhaps beyond the end of its slice.
+    fn prefetch<T>(self, line: *const T);
     fn quads(self, line: &Quads) -> Self::Bytes;
     /// Bits `from` to `from + width` of every byte, moved down to bit 0.
     fn bits(self, bytes: Self::Bytes, from: u32, width: u32) -> Self::Bytes;
@@ -163,7 +163,7 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
-    fn prefetch(self, _: *const Quads) {}
+    fn prefetch<T>(self, _: *const T) {}
 
     #[inline(always)]
     fn quads(self, line: &Quads) -> Self::Bytes {

@@ -1,7 +1,7 @@
 //! Kernels over one row of activations.
 
 use super::isa::Isa;
-use crate::activation::{GROUP_ROWS, GroupBlock, GroupParts};
+use crate::activation::{RowBlock, RowParts};
 use crate::reference::{self, BLOCK, HALF, LANES, LENGTH_MIN, Pairing, SEGMENT, tree_sum};
 
 /// See [`reference::quantise_block`]; also sums each block's integers, whole and by halves.
@@ -9,25 +9,19 @@ use crate::reference::{self, BLOCK, HALF, LANES, LENGTH_MIN, Pairing, SEGMENT, t
 pub(crate) fn quantise<I: Isa>(
     isa: I,
     values: &[f32],
-    row: usize,
-    blocks: &mut [GroupBlock],
-    parts: &mut [GroupParts],
+    (row, rows): (usize, usize),
+    blocks: &mut [RowBlock],
+    parts: &mut [RowParts],
 ) {
-    assert!(row < GROUP_ROWS, "row {row} of a group");
-    for ((values, block), parts) in values.as_chunks::<BLOCK>().0.iter().zip(blocks).zip(parts) {
-        let quants = &mut block.quants[row];
-        let scale = reference::quantise_block(values, quants);
-        block.scales[row] = scale;
-        let [first, second] = [0, 1].map(|half| quants.as_chunks::<HALF>().0[half]);
-        let halves = [isa.sum_bytes(&first), isa.sum_bytes(&second)];
-        let whole = halves[0] + halves[1];
-        block.sums[row] = whole;
-        for half in 0..2 {
-            parts.halves[half][row] = halves[half];
-        }
-        for (offsets, sum) in parts.offsets.iter_mut().zip([whole, halves[0], halves[1]]) {
-            offsets[row] = scale * sum as f32;
-        }
+    for (index, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
+        let block = &mut blocks[index * rows + row];
+        let scale = reference::quantise_block(values, &mut block.quants);
+        let [first, second] = [0, 1].map(|half| isa.sum_bytes(&block.quants.as_chunks::<HALF>().0[half]));
+        (block.scale, block.sum) = (scale, first + second);
+        parts[index * rows + row] = RowParts {
+            halves: [first, second],
+            offsets: [first + second, first, second].map(|sum| scale * sum as f32),
+        };
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use assay_kernels::reference::{self, ActivationBlock, BLOCK};
-use assay_kernels::{Activations, Matrix, PackError, Pool, Product, ReadError, WeightType, matmul};
+use assay_kernels::{Activations, Arena, Matrix, PackError, Pool, Product, ReadError, WeightType, matmul};
 
 use crate::random::Random;
 use crate::{assert_same, pools};
@@ -190,7 +190,7 @@ fn a_source_that_fails_is_named_and_nothing_is_kept() {
         if rows.start >= 32 { Err(io::Error::other(format!("row {}", rows.start))) } else { Ok(()) }
     };
     for pool in pools() {
-        let failed = Matrix::read(&pool, WeightType::Q8_0, 1_000, 320, &read);
+        let failed = Matrix::read(&pool, &Arena::default(), WeightType::Q8_0, 1_000, 320, &read);
         let Err(ReadError::Source(error)) = failed else { panic!("{failed:?}") };
         assert_eq!(error.to_string(), "row 32");
     }
