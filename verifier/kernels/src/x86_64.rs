@@ -95,7 +95,12 @@ impl Isa for Avx512 {
 
     #[inline(always)]
     fn prefetch<T>(self, line: *const T) {
-        prefetch(line);
+        prefetch::<_MM_HINT_T0, T>(line);
+    }
+
+    #[inline(always)]
+    fn prefetch_outer<T>(self, line: *const T) {
+        prefetch::<_MM_HINT_T1, T>(line);
     }
 
     #[inline(always)]
@@ -210,7 +215,12 @@ impl Isa for Avx2 {
 
     #[inline(always)]
     fn prefetch<T>(self, line: *const T) {
-        prefetch(line);
+        prefetch::<_MM_HINT_T0, T>(line);
+    }
+
+    #[inline(always)]
+    fn prefetch_outer<T>(self, line: *const T) {
+        prefetch::<_MM_HINT_T1, T>(line);
     }
 
     #[inline(always)]
@@ -220,9 +230,9 @@ impl Isa for Avx2 {
 }
 
 #[inline(always)]
-fn prefetch<T>(line: *const T) {
+fn prefetch<const HINT: i32, T>(line: *const T) {
     // SAFETY: SSE is always there; the address may be any.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+    unsafe { _mm_prefetch::<HINT>(line.cast()) };
 }
 
 /// Four activations as the 32 bits that are repeated in every lane.

@@ -48,6 +48,8 @@ pub(crate) trait Isa: Copy {
 
     /// Asks for a line that is read or written soon, perhaps beyond the end of its slice.
     fn prefetch<T>(self, line: *const T);
+    /// The same, into the second cache.
+    fn prefetch_outer<T>(self, line: *const T);
     fn quads(self, line: &Quads) -> Self::Bytes;
     /// Bits `from` to `from + width` of every byte, moved down to bit 0.
     fn bits(self, bytes: Self::Bytes, from: u32, width: u32) -> Self::Bytes;
@@ -164,6 +166,9 @@ impl Isa for Portable {
 
     #[inline(always)]
     fn prefetch<T>(self, _: *const T) {}
+
+    #[inline(always)]
+    fn prefetch_outer<T>(self, _: *const T) {}
 
     #[inline(always)]
     fn quads(self, line: &Quads) -> Self::Bytes {

@@ -14,8 +14,19 @@ use crate::weight::{Integers, WeightType};
 
 /// How many lines ahead memory is asked for where it decides the speed, with few rows of activations: the
 /// processor's own prefetching stops at the ends of pages of 4 KiB. One thread reads Q4_0 at 42 GB/s with it and at
-/// 30 without (example `products`, a matrix of 150 MB).
+/// 30 without on a Zen 5 (example `products`, a matrix of 150 MB).
+///
+/// What is asked for depends on the order in which lines are met. On a Zen 4, integers of eight bits are read fastest
+/// when only the heads of pages are asked for, into the second cache: by one thread at 27 GB/s and not at 24, by two,
+/// where memory is fast, at 52 and not at 42. Those of a plane of four bits and another, whose lines are not met in
+/// order, when all are, but into the second cache: Q6_K by two threads at 42 GB/s and not at 34. What does that for the
+/// one slows the other down, and both slow down the rest.
 const AHEAD: usize = 96;
+
+const PAGE_BYTES: usize = 4_096;
+
+/// So much of a page is asked for until the processor reads on by itself.
+const PAGE_HEAD_BYTES: usize = 4 * size_of::<Quads>();
 
 /// Blocks of a segment.
 const SEGMENT_BLOCKS: usize = SEGMENT / BLOCK;
@@ -283,7 +294,12 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
     fn prefetch<I: Isa>(&self, isa: I, block: usize) {
         let lines = self.quants.as_ptr().wrapping_add(block * Self::LINES + AHEAD);
         for line in 0..Self::LINES {
-            isa.prefetch(lines.wrapping_add(line));
+            let line = lines.wrapping_add(line);
+            match const { planes::low_plane(Self::INTEGERS.bits) } {
+                (8, _) if line.addr() % PAGE_BYTES >= PAGE_HEAD_BYTES => {}
+                (8, _) | (4, 1..) => isa.prefetch_outer(line),
+                _ => isa.prefetch(line),
+            }
         }
     }
 
