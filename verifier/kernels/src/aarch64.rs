@@ -111,6 +111,20 @@ impl Isa for Neon {
         fn sum_bytes(self, bytes: &[i8; LANES]) -> i32 = vaddlvq_s8(vld1q_s8(bytes.as_ptr())).into();
         fn wide_start(self, _sum_of_x: i32) -> [int32x4_t; 4] = [vdupq_n_s32(0); 4];
     }
+
+    #[inline(always)]
+    fn prefetch<T>(self, line: *const T) {
+        let line = line.cast::<u8>();
+        // SAFETY: a hint, which takes any address.
+        unsafe { asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly)) };
+    }
+
+    #[inline(always)]
+    fn prefetch_outer<T>(self, line: *const T) {
+        let line = line.cast::<u8>();
+        // SAFETY: as above.
+        unsafe { asm!("prfm pldl2keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly)) };
+    }
 }
 
 impl Neon {

@@ -16,12 +16,12 @@ pub(crate) fn quantise<I: Isa>(
     for (index, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
         let block = &mut blocks[index * rows + row];
         let scale = reference::quantise_block(values, &mut block.quants);
-        let [first, second] = [0, 1].map(|half| isa.sum_bytes(&block.quants.as_chunks::<HALF>().0[half]));
-        (block.scale, block.sum) = (scale, first + second);
-        parts[index * rows + row] = RowParts {
-            halves: [first, second],
-            offsets: [first + second, first, second].map(|sum| scale * sum as f32),
-        };
+        let halves = block.quants.as_chunks::<HALF>().0;
+        let halves = [isa.sum_bytes(&halves[0]), isa.sum_bytes(&halves[1])];
+        let sum = halves[0] + halves[1];
+        (block.scale, block.sum) = (scale, sum);
+        let offsets = [scale * sum as f32, scale * halves[0] as f32, scale * halves[1] as f32];
+        parts[index * rows + row] = RowParts { halves, offsets };
     }
 }
 
