@@ -220,7 +220,7 @@ impl Tensors<'_> {
             feed_forward_norm: self.vector(&name("ffn_norm"), hidden)?,
             feed_forward: match config.experts {
                 Some(experts) => self.experts(index, experts, config)?,
-                None => FeedForward::Dense(self.gated(index, config)?),
+                None => FeedForward::Dense(Box::new(self.gated(index, config)?)),
             },
             feed_forward_after_norm: match architecture.after_norms {
                 true => Some(self.vector(&name("post_ffw_norm"), hidden)?),

@@ -65,7 +65,7 @@ pub(crate) struct Projection {
 
 /// A gated feed-forward layer, or several of which each token takes some.
 pub(crate) enum FeedForward {
-    Dense(Gated),
+    Dense(Box<Gated>),
     Experts {
         /// `[experts, hidden]`.
         router: Matrix,

@@ -13,6 +13,7 @@ pub(crate) fn quantise<I: Isa>(
     blocks: &mut [RowBlock],
     parts: &mut [RowParts],
 ) {
+    assert!(row < rows, "row {row} of {rows}");
     for (index, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
         let block = &mut blocks[index * rows + row];
         let scale = reference::quantise_block(values, &mut block.quants);
