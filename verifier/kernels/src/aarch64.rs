@@ -90,6 +90,10 @@ impl Isa for Neon {
         };
         fn splat_int(self, value: i32) -> [int32x4_t; 4] = [vdupq_n_s32(value); 4];
         fn to_floats(self, ints: [int32x4_t; 4]) -> [float32x4_t; 4] = registers!(|i| vcvtq_f32_s32(ints[i]));
+        fn prefetch(self, line: *const u8) -> () =
+            asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        fn prefetch_outer(self, line: *const u8) -> () =
+            asm!("prfm pldl2keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
         fn quads(self, line: &Quads) -> [uint8x16_t; 4] =
             registers!(|i| vld1q_u8(std::ptr::from_ref(line).cast::<u8>().add(16 * i)));
         fn bits(self, bytes: [uint8x16_t; 4], from: u32, width: u32) -> [uint8x16_t; 4] = {
@@ -110,20 +114,6 @@ impl Isa for Neon {
         };
         fn sum_bytes(self, bytes: &[i8; LANES]) -> i32 = vaddlvq_s8(vld1q_s8(bytes.as_ptr())).into();
         fn wide_start(self, _sum_of_x: i32) -> [int32x4_t; 4] = [vdupq_n_s32(0); 4];
-    }
-
-    #[inline(always)]
-    fn prefetch<T>(self, line: *const T) {
-        let line = line.cast::<u8>();
-        // SAFETY: a hint, which takes any address.
-        unsafe { asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly)) };
-    }
-
-    #[inline(always)]
-    fn prefetch_outer<T>(self, line: *const T) {
-        let line = line.cast::<u8>();
-        // SAFETY: as above.
-        unsafe { asm!("prfm pldl2keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly)) };
     }
 }
 

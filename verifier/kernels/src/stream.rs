@@ -72,7 +72,7 @@ dispatched! {
 fn join<I: Isa>(isa: I, lines: &[Line], out: &mut u64) {
     let mut joined = [0; 8];
     for line in lines {
-        isa.prefetch(std::ptr::from_ref(line).wrapping_add(AHEAD));
+        isa.prefetch(std::ptr::from_ref(line).wrapping_add(AHEAD).cast());
         for (joined, word) in joined.iter_mut().zip(line.0) {
             *joined ^= word;
         }

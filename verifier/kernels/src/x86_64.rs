@@ -79,6 +79,8 @@ impl Isa for Avx512 {
         };
         fn splat_int(self, value: i32) -> __m512i = _mm512_set1_epi32(value);
         fn to_floats(self, ints: __m512i) -> __m512 = _mm512_cvtepi32_ps(ints);
+        fn prefetch(self, line: *const u8) -> () = _mm_prefetch::<_MM_HINT_T0>(line.cast());
+        fn prefetch_outer(self, line: *const u8) -> () = _mm_prefetch::<_MM_HINT_T1>(line.cast());
         fn quads(self, line: &Quads) -> __m512i = _mm512_load_si512(std::ptr::from_ref(line).cast());
         fn bits(self, bytes: __m512i, from: u32, width: u32) -> __m512i = {
             let moved = _mm512_srl_epi16(bytes, _mm_cvtsi32_si128(from.cast_signed()));
@@ -91,16 +93,6 @@ impl Isa for Avx512 {
         fn dot_wide(self, sum: __m512i, weights: __m512i, x: &[i8; 4]) -> __m512i =
             _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(quad(x)));
         fn wide_start(self, sum_of_x: i32) -> __m512i = _mm512_set1_epi32(-128 * sum_of_x);
-    }
-
-    #[inline(always)]
-    fn prefetch<T>(self, line: *const T) {
-        prefetch::<_MM_HINT_T0, T>(line);
-    }
-
-    #[inline(always)]
-    fn prefetch_outer<T>(self, line: *const T) {
-        prefetch::<_MM_HINT_T1, T>(line);
     }
 
     #[inline(always)]
@@ -171,6 +163,8 @@ impl Isa for Avx2 {
         fn splat_int(self, value: i32) -> [__m256i; 2] = [_mm256_set1_epi32(value); 2];
         fn to_floats(self, ints: [__m256i; 2]) -> [__m256; 2] =
             [_mm256_cvtepi32_ps(ints[0]), _mm256_cvtepi32_ps(ints[1])];
+        fn prefetch(self, line: *const u8) -> () = _mm_prefetch::<_MM_HINT_T0>(line.cast());
+        fn prefetch_outer(self, line: *const u8) -> () = _mm_prefetch::<_MM_HINT_T1>(line.cast());
         fn quads(self, line: &Quads) -> [__m256i; 2] = {
             let line = std::ptr::from_ref(line).cast::<__m256i>();
             [_mm256_load_si256(line), _mm256_load_si256(line.add(1))]
@@ -214,25 +208,9 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, line: *const T) {
-        prefetch::<_MM_HINT_T0, T>(line);
-    }
-
-    #[inline(always)]
-    fn prefetch_outer<T>(self, line: *const T) {
-        prefetch::<_MM_HINT_T1, T>(line);
-    }
-
-    #[inline(always)]
     fn sum_bytes(self, bytes: &[i8; LANES]) -> i32 {
         sum_bytes(bytes)
     }
-}
-
-#[inline(always)]
-fn prefetch<const HINT: i32, T>(line: *const T) {
-    // SAFETY: SSE is always there; the address may be any.
-    unsafe { _mm_prefetch::<HINT>(line.cast()) };
 }
 
 /// Four activations as the 32 bits that are repeated in every lane.

@@ -47,9 +47,9 @@ pub(crate) trait Isa: Copy {
     fn sum_bytes(self, bytes: &[i8; LANES]) -> i32;
 
     /// Asks for a line that is read or written soon, perhaps beyond the end of its slice.
-    fn prefetch<T>(self, line: *const T);
+    fn prefetch(self, line: *const u8);
     /// The same, into the second cache.
-    fn prefetch_outer<T>(self, line: *const T);
+    fn prefetch_outer(self, line: *const u8);
     fn quads(self, line: &Quads) -> Self::Bytes;
     /// Bits `from` to `from + width` of every byte, moved down to bit 0.
     fn bits(self, bytes: Self::Bytes, from: u32, width: u32) -> Self::Bytes;
@@ -165,10 +165,10 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, _: *const T) {}
+    fn prefetch(self, _: *const u8) {}
 
     #[inline(always)]
-    fn prefetch_outer<T>(self, _: *const T) {}
+    fn prefetch_outer(self, _: *const u8) {}
 
     #[inline(always)]
     fn quads(self, line: &Quads) -> Self::Bytes {

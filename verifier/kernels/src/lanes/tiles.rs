@@ -13,14 +13,12 @@ use crate::reference::{BLOCK, LANES, SEGMENT};
 use crate::weight::{Integers, WeightType};
 
 /// How many lines ahead memory is asked for where it decides the speed, with few rows of activations: the
-/// processor's own prefetching stops at the ends of pages of 4 KiB. One thread reads Q4_0 at 42 GB/s with it and at
-/// 30 without on a Zen 5 (example `products`, a matrix of 150 MB).
+/// processor's own prefetching stops at the ends of pages of 4 KiB. One thread read Q4_0 at 42 GB/s with it and at
+/// 30 without (example `products`, a matrix of 150 MB).
 ///
-/// What is asked for depends on the order in which lines are met. On a Zen 4, integers of eight bits are read fastest
-/// when only the heads of pages are asked for, into the second cache: by one thread at 27 GB/s and not at 24, by two,
-/// where memory is fast, at 52 and not at 42. Those of a plane of four bits and another, whose lines are not met in
-/// order, when all are, but into the second cache: Q6_K by two threads at 42 GB/s and not at 34. What does that for the
-/// one slows the other down, and both slow down the rest.
+/// What is best asked for differs by type, as found on a Zen 4 (`docs/PERFORMANCE.md`): of integers of eight bits the
+/// heads of pages, and of a plane of four bits and another all lines, both into the second cache. What reads the one
+/// fastest slows the other down, and both slow down the rest.
 const AHEAD: usize = 96;
 
 const PAGE_BYTES: usize = 4_096;
@@ -117,7 +115,7 @@ fn every_row<I: Isa, const N: usize>(
                     // multiplied 4 % faster so (Q4_0).
                     for from in first..first + $count {
                         for offset in 0..N {
-                            isa.prefetch(out.place(from, tile + offset));
+                            isa.prefetch(out.place(from, tile + offset).cast());
                         }
                     }
                     let products = Tile::times::<I, N, $count>(tiles, isa, group, row, once && row == 0);
@@ -297,8 +295,8 @@ impl<'a, const TYPE: usize> BlockTile<'a, TYPE> {
             let line = lines.wrapping_add(line);
             match const { planes::low_plane(Self::INTEGERS.bits) } {
                 (8, _) if line.addr() % PAGE_BYTES >= PAGE_HEAD_BYTES => {}
-                (8, _) | (4, 1..) => isa.prefetch_outer(line),
-                _ => isa.prefetch(line),
+                (8, _) | (4, 1..) => isa.prefetch_outer(line.cast()),
+                _ => isa.prefetch(line.cast()),
             }
         }
     }
