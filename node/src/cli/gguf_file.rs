@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use assay_engine::config::ConfigError;
-use assay_engine::{ExactGenerator, Generator, LoadError, LoadOptions, Model, WeightSource, class_of};
+use assay_engine::{ExactGenerator, Generator, LoadError, LoadOptions, Model, WeightSource};
 use assay_manifest::canonical::gguf_part_ids;
 use assay_manifest::formats::gguf::{Gguf, TensorInfo};
 use assay_manifest::path::PathError;
 use assay_manifest::{Digest32, FileEntry, Manifest, ModelId, RelativePath, TensorEntry};
-use assay_protocol::record::Class;
 use assay_tolerance::CandleGenerator;
 use sha2::{Digest as _, Sha256};
 
@@ -79,7 +78,7 @@ impl GgufFile {
     /// # Errors
     /// [`Failure`] when it is no model of the exact class, or is damaged.
     pub fn load(&self, output: Output) -> Result<Arc<Model>, Failure> {
-        self.shown(output, |progress| Model::load(self, &LoadOptions::default(), progress))
+        self.load_exact(output).map_err(refused)
     }
 
     /// Loads the model for the engine of its class: the exact one where it knows the architecture.
@@ -87,46 +86,26 @@ impl GgufFile {
     /// # Errors
     /// [`Failure`] when no engine runs it, it is damaged, or the machine was told what its engine cannot do.
     pub fn generator(&self, machine: &Machine, output: Output) -> Result<Arc<dyn Generator>, Failure> {
-        let header = self.header()?;
-        // What names no architecture is for the exact engine to refuse.
-        let architecture = header.lookup::<&str>("general.architecture").ok().flatten();
-        if architecture.and_then(class_of) == Some(Class::Tolerance) {
-            let settings = machine.tolerance()?;
-            let options = LoadOptions::default();
-            let load = |progress: Progress<'_>| CandleGenerator::load(self, &options, settings, progress);
-            return Ok(Arc::new(self.shown(output, load)?));
+        // What this machine lacks is said before weights are read.
+        machine.cpu()?;
+        match self.load_exact(output) {
+            Ok(model) => Ok(Arc::new(ExactGenerator::new(Arc::new(machine.engine()?), model))),
+            Err(LoadError::Config(ConfigError::Tolerance(_))) => {
+                let settings = machine.tolerance()?;
+                let options = LoadOptions::default();
+                let load = |progress: Progress<'_>| CandleGenerator::load(self, &options, settings, progress);
+                Ok(Arc::new(shown(output, load).map_err(refused)?))
+            }
+            Err(error) => Err(refused(error)),
         }
-        let engine = Arc::new(machine.engine()?);
-        Ok(Arc::new(ExactGenerator::new(engine, self.load(output)?)))
+    }
+
+    fn load_exact(&self, output: Output) -> Result<Arc<Model>, LoadError> {
+        shown(output, |progress| Model::load(self, &LoadOptions::default(), progress))
     }
 
     fn header(&self) -> Result<Gguf, Failure> {
         Gguf::parse(self.file.reader(), self.size_bytes()).map_err(|error| self.failed(error))
-    }
-
-    fn shown<T>(
-        &self,
-        output: Output,
-        load: impl FnOnce(Progress<'_>) -> Result<T, LoadError>,
-    ) -> Result<T, Failure> {
-        let bar = progress::bytes(output, "loading");
-        let loaded = load(&mut |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        });
-        bar.finish_and_clear();
-        loaded.map_err(|error| {
-            let hint = match &error {
-                LoadError::Gguf(_) | LoadError::Weights { .. } | LoadError::Source { .. } => GET_AGAIN,
-                LoadError::Config(ConfigError::Tolerance(_)) => RUN_ONLY,
-                LoadError::Mixed { .. } => {
-                    "take a file of the model whose weights are all of one type, as in Q8_0"
-                }
-                LoadError::Library(_) => "this is a bug of candle or of assay",
-                _ => RUNNABLE,
-            };
-            Failure::usage(error).hint(hint)
-        })
     }
 
     /// Reads the whole file and looks at nothing.
@@ -181,6 +160,29 @@ impl GgufFile {
     fn failed(&self, cause: impl std::fmt::Display) -> Failure {
         Failure::usage(format!("reading the model {}: {cause}", self.path.display())).hint(GET_AGAIN)
     }
+}
+
+/// Shows how far the loading of a model has come.
+fn shown<T>(output: Output, load: impl FnOnce(Progress<'_>) -> Result<T, LoadError>) -> Result<T, LoadError> {
+    let bar = progress::bytes(output, "loading");
+    let loaded = load(&mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    loaded
+}
+
+/// What a user is told of a model that was not loaded.
+fn refused(error: LoadError) -> Failure {
+    let hint = match &error {
+        LoadError::Gguf(_) | LoadError::Weights { .. } | LoadError::Source { .. } => GET_AGAIN,
+        LoadError::Config(ConfigError::Tolerance(_)) => RUN_ONLY,
+        LoadError::Mixed { .. } => "take a file of the model whose weights are all of one type, as in Q8_0",
+        LoadError::Library(_) => "this is a bug of candle or of assay",
+        _ => RUNNABLE,
+    };
+    Failure::usage(error).hint(hint)
 }
 
 impl WeightSource for GgufFile {

@@ -8,13 +8,13 @@ use assay_kernels::pool::PoolError;
 use assay_kernels::{Cpu, PackError, Pool};
 use assay_manifest::SpecId;
 use assay_manifest::formats::DType;
-use assay_manifest::formats::gguf::{Gguf, GgufError};
+use assay_manifest::formats::gguf::{Gguf, GgufError, TensorInfo};
 
 use crate::architecture::Stored;
 use crate::config::{Config, ConfigError, Experts};
 use crate::model::{FeedForward, Gated, Layer, Projection, Weights};
 use crate::rotary::{self, Stretch};
-use crate::source::{SourceReader, WeightSource};
+use crate::source::{SourceReader, Stoppable, WeightSource};
 use crate::spec;
 use crate::tensors::Tensors;
 use crate::text::{Text, TextError};
@@ -133,18 +133,39 @@ pub(crate) fn load(
     options: &LoadOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<LoadedModel, LoadError> {
-    let gguf = Gguf::parse(BufReader::new(SourceReader::new(source)), source.size_bytes())?;
+    let mut gguf = Gguf::parse(BufReader::new(SourceReader::new(source)), source.size_bytes())?;
     let config = Config::from_gguf(&gguf)?;
-    let text = Text::from_gguf(&gguf)?;
     let definitions = spec::definitions(&config, &gguf);
-    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let pool = Pool::new(threads, Cpu::detect())?;
-    let mut tensors = Tensors::new(&pool, source, gguf.tensors, options, progress)?;
-    let weights = tensors.weights(&config)?;
-    tensors.finish()?;
+    let tensors = std::mem::take(&mut gguf.tensors);
+    let source = &Stoppable::new(source);
+    // The tokenizer takes one thread, for a fifth of the time that weights of 700 MB take two.
+    let (text, weights) = std::thread::scope(|scope| {
+        let text = move || Text::from_gguf(&gguf).inspect_err(|_| source.stop());
+        let text = std::thread::Builder::new().name("tokenizer".to_owned()).spawn_scoped(scope, text);
+        let text = text.map_err(PoolError::Spawn)?;
+        let weights = read_weights(&config, source, tensors, options, progress);
+        // Where both fail, the file is refused for its text, whichever was first.
+        let text = text.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok::<_, LoadError>((text, weights?))
+    })?;
     // Every tensor was of a supported type, so every definition has a name.
     let spec_id = spec::spec_id(&definitions.unwrap_or_default());
     Ok(LoadedModel { config, text, weights, spec_id })
+}
+
+fn read_weights(
+    config: &Config,
+    source: &dyn WeightSource,
+    tensors: Vec<TensorInfo>,
+    options: &LoadOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Weights, LoadError> {
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let pool = Pool::new(threads, Cpu::detect())?;
+    let mut tensors = Tensors::new(&pool, source, tensors, options, progress)?;
+    let weights = tensors.weights(config)?;
+    tensors.finish()?;
+    Ok(weights)
 }
 
 impl Tensors<'_> {

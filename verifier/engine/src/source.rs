@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The bytes of one GGUF file. Whoever keeps files implements it; the engine opens none.
 pub trait WeightSource: Sync {
@@ -58,6 +59,35 @@ impl<S: WeightSource + Send + ?Sized> WeightSource for Arc<S> {
     }
 }
 
+/// A source that can be told that nothing more is wanted of it; reading it fails from then on.
+pub(crate) struct Stoppable<'a> {
+    source: &'a dyn WeightSource,
+    stopped: AtomicBool,
+}
+
+impl<'a> Stoppable<'a> {
+    pub fn new(source: &'a dyn WeightSource) -> Self {
+        Self { source, stopped: AtomicBool::new(false) }
+    }
+
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+impl WeightSource for Stoppable<'_> {
+    fn size_bytes(&self) -> u64 {
+        self.source.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        match self.stopped.load(Ordering::Relaxed) {
+            true => Err(ErrorKind::Interrupted.into()),
+            false => self.source.read_at(offset, buffer),
+        }
+    }
+}
+
 /// Reads a source from its beginning.
 pub struct SourceReader<'a> {
     source: &'a dyn WeightSource,
@@ -78,5 +108,21 @@ impl Read for SourceReader<'_> {
         self.source.read_at(self.at, &mut buffer[..count])?;
         self.at += count as u64;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stopped_is_read_no_more() {
+        let bytes = vec![1, 2, 3];
+        let source = Stoppable::new(&bytes);
+        let mut buffer = [0; 2];
+        source.read_at(1, &mut buffer).unwrap();
+        assert_eq!((source.size_bytes(), buffer), (3, [2, 3]));
+        source.stop();
+        assert_eq!(source.read_at(1, &mut buffer).unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

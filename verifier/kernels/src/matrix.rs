@@ -56,6 +56,9 @@ pub(crate) struct PackedIntegers {
     pub factors: Buffer<Lanes<i8>>,
 }
 
+/// Tiles that are read through one buffer.
+const STRETCH_TILES: usize = 4;
+
 /// Lines of [`PackedIntegers::factors`] that a block takes.
 pub(crate) const FACTORS: usize = 2;
 
@@ -153,17 +156,23 @@ impl Matrix {
         let failure: Mutex<Option<(usize, ReadError<E>)>> = Mutex::new(None);
         let cpu = pool.cpu();
         let mut tiles = matrix.packed.tiles(weight_type, cols);
-        pool.for_each(&mut tiles, cols * LANES, |index, tile| {
-            let range = index * LANES..rows.min((index + 1) * LANES);
-            let mut bytes = vec![0; range.len() * row_bytes];
-            match read(range.clone(), &mut bytes) {
-                Err(error) => keep_first(&failure, (range.start, ReadError::Source(error))),
-                Ok(()) => {
-                    let mut not_finite = None;
-                    cpu.pack_tile(weight_type, row_bytes, &bytes, tile, &mut not_finite);
-                    if let Some(lane) = not_finite {
-                        let row = range.start + lane;
-                        keep_first(&failure, (row, ReadError::Pack(PackError::NotFinite { row })));
+        let mut stretches: Vec<&mut [Tile<'_>]> = tiles.chunks_mut(STRETCH_TILES).collect();
+        pool.for_each(&mut stretches, cols * LANES * STRETCH_TILES, |index, tiles| {
+            // Taken and zeroed once for all of them.
+            let mut bytes = vec![0; LANES.min(rows) * row_bytes];
+            for (offset, tile) in tiles.iter_mut().enumerate() {
+                let first = (index * STRETCH_TILES + offset) * LANES;
+                let range = first..rows.min(first + LANES);
+                let bytes = &mut bytes[..range.len() * row_bytes];
+                match read(range, bytes) {
+                    Err(error) => keep_first(&failure, (first, ReadError::Source(error))),
+                    Ok(()) => {
+                        let mut not_finite = None;
+                        cpu.pack_tile(weight_type, row_bytes, bytes, tile, &mut not_finite);
+                        if let Some(lane) = not_finite {
+                            let row = first + lane;
+                            keep_first(&failure, (row, ReadError::Pack(PackError::NotFinite { row })));
+                        }
                     }
                 }
             }
@@ -369,9 +378,12 @@ fn pack_tile<I>(
             macro_rules! pack {
                 ($($name:ident)+) => {
                     match weight_type {
-                        $(WeightType::$name => pack_blocks::<{ WeightType::$name as usize }>(
-                            row_bytes, rows, quants, scales, minima, factors,
-                        ),)+
+                        $(WeightType::$name => {
+                            const BITS: usize = WeightType::$name.integers().unwrap().bits;
+                            pack_blocks::<{ WeightType::$name as usize }, BITS>(
+                                row_bytes, rows, quants, scales, minima, factors,
+                            )
+                        })+
                         WeightType::F32 | WeightType::F16 | WeightType::BF16 => None,
                     }
                 };
@@ -404,9 +416,9 @@ fn pack_numbers<T: Copy, const BYTES: usize>(
     first
 }
 
-/// Block by block, so that a line is written while it is in the cache.
+/// Block by block: what each row has of its lines, and then the lines, so that they are written whole.
 #[inline(always)]
-fn pack_blocks<const TYPE: usize>(
+fn pack_blocks<const TYPE: usize, const BITS: usize>(
     row_bytes: usize,
     rows: &[u8],
     quants: &mut [Quads],
@@ -416,33 +428,34 @@ fn pack_blocks<const TYPE: usize>(
 ) -> Option<usize> {
     let integers = const { WeightType::ALL[TYPE].integers().unwrap() };
     let block_bytes = const { WeightType::ALL[TYPE].block().1 };
-    let (blocks, lines) = (integers.blocks_per_scale(), planes::lines(integers.bits));
+    let blocks = integers.blocks_per_scale();
+    let count = LANES.min(rows.len() / row_bytes);
     let mut read = [Block::default(); SUPER_BLOCK / BLOCK];
     let read = &mut read[..blocks];
+    let mut words = [[[0; BITS]; LANES]; SUPER_BLOCK / BLOCK];
     let mut finite = [true; LANES];
-    for (index, quants) in quants.chunks_exact_mut(blocks * lines).enumerate() {
+    for (index, quants) in quants.chunks_exact_mut(blocks * BITS).enumerate() {
         for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
-            // Through a black box, lest the compiler gathers single bytes of several blocks into a register.
-            let bytes = std::hint::black_box(&row[index * block_bytes..][..block_bytes]);
-            reference::read_blocks(WeightType::ALL[TYPE], bytes, read);
+            reference::read_blocks(WeightType::ALL[TYPE], &row[index * block_bytes..][..block_bytes], read);
             finite[lane] &= f16_is_finite(read[0].scale) & f16_is_finite(read[0].minimum);
             scales[index].0[lane] = read[0].scale;
             if integers.minima {
                 minima[index].0[lane] = read[0].minimum;
             }
-            for (inner, (block, quants)) in read.iter().zip(quants.chunks_exact_mut(lines)).enumerate() {
-                match integers.bits {
-                    2 => planes::write::<2>(&block.stored, lane, quants),
-                    3 => planes::write::<3>(&block.stored, lane, quants),
-                    4 => planes::write::<4>(&block.stored, lane, quants),
-                    5 => planes::write::<5>(&block.stored, lane, quants),
-                    6 => planes::write::<6>(&block.stored, lane, quants),
-                    _ => planes::write::<8>(&block.stored, lane, quants),
-                }
+            for (inner, block) in read.iter().enumerate() {
+                words[inner][lane] = planes::pack(&block.stored);
                 if integers.nested {
                     let factors = &mut factors[(index * blocks + inner) * FACTORS..][..FACTORS];
                     let [first, second] = packed_factors(integers, block);
                     (factors[0].0[lane], factors[1].0[lane]) = (first, second);
+                }
+            }
+        }
+        for (words, lines) in words.iter().zip(quants.as_chunks_mut::<BITS>().0) {
+            // A count that the compiler does not know keeps this a loop, which it does in vectors.
+            for lane in 0..count {
+                for line in 0..BITS {
+                    lines[line].0[lane] = words[lane][line].to_le_bytes();
                 }
             }
         }

@@ -29,33 +29,34 @@ pub(crate) const fn low_plane(bits: usize) -> (usize, usize) {
     }
 }
 
-/// Writes a row's integers into its lane of a block's lines.
+/// A row's part of each of a block's lines.
 #[inline(always)]
-pub(crate) fn write<const BITS: usize>(stored: &[u8; BLOCK], lane: usize, block: &mut [Quads]) {
+pub(crate) fn pack<const BITS: usize>(stored: &[u8; BLOCK]) -> [u32; BITS] {
     let (low, high) = const { low_plane(BITS) };
-    write_plane(low, stored, 0, lane, &mut block[..low]);
-    write_plane(high, stored, low, lane, &mut block[low..]);
+    let mut words = [0; BITS];
+    pack_plane(low, stored, 0, &mut words[..low]);
+    pack_plane(high, stored, low, &mut words[low..]);
+    words
 }
 
-/// Writes `width` bits of each integer, those from bit `from` on.
+/// `width` bits of each integer, those from bit `from` on.
 #[inline(always)]
-fn write_plane(width: usize, stored: &[u8; BLOCK], from: usize, lane: usize, lines: &mut [Quads]) {
+fn pack_plane(width: usize, stored: &[u8; BLOCK], from: usize, words: &mut [u32]) {
     if width == 0 {
         return;
     }
     let integers = bits(stored, from, width);
     let quads = integers.as_chunks::<4>().0;
     // Quad `i` of a line takes the quads `i`, `i + width`, …: one of each eight, four or two parts.
-    for (index, line) in lines.iter_mut().enumerate().take(width) {
-        let mut packed = 0;
+    for (index, word) in words.iter_mut().enumerate().take(width) {
+        *word = 0;
         for part in 0..8 / width {
-            packed |= u32::from_le_bytes(quads[part * width + index]) << (part * width);
+            *word |= u32::from_le_bytes(quads[part * width + index]) << (part * width);
         }
-        line.0[lane] = packed.to_le_bytes();
     }
 }
 
-/// Reads back what [`write`] wrote.
+/// Reads back what [`pack`] packed.
 pub(crate) fn read(bits: usize, lane: usize, block: &[Quads]) -> [u8; BLOCK] {
     let (low, high) = low_plane(bits);
     let (lows, highs) = (read_plane(low, lane, &block[..low]), read_plane(high, lane, &block[low..]));
@@ -80,10 +81,13 @@ mod tests {
 
     fn round_trip<const BITS: usize>() {
         let stored: [u8; BLOCK] = std::array::from_fn(|i| (i * 37 + 11) as u8 & ((1u16 << BITS) - 1) as u8);
-        let mut block = [Quads([[0; 4]; LANES]); 8];
+        let words = pack::<BITS>(&stored);
         for lane in [0, 3, 15] {
-            write::<BITS>(&stored, lane, &mut block[..lines(BITS)]);
-            assert_eq!(read(BITS, lane, &block[..lines(BITS)]), stored, "{BITS} bits, lane {lane}");
+            let mut block = [Quads([[0; 4]; LANES]); BITS];
+            for (line, word) in block.iter_mut().zip(words) {
+                line.0[lane] = word.to_le_bytes();
+            }
+            assert_eq!(read(BITS, lane, &block), stored, "{BITS} bits, lane {lane}");
         }
     }
 
@@ -100,11 +104,10 @@ mod tests {
     #[test]
     fn planes_lie_as_the_kernels_read_them() {
         let stored: [u8; BLOCK] = std::array::from_fn(|i| i as u8);
-        let mut block = [Quads([[0; 4]; LANES]); 6];
-        write::<6>(&stored, 0, &mut block);
+        let words = pack::<6>(&stored).map(u32::to_le_bytes);
         // Quads 0 and 4 meet in the first line; their integers are 0 to 3 and 16 to 19.
-        assert_eq!(block[0].0[0], [0, 1 | 1 << 4, 2 | 2 << 4, 3 | 3 << 4]);
+        assert_eq!(words[0], [0, 1 | 1 << 4, 2 | 2 << 4, 3 | 3 << 4]);
         // Bit 4 is set from integer 16 on, which are quads 4 to 7: bits 4 and 6 of both lines of the upper plane.
-        assert_eq!(block[4].0[0], [0b0101_0000; 4]);
+        assert_eq!(words[4], [0b0101_0000; 4]);
     }
 }

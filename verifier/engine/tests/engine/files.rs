@@ -63,6 +63,17 @@ fn weights_that_are_not_finite_are_refused() {
 }
 
 #[test]
+fn a_tokenizer_that_is_not_supported_is_what_a_file_is_refused_for_whatever_its_weights_are() {
+    for bad in [&[][..], &f32::NAN.to_le_bytes()] {
+        let file = changed(&Synthetic::of(WeightType::F32), |metadata, tensors| {
+            metadata.insert("tokenizer.ggml.model".to_owned(), Value::String("unheard-of".to_owned()));
+            tensors[0].data[..bad.len()].copy_from_slice(bad);
+        });
+        assert!(matches!(load(&file), Err(LoadError::Text(_))), "weights begin with {bad:?}");
+    }
+}
+
+#[test]
 fn other_architectures_and_unknown_settings_are_refused() {
     let text = |text: &str| Value::String(text.to_owned());
     for (key, value) in [

@@ -62,8 +62,8 @@ pub fn read_blocks(weight_type: WeightType, bytes: &[u8], blocks: &mut [Block]) 
 #[inline(always)]
 fn q8_0(bytes: &[u8], blocks: &mut [Block]) {
     let block = plain(bytes, 0, blocks);
-    for (stored, byte) in block.stored.iter_mut().zip(&bytes[2..34]) {
-        *stored = byte ^ 0x80;
+    for (stored, bytes) in block.stored.as_chunks_mut().0.iter_mut().zip(bytes[2..34].as_chunks().0) {
+        *stored = (u32::from_le_bytes(*bytes) ^ 0x8080_8080).to_le_bytes();
     }
 }
 

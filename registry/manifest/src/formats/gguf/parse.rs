@@ -9,6 +9,10 @@ use crate::formats::{DType, HEADER_BYTES_MAX, TENSOR_NAME_BYTES_MAX, TENSORS_MAX
 use std::collections::HashSet;
 use std::io::{self, Read};
 
+/// Memory is taken for so many bytes before they are there, as for the hundreds of thousands of names that a file has;
+/// for more, as they come.
+const TRUSTED_BYTES: usize = 4_096;
+
 /// The file, and how far it has been read.
 struct Source<R> {
     inner: R,
@@ -81,9 +85,18 @@ impl<R: Read> Source<R> {
 
     fn bytes(&mut self, len: u64) -> Result<Vec<u8>, GgufError> {
         self.reserve(len)?;
-        let mut bytes = Vec::new();
-        let read = self.inner.by_ref().take(len).read_to_end(&mut bytes).map_err(|error| self.io(&error))?;
-        if read as u64 != len {
+        let bytes = match usize::try_from(len) {
+            Ok(len @ ..TRUSTED_BYTES) => {
+                let mut bytes = vec![0; len];
+                self.inner.read_exact(&mut bytes).map(|()| bytes)
+            }
+            _ => {
+                let mut bytes = Vec::new();
+                self.inner.by_ref().take(len).read_to_end(&mut bytes).map(|_| bytes)
+            }
+        };
+        let bytes = bytes.map_err(|error| self.io(&error))?;
+        if bytes.len() as u64 != len {
             return Err(Problem::UnexpectedEnd.at(self.at));
         }
         self.at += len;
