@@ -155,7 +155,7 @@ impl Rest {
             (
                 "weights",
                 format!(
-                    "{:10.1} GB/s read by decoding, {:.2} of memory",
+                    "{:10.1} GB/s read by decoding, in its last second {:.2} of memory",
                     self.decode_gbps, self.stream_share
                 ),
             ),

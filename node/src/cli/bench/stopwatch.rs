@@ -28,6 +28,15 @@ impl Stopwatch {
         rate(self.tokens.len() - 1, *last - *first)
     }
 
+    /// Tokens a second of the end of the answer: its last so long, or its last two tokens where they are further apart;
+    /// none before there are two.
+    pub fn final_tokens_per_second(&self, window: Duration) -> Option<f64> {
+        let last = *self.tokens.last()?;
+        let within = self.tokens.iter().position(|at| last - *at <= window)?;
+        let first = within.min(self.tokens.len().checked_sub(2)?);
+        rate(self.tokens.len() - 1 - first, last - self.tokens[first])
+    }
+
     /// Tokens a second of all while all were being answered: from the last first token to the first last one. Where
     /// they never were, which happens to models that answer within the time to ask, from the first token to the last.
     pub fn joint_tokens_per_second(all: &[Self]) -> Option<f64> {
@@ -67,7 +76,10 @@ mod tests {
         let one = stopwatch(Instant::now(), &[3, 4, 5, 7]);
         assert_eq!(one.first_token(), Some(Duration::from_secs(3)));
         assert_eq!(one.tokens_per_second(), Some(0.75));
-        assert_eq!(stopwatch(Instant::now(), &[3]).tokens_per_second(), None);
+        let of_the_end = |seconds| one.final_tokens_per_second(Duration::from_secs(seconds));
+        assert_eq!([1, 2, 3, 100].map(of_the_end), [0.5, 0.5, 2.0 / 3.0, 0.75].map(Some));
+        let single = stopwatch(Instant::now(), &[3]);
+        assert_eq!((single.tokens_per_second(), single.final_tokens_per_second(Duration::MAX)), (None, None));
     }
 
     #[test]

@@ -18,6 +18,9 @@ const SEED: Digest32 = Digest32::ZERO;
 /// Takes a token out of every choice: logits are of a few tens.
 const NEVER: f32 = -1e9;
 
+/// The end of decoding that is held against what memory gives right after it.
+const FINAL: Duration = Duration::from_secs(1);
+
 /// How long prompt and answer are to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Lengths {
@@ -67,7 +70,7 @@ pub struct Rounds {
 pub struct Compared {
     /// What memory gave just after decoding.
     pub stream_gbps: f64,
-    /// The share of it that decoding read.
+    /// The share of it that decoding read at its end.
     pub stream_share: f64,
     /// Time to verify by the time to generate.
     pub verify_ratio: f64,
@@ -154,13 +157,15 @@ impl Workload {
         let compared = match memory {
             None => None,
             Some(memory) => {
-                // At once, as what memory gives changes from minute to minute where others share it.
+                // At once, and against the end of decoding alone: where others share the memory, what it gives changes
+                // while an answer is generated, to a half and back.
                 let stream_gbps = memory.gbps();
-                let decode_gbps = decode_tps * self.model.position_bytes() as f64 / 1e9;
+                let final_tps = stopwatch.final_tokens_per_second(FINAL).ok_or_else(too_short)?;
+                let final_gbps = final_tps * self.model.position_bytes() as f64 / 1e9;
                 let verified = self.verify(sequence)?;
                 Some(Compared {
                     stream_gbps,
-                    stream_share: decode_gbps / stream_gbps,
+                    stream_share: final_gbps / stream_gbps,
                     verify_ratio: verified.as_secs_f64() / generated.as_secs_f64(),
                 })
             }
