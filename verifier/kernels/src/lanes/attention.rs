@@ -107,7 +107,7 @@ fn some<I: Isa, const Q: usize>(
     score(isa, queries, reading, scale, &mut weights);
     let mut sums = [0.0; Q];
     for query in 0..Q {
-        sums[query] = to_weights(&mut weights, query, first, &spans[query]);
+        sums[query] = to_weights(isa, &mut weights, query, first, &spans[query]);
     }
     sum_values(isa, reading, &weights, spans, out);
     for (query, out) in out.chunks_exact_mut(head.head_size()).enumerate() {
@@ -210,7 +210,8 @@ fn score_tiles<I: Isa, const Q: usize, const T: usize>(
 
 /// Turns the scores of a query into weights, 0 outside of its span, and returns their sum.
 #[inline(always)]
-fn to_weights<const Q: usize>(
+fn to_weights<I: Isa, const Q: usize>(
+    isa: I,
     scores: &mut [TileWeights<Q>],
     query: usize,
     first: usize,
@@ -226,18 +227,18 @@ fn to_weights<const Q: usize>(
     }
     let largest =
         largest.iter().fold(f32::NEG_INFINITY, |max, score| if *score > max { *score } else { max });
-    let mut sums = [0.0; LANES];
+    let mut sums = isa.splat(0.0);
     for (tile, scores) in scores.iter_mut().enumerate() {
         let scores = &mut scores[query];
         for lane in 0..LANES {
             scores[lane] = exp(scores[lane] - largest);
         }
         hide(scores, (first + tile) * LANES, span, 0.0);
-        for lane in 0..LANES {
-            sums[lane] += scores[lane];
-        }
+        sums = isa.add(sums, isa.load(scores));
     }
-    tree_sum(sums)
+    let mut lanes = [0.0; LANES];
+    isa.store(sums, &mut lanes);
+    tree_sum(lanes)
 }
 
 /// Replaces the values of positions outside of a span.
