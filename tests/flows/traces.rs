@@ -137,7 +137,7 @@ fn a_receipt_of_another_model_and_kernels_that_nobody_has_are_refused() {
 fn a_benchmark_has_every_field_and_values_that_make_sense() {
     let lengths =
         ["bench", "--model", DEMO, "--prompt", "32", "--generate", "24", "--batch", "4", "--rounds", "2"];
-    let found = json(&[&lengths[..], &["--threads", "2", "--stream-mib", "16", "--json"]].concat());
+    let found = json(&[&lengths[..], &["--threads", "2", "--json"]].concat());
     let number = |name: &str| found[name].as_f64().unwrap_or_else(|| panic!("{name} in {found}"));
     for name in [
         "model_bytes",

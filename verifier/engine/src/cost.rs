@@ -5,11 +5,12 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use assay_kernels::{Matrix, stream};
 use assay_protocol::trace::{PositionState, TraceBuilder};
 
 use crate::engine::Engine;
 use crate::forward::traced;
-use crate::model::{FeedForward, Gated, Layer, Model};
+use crate::model::{FeedForward, Gated, Model};
 
 /// Rows of logits that take turns, so that they come from where other threads have left them and not from the
 /// fastest cache.
@@ -19,32 +20,47 @@ impl Model {
     /// Bytes of weights, as the file holds them, that one position of one sequence reads; of experts, those that it
     /// takes.
     pub fn position_bytes(&self) -> usize {
-        let weights = self.weights();
-        let used = self.config().experts.map_or(1, |experts| experts.used);
-        let layers: usize = weights.layers.iter().map(|layer| layer_bytes(layer, used)).sum();
-        layers + weights.head().size_bytes()
+        self.position_matrices().into_iter().map(Matrix::size_bytes).sum()
     }
 
     /// Bytes of keys and values of a sequence with as many positions; nothing where no machine has as many.
     pub fn cache_bytes(&self, positions: usize) -> Option<usize> {
         self.config().cache_shape().size_bytes(positions)
     }
-}
 
-fn layer_bytes(layer: &Layer, experts_used: usize) -> usize {
-    let attention = [&layer.query.matrix, &layer.key.matrix, &layer.value.matrix, &layer.attention_output];
-    let attention: usize = attention.into_iter().map(|matrix| matrix.size_bytes()).sum();
-    let gated = |of: &Gated| of.gate.size_bytes() + of.up.size_bytes() + of.down.size_bytes();
-    attention
-        + match &layer.feed_forward {
-            FeedForward::Dense(dense) => gated(dense),
-            FeedForward::Experts { router, experts } => {
-                router.size_bytes() + experts.iter().take(experts_used).map(gated).sum::<usize>()
+    /// What one position is multiplied with, in that order; of experts the first ones, as many as it takes.
+    fn position_matrices(&self) -> Vec<&Matrix> {
+        let used = self.config().experts.map_or(0, |experts| experts.used);
+        let mut matrices = Vec::new();
+        for layer in &self.weights().layers {
+            matrices.extend([&layer.query.matrix, &layer.key.matrix, &layer.value.matrix]);
+            matrices.push(&layer.attention_output);
+            match &layer.feed_forward {
+                FeedForward::Dense(dense) => matrices.extend(dense.matrices()),
+                FeedForward::Experts { router, experts } => {
+                    matrices.push(router);
+                    matrices.extend(experts.iter().take(used).flat_map(Gated::matrices));
+                }
             }
         }
+        matrices.push(self.weights().head());
+        matrices
+    }
+}
+
+impl Gated {
+    fn matrices(&self) -> [&Matrix; 3] {
+        [&self.gate, &self.up, &self.down]
+    }
 }
 
 impl Engine {
+    /// Reads the weights that one position reads, with all threads, and does nothing else: bytes of memory, and the
+    /// time.
+    pub fn read_weights(&self, model: &Model) -> (usize, Duration) {
+        stream::read(self.pool(), &model.position_matrices())
+    }
+
     /// The time that tracing takes of decoding a number of positions of one sequence: checking and hashing the
     /// residual after each layer and the logits, and the tree over them, each as an execution does it, on one
     /// thread while the others wait. Nothing else is computed.
@@ -78,6 +94,8 @@ mod tests {
             assert!(model.cache_bytes(2).unwrap() > 0 && model.cache_bytes(usize::MAX).is_none(), "{name}");
             let engine = Engine::new(Settings::for_this_machine()).unwrap();
             assert!(!engine.trace_time(&model, 3).is_zero(), "{name}");
+            let (read, time) = engine.read_weights(&model);
+            assert!(read >= model.position_bytes() && !time.is_zero(), "{name}: {read} bytes");
         }
     }
 }

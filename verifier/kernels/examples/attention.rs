@@ -9,16 +9,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use assay_kernels::cache::CacheShape;
-use assay_kernels::stream::Stream;
-use assay_kernels::{Cpu, Head, PAGE_POSITIONS, Page, Pool};
+use assay_kernels::{Cpu, Head, Matrix, PAGE_POSITIONS, Page, Pool, WeightType, stream};
 
 const LAYERS: usize = 16;
 
 /// Times that every layer is measured.
 const ROUNDS: usize = 30;
 
-/// Much more than the caches hold.
-const STREAM_BYTES: usize = 128 << 20;
+/// Rows and columns of weights that are read in between, much more than the caches hold.
+const WEIGHTS: (usize, usize) = (65_536, 2_048);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -29,7 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pool = Pool::new(threads, Cpu::detect())?;
     let shape = CacheShape { layers: LAYERS, kv_heads, head_size };
     let pages = pages(&pool, shape, positions)?;
-    let stream = Stream::new(&pool, STREAM_BYTES)?;
+    let zeros = vec![0; WEIGHTS.0 * WeightType::Q8_0.row_bytes(WEIGHTS.1).ok_or("columns in blocks")?];
+    let weights = Matrix::pack(&pool, WeightType::Q8_0, WEIGHTS.0, WEIGHTS.1, &zeros)?;
     let queries = numbers(heads * head_size);
     let spans = vec![0..positions; sharing];
     let scale = (head_size as f32).sqrt().recip();
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut times = Vec::new();
     for layer in (0..LAYERS).cycle().take(LAYERS * ROUNDS) {
         // Out of the caches with what is asked about next.
-        stream.pass(&pool);
+        stream::read(&pool, &[&weights]);
         let began = Instant::now();
         pool.for_each_row(&mut out, sharing * head_size, positions * sharing * head_size, |head, out| {
             let queries = &queries[head * out.len()..][..out.len()];

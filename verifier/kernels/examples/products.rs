@@ -3,20 +3,16 @@
 //!
 //! `batch`: billions of multiply-adds a second with 64 rows of activations, as in a prefill. `single`: billions of
 //! bytes of packed weights a second with one row, as in decoding; a matrix larger than the caches shows what
-//! memory allows. `loop`: what a loop reads of memory that does nothing else, measured right after.
+//! memory allows. `loop`: what a loop reads of the same memory that does nothing else, measured right after.
 
 use std::error::Error;
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use assay_kernels::stream::Stream;
-use assay_kernels::{Activations, Cpu, Matrix, Pool, Product, WeightType, matmul};
+use assay_kernels::{Activations, Cpu, Matrix, Pool, Product, WeightType, matmul, stream};
 
 const BATCH: usize = 64;
-
-/// Much more than the caches hold.
-const STREAM_BYTES: usize = 512 << 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -30,7 +26,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{rows} x {cols}, threads: {threads}");
     for cpu in cpus {
         let pool = Pool::new(threads, cpu)?;
-        let stream = Stream::new(&pool, STREAM_BYTES)?;
         for weight_type in WeightType::ALL {
             let bytes = bytes(weight_type, rows, cols).ok_or("columns that fill blocks of 256")?;
             let mut packed = f64::INFINITY;
@@ -42,14 +37,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             let matrix = Matrix::pack(&pool, weight_type, rows, cols, &bytes)?;
             let batch = BATCH as f64 * (rows * cols) as f64 / seconds(&pool, &matrix, BATCH);
             let single = bytes.len() as f64 / seconds(&pool, &matrix, 1);
-            let pass = (0..7).map(|_| stream.pass(&pool).as_secs_f64()).fold(f64::INFINITY, f64::min);
+            let reads = (0..7).map(|_| stream::read(&pool, &[&matrix]));
+            let read = reads.map(|(bytes, time)| bytes as f64 / time.as_secs_f64()).fold(0.0, f64::max);
             println!(
                 "{:10} {:5} batch {:6.1} G/s  single {:5.1} GB/s  loop {:5.1} GB/s  packing {:5.2} GB/s",
                 cpu.name(),
                 weight_type.name(),
                 batch / 1e9,
                 single / 1e9,
-                stream.size_bytes() as f64 / pass / 1e9,
+                read / 1e9,
                 bytes.len() as f64 / packed / 1e9
             );
         }

@@ -199,6 +199,17 @@ impl Matrix {
         self.weight_type.row_bytes(self.cols).unwrap_or(0) * self.rows
     }
 
+    /// The memory that its elements take, in parts.
+    pub(crate) fn memory(&self) -> [&[u8]; 4] {
+        match &self.packed {
+            Packed::F32(lanes) => [lanes.bytes(), &[], &[], &[]],
+            Packed::Halves(lanes) => [lanes.bytes(), &[], &[], &[]],
+            Packed::Integers(PackedIntegers { quants, scales, minima, factors }) => {
+                [quants.bytes(), scales.bytes(), minima.bytes(), factors.bytes()]
+            }
+        }
+    }
+
     /// Tiles of sixteen rows, the last perhaps not full.
     pub(crate) const fn tiles(&self) -> usize {
         self.rows.div_ceil(LANES)

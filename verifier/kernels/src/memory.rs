@@ -30,7 +30,7 @@ pub struct MemoryError {
 /// Types that are valid with all bytes zero.
 ///
 /// # Safety
-/// Zero bytes must be a value of the type, and the type must own nothing.
+/// Zero bytes must be a value of the type, the type must own nothing, and have no padding.
 pub(crate) unsafe trait Zeroed: Copy {}
 
 /// Memory for what is kept and dropped together, as the matrices of a model: pieces of large mappings, so that
@@ -140,6 +140,14 @@ impl<T: Zeroed> Buffer<T> {
         }
         let region = Region::zeroed(layout)?;
         Ok(Piece { first: region.first, region: Arc::new(region) }.buffer(len))
+    }
+}
+
+impl<T: Zeroed> Buffer<T> {
+    /// The memory that the values take.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: initialised values without padding, borrowed as long as the buffer is.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr().cast(), self.len * size_of::<T>()) }
     }
 }
 

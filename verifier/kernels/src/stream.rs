@@ -1,4 +1,4 @@
-//! How fast this machine reads memory: the measure for decoding, which reads every weight for each token.
+//! How fast this machine reads weights: the measure for decoding, which reads every one of them for each token.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,78 +6,55 @@ use std::time::{Duration, Instant};
 
 use crate::cpu::dispatched;
 use crate::lanes::isa::Isa;
-use crate::memory::{Buffer, MemoryError, Zeroed};
+use crate::matrix::Matrix;
 use crate::pool::Pool;
 
+/// What a thread reads in one piece.
+const PIECE_BYTES: usize = 1 << 20;
+
 /// A cache line.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-pub(crate) struct Line([u64; 8]);
-
-// SAFETY: integers, for which zero bytes are zero.
-unsafe impl Zeroed for Line {}
-
-/// Lines that are written at once: 1 MiB.
-const PIECE_LINES: usize = (1 << 20) / size_of::<Line>();
+type Line = [u8; 64];
 
 /// How many lines ahead memory is asked for, as where single rows are multiplied: without it the processor's own
 /// prefetching stops at the ends of pages, and decoding would be held against less than the machine can.
 const AHEAD: usize = 96;
 
-/// Memory to be read: much more than the caches hold tells the speed of memory.
-#[derive(Debug)]
-pub struct Stream {
-    lines: Buffer<Line>,
-}
-
-impl Stream {
-    /// Takes the memory, and writes it: a page that nobody has written is the system's one page of zeros, and stays
-    /// in the cache.
-    ///
-    /// # Errors
-    /// When the system has no memory for as many bytes.
-    pub fn new(pool: &Pool, size_bytes: usize) -> Result<Self, MemoryError> {
-        let mut lines = Buffer::<Line>::zeroed(size_bytes.div_ceil(size_of::<Line>()))?;
-        let mut pieces: Vec<&mut [Line]> = lines.chunks_mut(PIECE_LINES).collect();
-        pool.for_each(&mut pieces, PIECE_LINES, |index, piece| piece.fill(Line([index as u64 + 1; 8])));
-        Ok(Self { lines })
-    }
-
-    /// Bytes that a pass reads.
-    pub fn size_bytes(&self) -> usize {
-        size_of_val(&*self.lines)
-    }
-
-    /// The time in which all threads of a pool together read it once. Every byte takes part in a result, so that
-    /// none can be left out.
-    pub fn pass(&self, pool: &Pool) -> Duration {
-        let began = Instant::now();
-        let sum = AtomicU64::new(0);
-        pool.for_each_range(self.lines.len(), size_of::<Line>(), |range| {
+/// Reads all memory of matrices once, on all threads of a pool, and does nothing else: how many bytes that was, and
+/// the time. It is the memory that their products read, as what other memory gives can be half or twice as much.
+pub fn read(pool: &Pool, matrices: &[&Matrix]) -> (usize, Duration) {
+    let memory = matrices.iter().flat_map(|matrix| matrix.memory());
+    let pieces: Vec<&[u8]> = memory.flat_map(|bytes| bytes.chunks(PIECE_BYTES)).collect();
+    let began = Instant::now();
+    let sum = AtomicU64::new(0);
+    pool.for_each_range(pieces.len(), PIECE_BYTES, |range| {
+        for piece in &pieces[range] {
             let mut found = 0;
-            pool.cpu().gather(&self.lines[range], &mut found);
+            pool.cpu().gather(piece, &mut found);
             sum.fetch_xor(found, Ordering::Relaxed);
-        });
-        black_box(sum.into_inner());
-        began.elapsed()
-    }
+        }
+    });
+    // Every byte takes part in a result, so that none can be left out.
+    black_box(sum.into_inner());
+    (pieces.iter().map(|piece| piece.len()).sum(), began.elapsed())
 }
 
 dispatched! {
-    /// Joins every bit of the lines into one number.
-    fn gather(lines: &[Line], out: &mut u64) = join;
+    /// Joins every bit of some memory into one number.
+    fn gather(bytes: &[u8], out: &mut u64) = join;
 }
 
 #[inline(always)]
-fn join<I: Isa>(isa: I, lines: &[Line], out: &mut u64) {
+fn join<I: Isa>(isa: I, bytes: &[u8], out: &mut u64) {
+    let (lines, rest) = bytes.as_chunks::<{ size_of::<Line>() }>();
     let mut joined = [0; 8];
     for line in lines {
-        isa.prefetch(std::ptr::from_ref(line).wrapping_add(AHEAD).cast());
-        for (joined, word) in joined.iter_mut().zip(line.0) {
-            *joined ^= word;
+        isa.prefetch(std::ptr::from_ref::<Line>(line).wrapping_add(AHEAD).cast());
+        for (joined, word) in joined.iter_mut().zip(line.as_chunks().0) {
+            *joined ^= u64::from_le_bytes(*word);
         }
     }
-    *out = joined.iter().fold(0, |sum, word| sum ^ word);
+    let rest = rest.iter().fold(0, |sum, byte| sum ^ u64::from(*byte));
+    *out = joined.iter().fold(rest, |sum, word| sum ^ word);
 }
 
 #[cfg(test)]
@@ -85,25 +62,37 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use super::*;
-    use crate::Cpu;
+    use crate::{Cpu, WeightType};
 
     #[test]
-    fn every_line_is_read_whatever_the_instruction_set() {
-        let lines: Vec<Line> = (1..100).map(|i| Line(std::array::from_fn(|k| i * 8 + k as u64))).collect();
+    fn every_byte_is_read_whatever_the_instruction_set() {
+        let words: Vec<u8> = (8..800u64).flat_map(u64::to_le_bytes).collect();
         let expected = (8..800).fold(0, |sum, word| sum ^ word);
         for cpu in Cpu::available() {
-            let mut found = 0;
-            cpu.gather(&lines, &mut found);
-            assert_eq!(found, expected, "{}", cpu.name());
+            let gathered = |bytes: &[u8]| {
+                let mut found = 0;
+                cpu.gather(bytes, &mut found);
+                found
+            };
+            assert_eq!(gathered(&words), expected, "{}", cpu.name());
+            assert_eq!(gathered(&[&words[..], &[1, 2, 4]].concat()), expected ^ 7, "{}", cpu.name());
         }
     }
 
     #[test]
-    fn reading_takes_time_and_impossible_sizes_are_refused() {
+    fn all_memory_of_matrices_of_every_type_is_read() {
         let pool = Pool::new(NonZeroUsize::new(2).unwrap(), Cpu::detect()).unwrap();
-        let stream = Stream::new(&pool, (8 << 20) - 1).unwrap();
-        assert_eq!(stream.size_bytes(), 8 << 20);
-        assert!(stream.pass(&pool) > Duration::ZERO);
-        assert!(Stream::new(&pool, isize::MAX as usize - 4096).is_err());
+        // Whole tiles, so that packed they are as large as in a file; half of the first is more than a piece.
+        for (rows, cols) in [(4096, 1024), (16, 256)] {
+            for weight_type in WeightType::ALL {
+                let bytes = vec![0; weight_type.row_bytes(cols).unwrap() * rows];
+                let matrix = Matrix::pack(&pool, weight_type, rows, cols, &bytes).unwrap();
+                let (read, time) = read(&pool, &[&matrix, &matrix]);
+                assert!(time > Duration::ZERO);
+                let packed: usize = matrix.memory().into_iter().map(<[u8]>::len).sum();
+                assert_eq!(read, 2 * packed, "{weight_type:?}");
+                assert!(packed.abs_diff(matrix.size_bytes()) * 8 <= packed, "{weight_type:?}: {packed}");
+            }
+        }
     }
 }

@@ -19,7 +19,6 @@ use assay_engine::{Engine, Settings, WeightSource};
 use clap::Args;
 use tokio::task::spawn_blocking;
 
-use self::memory::Memory;
 use self::report::{Report, Whole};
 use self::workload::{Lengths, Workload};
 use super::context::Context;
@@ -47,11 +46,8 @@ pub struct Bench {
     /// Sequences at once, where several are measured.
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(8).unwrap())]
     batch: NonZeroUsize,
-    /// Size of the buffer whose reading tells the speed of memory; much larger than the caches, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = NonZeroUsize::new(512).unwrap())]
-    stream_mib: NonZeroUsize,
     /// Measure one sequence only: prompt and answer.
-    #[arg(long, conflicts_with_all = ["batch", "stream_mib"])]
+    #[arg(long, conflicts_with = "batch")]
     quick: bool,
     #[command(flatten)]
     machine: Machine,
@@ -91,9 +87,7 @@ impl Bench {
         }
         // Before there is more than one sequence needs.
         let peak_memory_bytes = memory::peak_bytes();
-        let memory = (!self.quick).then(|| self.memory()).transpose()?;
-        let rounds = workload.rounds(&sequence, self.rounds.get(), memory.as_ref())?;
-        drop(memory);
+        let rounds = workload.rounds(&sequence, self.rounds.get(), !self.quick)?;
         let mut report = Report::new(&self.model, &rounds);
         report.model_bytes = file.size_bytes();
         report.threads = self.settings().threads.get();
@@ -117,10 +111,6 @@ impl Bench {
         }
         spinner.finish_and_clear();
         Ok(report)
-    }
-
-    fn memory(&self) -> Result<Memory, Failure> {
-        Memory::new(&self.machine, self.stream_mib.get().saturating_mul(1 << 20))
     }
 
     fn settings(&self) -> Settings {

@@ -7,7 +7,6 @@ use assay_engine::{Claimed, Engine, Execution, Model, Verified};
 use assay_manifest::Digest32;
 use assay_protocol::request::{F32, Request};
 
-use super::memory::Memory;
 use super::stopwatch::Stopwatch;
 use super::text;
 use crate::cli::failure::{Exit, Failure};
@@ -20,6 +19,10 @@ const NEVER: f32 = -1e9;
 
 /// The end of decoding that is held against what memory gives right after it.
 const FINAL: Duration = Duration::from_secs(1);
+
+/// Times that weights are only read. All count, as all of decoding does: the best of several is that of a moment at
+/// which nobody else reads.
+const READS: usize = 5;
 
 /// How long prompt and answer are to be.
 #[derive(Clone, Copy, Debug)]
@@ -120,17 +123,12 @@ impl Workload {
         Ok(Sequence { request, execution })
     }
 
-    /// Measures a sequence `count` times; without memory to compare with, it is only answered.
+    /// Measures a sequence `count` times, and where it is wanted compares each answer with reading weights and verifying.
     ///
     /// # Errors
     /// [`Failure`] when the model cannot answer.
-    pub fn rounds(
-        &self,
-        sequence: &Sequence,
-        count: u32,
-        memory: Option<&Memory>,
-    ) -> Result<Rounds, Failure> {
-        let rounds = (0..count).map(|_| self.round(sequence, memory)).collect::<Result<Vec<_>, _>>()?;
+    pub fn rounds(&self, sequence: &Sequence, count: u32, compared: bool) -> Result<Rounds, Failure> {
+        let rounds = (0..count).map(|_| self.round(sequence, compared)).collect::<Result<Vec<_>, _>>()?;
         let compared: Option<Vec<_>> = rounds.iter().map(|round| round.compared).collect();
         let seconds = median(rounds.iter().map(|round| round.first_token.as_secs_f64()));
         Ok(Rounds {
@@ -147,30 +145,36 @@ impl Workload {
         })
     }
 
-    fn round(&self, sequence: &Sequence, memory: Option<&Memory>) -> Result<Round, Failure> {
+    fn round(&self, sequence: &Sequence, compared: bool) -> Result<Round, Failure> {
         let mut stopwatch = Stopwatch::start();
         let began = Instant::now();
         self.answer(&sequence.request, &mut stopwatch)?;
         let generated = began.elapsed();
         let (first_token, decode_tps) =
             stopwatch.first_token().zip(stopwatch.tokens_per_second()).ok_or_else(too_short)?;
-        let compared = match memory {
-            None => None,
-            Some(memory) => {
-                // At once, and against the end of decoding alone: where others share the memory, what it gives changes
-                // while an answer is generated, to a half and back.
-                let stream_gbps = memory.gbps();
-                let final_tps = stopwatch.final_tokens_per_second(FINAL).ok_or_else(too_short)?;
-                let final_gbps = final_tps * self.model.position_bytes() as f64 / 1e9;
-                let verified = self.verify(sequence)?;
-                Some(Compared {
-                    stream_gbps,
-                    stream_share: final_gbps / stream_gbps,
-                    verify_ratio: verified.as_secs_f64() / generated.as_secs_f64(),
-                })
-            }
-        };
+        if !compared {
+            return Ok(Round { first_token, decode_tps, compared: None });
+        }
+        // At once, and against the end of decoding alone: where others share the memory, what it gives changes while
+        // an answer is generated, to a half and back.
+        let stream_gbps = self.stream_gbps();
+        let final_tps = stopwatch.final_tokens_per_second(FINAL).ok_or_else(too_short)?;
+        let final_gbps = final_tps * self.model.position_bytes() as f64 / 1e9;
+        let verified = self.verify(sequence)?;
+        let compared = Some(Compared {
+            stream_gbps,
+            stream_share: final_gbps / stream_gbps,
+            verify_ratio: verified.as_secs_f64() / generated.as_secs_f64(),
+        });
         Ok(Round { first_token, decode_tps, compared })
+    }
+
+    /// What memory gives of the model's weights when nothing is done but reading them, in bytes a nanosecond.
+    fn stream_gbps(&self) -> f64 {
+        let reads: Vec<_> = (0..READS).map(|_| self.engine.read_weights(&self.model)).collect();
+        let bytes: usize = reads.iter().map(|(bytes, _)| bytes).sum();
+        let time: Duration = reads.iter().map(|(_, time)| time).sum();
+        bytes as f64 / time.as_secs_f64() / 1e9
     }
 
     /// How long it takes to verify the answer.
