@@ -138,7 +138,7 @@ pub(crate) fn load(
     let definitions = spec::definitions(&config, &gguf);
     let tensors = std::mem::take(&mut gguf.tensors);
     let source = &Stoppable::new(source);
-    // The tokenizer takes one thread, for a fifth of the time that weights of 700 MB take two.
+    // The tokenizer is made on one thread, and the weights need nothing of it.
     let (text, weights) = std::thread::scope(|scope| {
         let text = move || Text::from_gguf(&gguf).inspect_err(|_| source.stop());
         let text = std::thread::Builder::new().name("tokenizer".to_owned()).spawn_scoped(scope, text);

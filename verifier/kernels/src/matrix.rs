@@ -164,16 +164,15 @@ impl Matrix {
                 let first = (index * STRETCH_TILES + offset) * LANES;
                 let range = first..rows.min(first + LANES);
                 let bytes = &mut bytes[..range.len() * row_bytes];
-                match read(range, bytes) {
-                    Err(error) => keep_first(&failure, (first, ReadError::Source(error))),
-                    Ok(()) => {
-                        let mut not_finite = None;
-                        cpu.pack_tile(weight_type, row_bytes, bytes, tile, &mut not_finite);
-                        if let Some(lane) = not_finite {
-                            let row = first + lane;
-                            keep_first(&failure, (row, ReadError::Pack(PackError::NotFinite { row })));
-                        }
-                    }
+                if let Err(error) = read(range, bytes) {
+                    keep_first(&failure, (first, ReadError::Source(error)));
+                    continue;
+                }
+                let mut not_finite = None;
+                cpu.pack_tile(weight_type, row_bytes, bytes, tile, &mut not_finite);
+                if let Some(lane) = not_finite {
+                    let row = first + lane;
+                    keep_first(&failure, (row, ReadError::Pack(PackError::NotFinite { row })));
                 }
             }
         });
@@ -194,7 +193,8 @@ impl Matrix {
         self.cols
     }
 
-    /// Bytes of its rows as a file holds them; packed they are as many, but for what fills up the last tile.
+    /// Bytes of its rows as a file holds them. Packed they are as many, but for what fills up the last tile, and four
+    /// more for each block of 256 of Q3_K, Q4_K and Q5_K, whose factors of six bits get a byte each.
     pub fn size_bytes(&self) -> usize {
         self.weight_type.row_bytes(self.cols).unwrap_or(0) * self.rows
     }

@@ -141,9 +141,7 @@ impl<T: Zeroed> Buffer<T> {
         let region = Region::zeroed(layout)?;
         Ok(Piece { first: region.first, region: Arc::new(region) }.buffer(len))
     }
-}
 
-impl<T: Zeroed> Buffer<T> {
     /// The memory that the values take.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: initialised values without padding, borrowed as long as the buffer is.
